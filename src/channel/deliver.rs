@@ -1,0 +1,332 @@
+//! Causal order: a message is delivered after everything it depends on, and delivering it
+//! releases what waited for it alone.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::incoming::{Arrived, Waiters, Waiting};
+use super::log::{Dialects, NewEntry};
+use super::record::{IdDigest, Place};
+use super::slots::Slot;
+use super::{Channel, Cx, Joining, Timer};
+use crate::config::{Dialect, OnJoin};
+use crate::effect::{Bound, Delivery, Effect};
+use crate::snapshot::{ChangeKind, StoredEntry};
+use crate::wire::HistoryEntry;
+
+impl Channel {
+    /// Delivers a message, or buffers it and reports what is missing. `asked`: it was wanted.
+    pub(super) fn deliver_or_buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
+        let ready = arrived.deps.iter().all(|dep| self.is_met(*dep, arrived.digest));
+        if ready {
+            self.deliver(cx, arrived);
+        } else {
+            self.buffer(cx, arrived, asked);
+        }
+    }
+
+    fn is_met(&self, dep: IdDigest, dependent: IdDigest) -> bool {
+        // Only a broken peer names its own message; it waits for nothing.
+        dep == dependent || self.ids.place(dep).is_some_and(Place::is_met)
+    }
+
+    fn buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
+        let entry = Arc::clone(&arrived.entry);
+        let (digest, deps) = (arrived.digest, arrived.deps.clone());
+        let waiting = Waiting { arrived, missing: 0, progress: cx.now.mono };
+        let slot = self.incoming.insert(waiting);
+        self.ids.set(digest, Place::Incoming(slot));
+        cx.outbox.change(&self.id, || ChangeKind::IncomingAdded(Arc::clone(&entry)));
+
+        let blocks = !self.is_joining(cx);
+        let (mut missing, mut new, mut gap) = (0, Vec::new(), false);
+        let mut absent = Vec::new();
+        for (named, dep) in entry.causal_history.iter().zip(deps) {
+            if dep == digest {
+                continue;
+            }
+            match self.ids.place(dep) {
+                Some(Place::Incoming(other)) => {
+                    missing += usize::from(self.wait_for_incoming(slot, entry.lamport, other));
+                }
+                Some(Place::Wanted(want)) => {
+                    absent.push(named.clone());
+                    if blocks {
+                        missing += usize::from(self.wait_for_wanted(slot, want));
+                    } else {
+                        gap = true;
+                    }
+                }
+                Some(Place::Lost) => gap = true,
+                Some(place) if place.is_met() => {}
+                _ => {
+                    let Some(want) = self.want(cx, named, dep, asked, !blocks) else {
+                        self.drop_waiting(cx, slot, Bound::Wanted);
+                        return;
+                    };
+                    absent.push(named.clone());
+                    new.push(named.clone());
+                    if blocks {
+                        missing += usize::from(self.wait_for_wanted(slot, want));
+                    } else {
+                        gap = true;
+                    }
+                }
+            }
+        }
+        self.report_missing(cx, &entry.message_id, absent, new);
+        if let Some(waiting) = self.incoming.get_mut(slot) {
+            waiting.missing = missing;
+            waiting.arrived.gap |= gap;
+        }
+        if missing == 0 {
+            self.finish_waiting(cx, slot);
+            return;
+        }
+        let excess = |channel: &Self| {
+            let config = &channel.config;
+            channel.incoming.excess(config.max_incoming_messages, config.max_incoming_bytes)
+        };
+        while let Some(excess) = excess(self) {
+            self.drop_waiting(cx, excess, Bound::Incoming);
+        }
+    }
+
+    /// Whether unknown dependencies do not block, because we have just joined.
+    fn is_joining(&self, cx: &Cx<'_>) -> bool {
+        match (self.config.on_join, self.joining) {
+            (OnJoin::Recent { window }, Joining::Since(first)) => {
+                cx.now.mono.since(first) <= window
+            }
+            (OnJoin::Recent { .. } | OnJoin::FromBeginning, _) => false,
+        }
+    }
+
+    /// Makes `slot` wait for a message that waits itself. `false`: there is nothing to wait for.
+    fn wait_for_incoming(&mut self, slot: Slot, lamport: u64, other: Slot) -> bool {
+        let Some(other) = self.incoming.get_mut(other) else { return false };
+        // A dependency is older than its dependent. Where a peer claims otherwise there may be
+        // a cycle, in which everybody would wait for ever.
+        if other.arrived.entry.lamport >= lamport {
+            return false;
+        }
+        add_waiter(&mut other.arrived.waiters, slot)
+    }
+
+    fn wait_for_wanted(&mut self, slot: Slot, want: Slot) -> bool {
+        self.wanted.get_mut(want).is_some_and(|want| add_waiter(&mut want.waiters, slot))
+    }
+
+    /// Drops a waiting message for want of room. It counts as never received, but for filters.
+    fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, bound: Bound) {
+        let Some(waiting) = self.take_waiting(cx, slot) else { return };
+        let Arrived { entry, digest, waiters, .. } = waiting.arrived;
+        self.ids.dropped(digest);
+        let message_id = entry.message_id.clone();
+        if !waiters.is_empty() {
+            // Others wait for it: it is missing again.
+            let named = HistoryEntry {
+                message_id: message_id.clone(),
+                sender_id: entry.sender_id.clone(),
+                ..HistoryEntry::default()
+            };
+            match self.want(cx, &named, digest, false, false) {
+                Some(want) => {
+                    if let Some(want) = self.wanted.get_mut(want) {
+                        want.waiters = waiters;
+                    }
+                }
+                None => self.release(cx, &waiters, true),
+            }
+        }
+        cx.outbox.report(Effect::Bounded { channel: self.id.clone(), bound, message_id });
+    }
+
+    /// Takes a waiting message out of the buffer and out of what it waits for.
+    pub(super) fn take_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Waiting> {
+        let waiting = self.incoming.remove(slot)?;
+        for dep in &waiting.arrived.deps {
+            match self.ids.place(*dep) {
+                Some(Place::Wanted(want)) => {
+                    let Some(wanted) = self.wanted.get_mut(want) else { continue };
+                    wanted.waiters.retain(|waiter| *waiter != slot);
+                    if wanted.waiters.is_empty() && !wanted.background {
+                        self.unwant(cx, want);
+                        self.ids.forget_wanted(*dep);
+                    }
+                }
+                Some(Place::Incoming(other)) => {
+                    if let Some(other) = self.incoming.get_mut(other) {
+                        other.arrived.waiters.retain(|waiter| *waiter != slot);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let message_id = &waiting.arrived.entry.message_id;
+        cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.clone()));
+        Some(waiting)
+    }
+
+    /// Delivers a buffered message that waits for nothing.
+    fn finish_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(waiting) = self.incoming.remove(slot) else { return };
+        self.leave_incoming(cx, &waiting.arrived);
+        self.deliver(cx, waiting.arrived);
+    }
+
+    fn leave_incoming(&self, cx: &mut Cx<'_>, arrived: &Arrived) {
+        let message_id = &arrived.entry.message_id;
+        cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.clone()));
+    }
+
+    /// Tells `waiters` that one of their dependencies is here (or, with `gap`, given up), and
+    /// delivers those that wait for nothing else.
+    pub(super) fn release(&mut self, cx: &mut Cx<'_>, waiters: &Waiters, gap: bool) {
+        for waiter in waiters {
+            if let Some(arrived) = self.incoming.satisfy(*waiter, gap, cx.now.mono) {
+                self.leave_incoming(cx, &arrived);
+                self.deliver(cx, arrived);
+            }
+        }
+    }
+
+    /// Appends a message to the log, then everything that it releases, in causal order.
+    pub(super) fn deliver(&mut self, cx: &mut Cx<'_>, first: Arrived) {
+        if first.waiters.is_empty() {
+            self.append(cx, &first, false);
+        } else {
+            // A queue, not recursion: a chain may be as long as the buffer.
+            let mut ready = VecDeque::from([first]);
+            while let Some(arrived) = ready.pop_front() {
+                self.append(cx, &arrived, false);
+                for waiter in &arrived.waiters {
+                    if let Some(next) = self.incoming.satisfy(*waiter, false, cx.now.mono) {
+                        self.leave_incoming(cx, &next);
+                        ready.push_back(next);
+                    }
+                }
+            }
+        }
+        self.evict(cx);
+    }
+
+    /// Puts one message into the log and tells the application.
+    pub(super) fn append(&mut self, cx: &mut Cx<'_>, arrived: &Arrived, own: bool) -> Slot {
+        let entry = &arrived.entry;
+        self.clock.observe(entry.lamport);
+        let gap =
+            arrived.gap || arrived.deps.iter().any(|dep| self.ids.place(*dep) == Some(Place::Lost));
+        let named = self.ids.is_named(arrived.digest);
+        let (slot, seq, follows) = self.log.insert(NewEntry {
+            entry: Arc::clone(entry),
+            digest: arrived.digest,
+            gap,
+            own,
+            heard: arrived.heard,
+            size: arrived.size,
+            named,
+        });
+        self.ids.set(arrived.digest, Place::Logged(slot));
+        self.name_dependencies(&arrived.deps);
+        cx.outbox.change(&self.id, || {
+            ChangeKind::Appended(StoredEntry { seq, entry: Arc::clone(entry), gap, own })
+        });
+        cx.outbox.effect(Effect::Deliver(Delivery {
+            channel: self.id.clone(),
+            seq,
+            entry: Arc::clone(entry),
+            follows,
+            gap,
+            own,
+            redelivery: false,
+        }));
+        if !own {
+            self.note_foreign(cx, slot, arrived.heard);
+        }
+        self.arm_sync(cx);
+        slot
+    }
+
+    /// Entries that a logged entry names are no heads.
+    pub(super) fn name_dependencies(&mut self, deps: &[IdDigest]) {
+        for dep in deps {
+            if let Some(Place::Logged(slot)) = self.ids.mark_named(*dep) {
+                self.log.named(slot);
+            }
+        }
+    }
+
+    fn note_foreign(&mut self, cx: &mut Cx<'_>, slot: Slot, heard: Dialects) {
+        match self.config.dialect {
+            Dialect::Bridge if heard != Dialects::BOTH => self.schedule_bridge(cx, slot),
+            Dialect::Mirror { .. } => self.mirrored = heard.only().or(self.mirrored),
+            Dialect::Lip109 | Dialect::NimSds | Dialect::Bridge => {}
+        }
+    }
+
+    /// Brings the log back under its bounds.
+    pub(super) fn evict(&mut self, cx: &mut Cx<'_>) {
+        let (max_messages, max_bytes) = (self.config.max_log_messages, self.config.max_log_bytes);
+        while let Some(evicted) = self.log.evict(max_messages, max_bytes) {
+            let floor = self.ids.floor();
+            self.ids.evicted(evicted.digest, evicted.entry.lamport);
+            if let Some(key) = evicted.bridge {
+                self.timers.cancel(key);
+            }
+            cx.outbox.change(&self.id, || ChangeKind::Evicted(evicted.seq));
+            self.tell_floor(cx, floor);
+        }
+    }
+
+    /// Persists the newest forgotten Lamport time if it is no longer `before`.
+    pub(super) fn tell_floor(&self, cx: &mut Cx<'_>, before: Option<u64>) {
+        if let Some(floor) = self.ids.floor().filter(|floor| Some(*floor) != before) {
+            cx.outbox.change(&self.id, || ChangeKind::Floor(floor));
+        }
+    }
+
+    /// Sends bridged copies no more: the message was heard in `heard` as well.
+    pub(super) fn heard_again(&mut self, place: Place, heard: Dialects) {
+        match place {
+            Place::Logged(slot) => {
+                let Some(logged) = self.log.get_mut(slot) else { return };
+                logged.heard = logged.heard.with(heard);
+                if logged.heard == Dialects::BOTH
+                    && let Some(key) = logged.bridge.take()
+                {
+                    self.timers.cancel(key);
+                }
+            }
+            Place::Incoming(slot) => {
+                if let Some(waiting) = self.incoming.get_mut(slot) {
+                    waiting.arrived.heard = waiting.arrived.heard.with(heard);
+                }
+            }
+            Place::Evicted
+            | Place::Wanted(_)
+            | Place::Met
+            | Place::Lost
+            | Place::Sync
+            | Place::Dropped => {}
+        }
+    }
+
+    /// Re-encodes a delivered message into the other dialect after a while, unless it is heard
+    /// there first.
+    fn schedule_bridge(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(logged) = self.log.get_mut(slot) else { return };
+        let delay = super::sync::bridge_delay(&self.config, &logged.entry);
+        logged.bridge = Some(self.timers.schedule(cx.now.mono + delay, Timer::Bridge(slot)));
+    }
+}
+
+/// Adds `slot` unless it was the last to be added: a message may name a dependency twice.
+fn add_waiter(waiters: &mut Waiters, slot: Slot) -> bool {
+    if waiters.last() == Some(&slot) {
+        return false;
+    }
+    waiters.push(slot);
+    true
+}

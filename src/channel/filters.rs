@@ -1,0 +1,114 @@
+//! A channel's own bloom filters: one for each dialect it speaks.
+
+use super::outgoing::Probes;
+use super::record::IdDigest;
+use crate::bloom::{Geometry, Probe, Rolling, RollingFilter};
+use crate::config::{Config, FilterPolicy, NimHash};
+use crate::hash::HashKind;
+use crate::id::MessageId;
+use crate::snapshot::{ChangeKind, IdRecord};
+use crate::wire::{FilterField, WireDialect};
+
+#[derive(Debug)]
+pub(super) struct Filters {
+    lip109: OwnFilter,
+    nim_sds: OwnFilter,
+    /// Natural logarithm of `ack_confidence`.
+    pub(super) ack_confidence_ln: f64,
+}
+
+/// The filter of one dialect.
+#[derive(Debug)]
+struct OwnFilter {
+    hash: HashKind,
+    rolling: Rolling,
+    geometry: Geometry,
+    /// Whether we send filters of this dialect.
+    spoken: bool,
+    /// Whether we read filters of this dialect.
+    heard: bool,
+    /// Absent until it holds something: an idle channel has no use for 18 KB.
+    filter: Option<RollingFilter>,
+}
+
+impl OwnFilter {
+    fn new(config: &Config, dialect: WireDialect, hash: HashKind, rolling: Rolling) -> Self {
+        Self {
+            hash,
+            rolling,
+            geometry: config.geometry,
+            spoken: config.speaks(dialect),
+            heard: config.accepts(dialect),
+            filter: None,
+        }
+    }
+
+    fn insert(&mut self, probe: Option<Probe>) {
+        let Some(probe) = probe.filter(|_| self.spoken) else { return };
+        self.filter
+            .get_or_insert_with(|| RollingFilter::new(self.geometry, self.rolling))
+            .insert(probe);
+    }
+}
+
+impl Filters {
+    pub(super) fn new(config: &Config) -> Self {
+        let nim_hash = match config.nim_hash {
+            NimHash::Farm => HashKind::NimFarm,
+            NimHash::Murmur => HashKind::NimMurmur,
+        };
+        let nim_rolling = match config.filter_policy {
+            FilterPolicy::SizedToContent => Rolling::Sized,
+            FilterPolicy::FullSize => Rolling::NimClass,
+        };
+        let (lip109, nim_sds) = (WireDialect::Lip109, WireDialect::NimSds);
+        Self {
+            lip109: OwnFilter::new(config, lip109, HashKind::Lip109, Rolling::Fixed),
+            nim_sds: OwnFilter::new(config, nim_sds, nim_hash, nim_rolling),
+            ack_confidence_ln: libm::log(config.ack_confidence),
+        }
+    }
+
+    /// The hashes of a received id for the filters it joins.
+    pub(super) fn probes(&self, id: &MessageId) -> Probes {
+        self.hash(id, |filter| filter.spoken)
+    }
+
+    /// The hashes of an own id: for the filters it joins, and for those of others, in which it
+    /// is looked up.
+    pub(super) fn own_probes(&self, id: &MessageId) -> Probes {
+        self.hash(id, |filter| filter.spoken || filter.heard)
+    }
+
+    fn hash(&self, id: &MessageId, wanted: impl Fn(&OwnFilter) -> bool) -> Probes {
+        let probe = |filter: &OwnFilter| wanted(filter).then(|| filter.hash.probe(id.as_bytes()));
+        Probes { lip109: probe(&self.lip109), nim_sds: probe(&self.nim_sds) }
+    }
+
+    pub(super) fn insert(&mut self, probes: &Probes) {
+        self.lip109.insert(probes.lip109);
+        self.nim_sds.insert(probes.nim_sds);
+    }
+
+    /// The filter as it goes into a message of `dialect`.
+    pub(super) fn field(&self, dialect: WireDialect) -> FilterField<'_> {
+        let filter = match dialect {
+            WireDialect::Lip109 => self.lip109.filter.as_ref(),
+            WireDialect::NimSds => self.nim_sds.filter.as_ref(),
+        };
+        filter.map_or(FilterField::Absent, |rolling| match dialect {
+            WireDialect::Lip109 => rolling.filter().lip109_field(),
+            WireDialect::NimSds => rolling.filter().nim_field(),
+        })
+    }
+
+    /// What the store keeps of an id: enough to put it into the filters again.
+    pub(super) fn id_record(&self, digest: IdDigest, lamport: u64, probes: &Probes) -> ChangeKind {
+        ChangeKind::Recorded(IdRecord {
+            digest,
+            lamport,
+            lip109: probes.lip109.filter(|_| self.lip109.spoken),
+            nim_sds: probes.nim_sds.filter(|_| self.nim_sds.spoken),
+        })
+    }
+}

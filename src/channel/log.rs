@@ -1,0 +1,429 @@
+//! The local log: delivered messages by (Lamport time, id), its heads, and eviction by age.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use core::ops::Bound::{Excluded, Unbounded};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::record::IdDigest;
+use super::slots::{Slot, Slots};
+use crate::digest::LogDigest;
+use crate::entry::{DeliverySeq, LogEntry};
+use crate::id::MessageId;
+use crate::timer::TimerKey;
+use crate::wire::WireDialect;
+
+/// The log's total order, the same at every participant.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct LogKey {
+    pub(super) lamport: u64,
+    pub(super) message_id: MessageId,
+}
+
+impl LogKey {
+    pub(super) fn of(entry: &LogEntry) -> Self {
+        Self { lamport: entry.lamport, message_id: entry.message_id.clone() }
+    }
+}
+
+/// A set of dialects.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Dialects(u8);
+
+impl Dialects {
+    pub(super) const BOTH: Self = Self(3);
+
+    pub(super) const fn of(dialect: WireDialect) -> Self {
+        match dialect {
+            WireDialect::Lip109 => Self(1),
+            WireDialect::NimSds => Self(2),
+        }
+    }
+
+    pub(super) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The one dialect, if it is one.
+    pub(super) const fn only(self) -> Option<WireDialect> {
+        match self.0 {
+            1 => Some(WireDialect::Lip109),
+            2 => Some(WireDialect::NimSds),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn has(self, dialect: WireDialect) -> bool {
+        self.0 & Self::of(dialect).0 != 0
+    }
+}
+
+/// An entry and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Logged {
+    pub(super) entry: Arc<LogEntry>,
+    pub(super) digest: IdDigest,
+    pub(super) seq: DeliverySeq,
+    /// Where it can be fetched from.
+    pub(super) hint: Option<Bytes>,
+    pub(super) gap: bool,
+    pub(super) own: bool,
+    /// Dialects it was sent or heard in.
+    pub(super) heard: Dialects,
+    /// Set while it waits to be re-encoded into the other dialect.
+    pub(super) bridge: Option<TimerKey>,
+    /// Bytes of the allocations it keeps alive.
+    pub(super) size: usize,
+    /// Reasons to keep it: unacknowledged, or a repair answer pending.
+    pins: u8,
+    /// Whether its turn to be evicted came while it was pinned.
+    overdue: bool,
+    is_head: bool,
+    /// Whether it is an own message that nobody acknowledged in all its resends.
+    pub(super) unconfirmed: bool,
+}
+
+/// What an entry brings with it into the log.
+#[derive(Debug)]
+pub(super) struct NewEntry {
+    pub(super) entry: Arc<LogEntry>,
+    pub(super) digest: IdDigest,
+    pub(super) gap: bool,
+    pub(super) own: bool,
+    pub(super) heard: Dialects,
+    pub(super) size: usize,
+    /// Whether a logged entry names it already.
+    pub(super) named: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    entries: Slots<Logged>,
+    order: BTreeMap<LogKey, Slot>,
+    heads: BTreeMap<LogKey, Slot>,
+    /// Where the rotation through more heads than fit stands.
+    rotation: Option<LogKey>,
+    /// Heads of this rotation that have not been told yet.
+    pub(super) rotation_left: usize,
+    /// Entries by age of delivery.
+    age: VecDeque<(DeliverySeq, Slot)>,
+    /// Entries that were pinned when their turn came.
+    overdue: VecDeque<(DeliverySeq, Slot)>,
+    bytes: usize,
+    digest: LogDigest,
+    delivered: DeliverySeq,
+}
+
+impl Log {
+    /// Inserts an entry as the newest delivery. Returns where it is and the id before it.
+    pub(super) fn insert(&mut self, new: NewEntry) -> (Slot, DeliverySeq, Option<MessageId>) {
+        let seq = DeliverySeq(self.delivered.0 + 1);
+        self.delivered = seq;
+        self.digest.add(new.entry.lamport, &new.entry.message_id);
+        let follows = self.predecessor(&LogKey::of(&new.entry));
+        (self.put(new, seq), seq, follows)
+    }
+
+    /// Puts back an entry that was delivered before a restart.
+    pub(super) fn restore(&mut self, new: NewEntry, seq: DeliverySeq) -> Slot {
+        self.put(new, seq)
+    }
+
+    /// Takes over what outlives bodies.
+    pub(super) fn restore_totals(&mut self, digest: LogDigest, delivered: DeliverySeq) {
+        self.digest = digest;
+        self.delivered = delivered;
+    }
+
+    fn put(&mut self, new: NewEntry, seq: DeliverySeq) -> Slot {
+        let key = LogKey::of(&new.entry);
+        self.bytes += new.size;
+        let slot = self.entries.insert(Logged {
+            entry: new.entry,
+            digest: new.digest,
+            seq,
+            hint: None,
+            gap: new.gap,
+            own: new.own,
+            heard: new.heard,
+            bridge: None,
+            size: new.size,
+            pins: 0,
+            overdue: false,
+            is_head: !new.named,
+            unconfirmed: false,
+        });
+        if !new.named {
+            self.heads.insert(key.clone(), slot);
+        }
+        self.order.insert(key, slot);
+        self.age.push_back((seq, slot));
+        slot
+    }
+
+    /// The entry's id is named by a logged entry: it is no head any more.
+    pub(super) fn named(&mut self, slot: Slot) {
+        if let Some(logged) = self.entries.get_mut(slot).filter(|logged| logged.is_head) {
+            logged.is_head = false;
+            self.heads.remove(&LogKey::of(&logged.entry));
+        }
+    }
+
+    /// The id right before `key` in the log.
+    pub(super) fn predecessor(&self, key: &LogKey) -> Option<MessageId> {
+        // Most entries are appended, and the last one is found without a search by range.
+        let (last, _) = self.order.last_key_value()?;
+        if last < key {
+            return Some(last.message_id.clone());
+        }
+        self.order.range(..key).next_back().map(|(key, _)| key.message_id.clone())
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Logged> {
+        self.entries.get(slot)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Logged> {
+        self.entries.get_mut(slot)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) const fn digest(&self) -> LogDigest {
+        self.digest
+    }
+
+    pub(super) const fn delivered(&self) -> DeliverySeq {
+        self.delivered
+    }
+
+    pub(super) const fn order(&self) -> &BTreeMap<LogKey, Slot> {
+        &self.order
+    }
+
+    pub(super) fn heads(&self) -> impl Iterator<Item = &MessageId> {
+        self.heads.keys().map(|key| &key.message_id)
+    }
+
+    pub(super) fn head_digests(&self) -> impl Iterator<Item = IdDigest> {
+        self.heads.values().filter_map(|slot| self.entries.get(*slot)).map(|logged| logged.digest)
+    }
+
+    pub(super) fn head_count(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Deliveries after `consumed`, oldest first.
+    pub(super) fn delivered_after(&self, consumed: DeliverySeq) -> impl Iterator<Item = &Logged> {
+        let first = self.age.partition_point(|(seq, _)| *seq <= consumed);
+        self.age.range(first..).filter_map(|(_, slot)| self.entries.get(*slot))
+    }
+
+    /// The entries to name next: up to `max_heads` heads, in rotation if there are more, filled
+    /// up to `len` with the newest others; in the log's order.
+    pub(super) fn next_history(&self, len: usize, max_heads: usize) -> SmallVec<[Slot; 16]> {
+        let mut named: SmallVec<[Slot; 16]> = if self.heads.len() <= max_heads {
+            self.heads.values().copied().collect()
+        } else {
+            self.rotated_heads().map(|(_, slot)| *slot).take(max_heads).collect()
+        };
+        if named.len() < len {
+            let missing = len - named.len();
+            let others = self.order.values().rev().copied();
+            let others = others
+                .filter(|slot| self.entries.get(*slot).is_some_and(|logged| !logged.is_head))
+                .take(missing);
+            named.extend(others);
+        }
+        named.sort_by(|a, b| self.key(*a).cmp(&self.key(*b)));
+        named
+    }
+
+    fn rotated_heads(&self) -> impl Iterator<Item = (&LogKey, &Slot)> {
+        let after = self.rotation.as_ref().map_or(Unbounded, Excluded);
+        let rest = self.heads.range::<LogKey, _>((after, Unbounded));
+        rest.chain(self.heads.iter()).take(self.heads.len())
+    }
+
+    fn key(&self, slot: Slot) -> Option<(u64, &MessageId)> {
+        self.entries.get(slot).map(|logged| (logged.entry.lamport, &logged.entry.message_id))
+    }
+
+    /// Moves the rotation on past the heads that a message just named.
+    pub(super) fn rotate(&mut self, max_heads: usize) {
+        if self.heads.len() <= max_heads {
+            self.rotation = None;
+            self.rotation_left = 0;
+            return;
+        }
+        let last = self.rotated_heads().take(max_heads).last().map(|(key, _)| key.clone());
+        self.rotation = last;
+        let left = if self.rotation_left == 0 { self.heads.len() } else { self.rotation_left };
+        self.rotation_left = left.saturating_sub(max_heads);
+    }
+
+    /// Keeps an entry from being evicted in its turn.
+    pub(super) fn pin(&mut self, slot: Slot) {
+        if let Some(logged) = self.entries.get_mut(slot) {
+            logged.pins += 1;
+        }
+    }
+
+    /// Ends one reason to keep an entry. If its turn to be evicted has come, it is next.
+    pub(super) fn unpin(&mut self, slot: Slot) {
+        let Some(logged) = self.entries.get_mut(slot) else { return };
+        logged.pins = logged.pins.saturating_sub(1);
+        if logged.pins == 0 && logged.overdue {
+            logged.overdue = false;
+            self.age.push_front((logged.seq, slot));
+        }
+    }
+
+    /// Takes out the entry whose turn it is, if the log is above a bound and has more than one.
+    pub(super) fn evict(&mut self, max_messages: usize, max_bytes: usize) -> Option<Logged> {
+        if (self.len() <= max_messages && self.bytes <= max_bytes) || self.len() <= 1 {
+            return None;
+        }
+        let slot = self.next_victim()?;
+        let logged = self.entries.remove(slot)?;
+        let key = LogKey::of(&logged.entry);
+        self.order.remove(&key);
+        if logged.is_head {
+            self.heads.remove(&key);
+        }
+        self.bytes -= logged.size;
+        Some(logged)
+    }
+
+    fn next_victim(&mut self) -> Option<Slot> {
+        // The newest delivery is never the victim: it would go before anybody could ask for it.
+        while self.age.len() > 1 {
+            let (seq, slot) = self.age.pop_front()?;
+            let Some(logged) = self.entries.get_mut(slot).filter(|logged| logged.seq == seq) else {
+                continue;
+            };
+            if logged.pins == 0 {
+                return Some(slot);
+            }
+            logged.overdue = true;
+            self.overdue.push_back((seq, slot));
+        }
+        while let Some((seq, slot)) = self.overdue.pop_front() {
+            let logged = self.entries.get(slot);
+            if logged.is_some_and(|logged| logged.seq == seq && logged.overdue) {
+                return Some(slot);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    fn put(log: &mut Log, lamport: u64, id: &'static str) -> (Slot, Option<MessageId>) {
+        let message_id = MessageId::from(id);
+        let entry = LogEntry::new(
+            message_id,
+            "s".into(),
+            lamport,
+            SmallVec::new(),
+            Bytes::from_static(b"x"),
+        );
+        let (slot, _, follows) = log.insert(NewEntry {
+            entry: Arc::new(entry),
+            digest: u128::from(lamport),
+            gap: false,
+            own: false,
+            heard: Dialects::default(),
+            size: 10,
+            named: false,
+        });
+        (slot, follows)
+    }
+
+    fn ids(log: &Log) -> Vec<&str> {
+        log.order().keys().filter_map(|key| key.message_id.as_str()).collect()
+    }
+
+    fn names(log: &Log, slots: &[Slot]) -> Vec<u64> {
+        slots.iter().filter_map(|slot| log.key(*slot)).map(|(lamport, _)| lamport).collect()
+    }
+
+    #[test]
+    fn orders_by_lamport_then_id_and_names_the_predecessor() {
+        let mut log = Log::default();
+        assert_eq!(put(&mut log, 5, "b").1, None);
+        assert_eq!(put(&mut log, 5, "c").1, Some("b".into()));
+        assert_eq!(put(&mut log, 5, "a").1, None);
+        assert_eq!(put(&mut log, 4, "z").1, None);
+        assert_eq!(put(&mut log, 6, "0").1, Some("c".into()));
+        assert_eq!(ids(&log), ["z", "a", "b", "c", "0"]);
+    }
+
+    #[test]
+    fn evicts_by_age_of_delivery_and_pinned_entries_last() {
+        let mut log = Log::default();
+        let pinned = put(&mut log, 9, "old").0;
+        log.pin(pinned);
+        put(&mut log, 1, "late repair");
+        put(&mut log, 2, "next");
+        let gone =
+            |log: &mut Log| log.evict(1, 1_000).map(|logged| logged.entry.message_id.clone());
+        assert_eq!(gone(&mut log), Some("late repair".into()));
+        log.unpin(pinned);
+        assert_eq!(gone(&mut log), Some("old".into()));
+        assert_eq!(gone(&mut log), None);
+        assert_eq!((log.len(), log.bytes()), (1, 10));
+    }
+
+    #[test]
+    fn a_pinned_entry_goes_when_nothing_else_is_left() {
+        let mut log = Log::default();
+        let pinned = put(&mut log, 1, "pinned").0;
+        log.pin(pinned);
+        put(&mut log, 2, "newest");
+        let gone = log.evict(10, 15).map(|logged| logged.entry.message_id.clone());
+        assert_eq!(gone, Some("pinned".into()));
+    }
+
+    #[test]
+    fn names_heads_first_and_fills_up_with_the_newest_others() {
+        let mut log = Log::default();
+        let first = put(&mut log, 1, "a").0;
+        put(&mut log, 2, "b");
+        put(&mut log, 3, "c");
+        let fourth = put(&mut log, 4, "d").0;
+        log.named(first);
+        log.named(fourth);
+        assert_eq!(names(&log, &log.next_history(2, 16)), [2, 3]);
+        assert_eq!(names(&log, &log.next_history(3, 16)), [2, 3, 4]);
+        assert_eq!(names(&log, &log.next_history(9, 16)), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn rotates_through_more_heads_than_fit_until_all_were_told() {
+        let mut log = Log::default();
+        for (lamport, id) in [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")] {
+            put(&mut log, lamport, id);
+        }
+        let mut told = vec![];
+        for left in [3, 1, 0] {
+            told.push(names(&log, &log.next_history(1, 2)));
+            log.rotate(2);
+            assert_eq!(log.rotation_left, left);
+        }
+        assert_eq!(told, [vec![1, 2], vec![3, 4], vec![1, 5]]);
+    }
+}

@@ -1,0 +1,192 @@
+//! What is missing: reporting it, asking the embedder to fetch it, giving it up.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::record::{IdDigest, Place};
+use super::slots::Slot;
+use super::{Channel, Cx, Timer};
+use crate::config::OnLost;
+use crate::effect::{Bound, Effect};
+use crate::id::MessageId;
+use crate::time::Instant;
+use crate::timer::TimerKey;
+use crate::wire::{HistoryEntry, Message};
+
+/// Most ids in one request to a store node.
+const MAX_RETRIEVED: usize = 64;
+/// The wait between requests to a store node grows up to this many times the first.
+const MAX_RETRIEVAL_BACKOFF: u32 = 32;
+/// Most waiting messages looked at to find out whether a chain still makes progress.
+const MAX_CHAIN: usize = 1_024;
+
+/// Asking the embedder to fetch what is missing.
+#[derive(Debug, Default)]
+pub(super) struct Retrieval {
+    timer: Option<TimerKey>,
+    wait: Duration,
+}
+
+impl Channel {
+    /// Reports what a message names and is not here; `new` is what nobody named before.
+    pub(super) fn report_missing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message_id: &MessageId,
+        missing: Vec<HistoryEntry>,
+        new: Vec<HistoryEntry>,
+    ) {
+        if missing.is_empty() {
+            return;
+        }
+        self.was_missing = true;
+        cx.outbox.effect(Effect::Missing {
+            channel: self.id.clone(),
+            message_id: message_id.clone(),
+            missing,
+        });
+        if !new.is_empty() {
+            self.retrieve(cx, new);
+        }
+    }
+
+    /// Wants what a sync names and is not here. Whether everything it names is.
+    pub(super) fn want_named(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message,
+        deps: &[IdDigest],
+    ) -> bool {
+        let (mut missing, mut new, mut all_met) = (Vec::new(), Vec::new(), true);
+        for (named, dep) in message.causal_history.iter().zip(deps) {
+            match self.ids.place(*dep) {
+                Some(place) if place.is_met() => continue,
+                Some(Place::Incoming(_)) => {}
+                Some(Place::Wanted(slot)) => {
+                    missing.push(named.clone());
+                    if let Some(want) = self.wanted.get_mut(slot) {
+                        want.background = true;
+                    }
+                }
+                _ => match self.want(cx, named, *dep, false, true) {
+                    Some(_) => {
+                        missing.push(named.clone());
+                        new.push(named.clone());
+                    }
+                    None => {
+                        let message_id = named.message_id.clone();
+                        let (channel, bound) = (self.id.clone(), Bound::Wanted);
+                        cx.outbox.report(Effect::Bounded { channel, bound, message_id });
+                        all_met = false;
+                        break;
+                    }
+                },
+            }
+            all_met = false;
+        }
+        self.report_missing(cx, &message.message_id, missing, new);
+        all_met
+    }
+
+    fn retrieve(&mut self, cx: &mut Cx<'_>, mut missing: Vec<HistoryEntry>) {
+        let Some(retry) = self.config.retrieval_retry else { return };
+        missing.truncate(MAX_RETRIEVED);
+        let id = cx.outbox.next_retrieval(&self.id);
+        cx.outbox.report(Effect::RequestRepair { id, channel: self.id.clone(), missing });
+        if self.retrieval.timer.is_none() {
+            self.retrieval.wait = retry;
+            self.schedule_retrieval(cx, retry);
+        }
+    }
+
+    fn schedule_retrieval(&mut self, cx: &Cx<'_>, wait: Duration) {
+        if let Some(key) = self.retrieval.timer.take() {
+            self.timers.cancel(key);
+        }
+        self.retrieval.timer = Some(self.timers.schedule(cx.now.mono + wait, Timer::Retrieval));
+    }
+
+    /// Some of what was asked for has not come.
+    pub(super) fn retrieve_again(&mut self, cx: &mut Cx<'_>) {
+        self.retrieval.timer = None;
+        let Some(retry) = self.config.retrieval_retry else { return };
+        let wanted = self.wanted.iter().take(MAX_RETRIEVED);
+        let missing: Vec<HistoryEntry> = wanted.map(|want| want.entry.clone()).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let wait = (self.retrieval.wait * 2).min(retry * MAX_RETRIEVAL_BACKOFF);
+        self.schedule_retrieval(cx, wait);
+        self.retrieval.wait = wait;
+        self.retrieve(cx, missing);
+    }
+
+    /// The store node could not be asked: it is asked again soon.
+    pub(crate) fn retrieval_failed(&mut self, cx: &mut Cx<'_>) {
+        if let (Some(retry), Some(_)) = (self.config.retrieval_retry, self.retrieval.timer) {
+            self.retrieval.wait = retry;
+            self.schedule_retrieval(cx, retry);
+        }
+    }
+
+    /// A dependency has been wanted for `lost_after`. It is given up unless the chain that waits
+    /// for it has made progress since.
+    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+        let lost_after = self.config.lost_after;
+        let deadline = self.last_progress(slot) + lost_after;
+        if deadline > cx.now.mono {
+            let key = self.timers.schedule(deadline, Timer::GiveUp(slot));
+            if let Some(want) = self.wanted.get_mut(slot) {
+                want.give_up = key;
+            }
+            return;
+        }
+        let Some(want) = self.unwant(cx, slot) else { return };
+        self.remember_met(cx, want.digest, Place::Lost);
+        let mut lost = Vec::from([want.entry.message_id]);
+        match self.config.on_lost {
+            OnLost::DeliverWithGap => {
+                self.tell_lost(cx, lost);
+                self.release(cx, &want.waiters, true);
+            }
+            OnLost::Drop => {
+                let mut doomed = Vec::from_iter(want.waiters);
+                while let Some(slot) = doomed.pop() {
+                    let Some(waiting) = self.take_waiting(cx, slot) else { continue };
+                    let arrived = waiting.arrived;
+                    self.remember_met(cx, arrived.digest, Place::Lost);
+                    lost.push(arrived.entry.message_id.clone());
+                    doomed.extend(arrived.waiters);
+                }
+                self.tell_lost(cx, lost);
+            }
+        }
+    }
+
+    fn tell_lost(&mut self, cx: &mut Cx<'_>, message_ids: Vec<MessageId>) {
+        self.lost += message_ids.len() as u64;
+        cx.outbox.effect(Effect::Lost { channel: self.id.clone(), message_ids });
+    }
+
+    /// When a dependency of one of the messages that wait for `slot` last arrived, directly or
+    /// further down the chain; if none has, when `slot` was first missed.
+    fn last_progress(&self, slot: Slot) -> Instant {
+        let Some(want) = self.wanted.get(slot) else { return Instant::ZERO };
+        let mut newest = want.since;
+        let mut visited = BTreeSet::new();
+        let mut next: Vec<Slot> = want.waiters.to_vec();
+        while let Some(slot) = next.pop() {
+            if visited.len() >= MAX_CHAIN || !visited.insert(slot) {
+                continue;
+            }
+            let Some(waiting) = self.incoming.get(slot) else { continue };
+            newest = newest.max(waiting.progress);
+            next.extend(waiting.arrived.deps.iter().filter_map(|dep| match self.ids.place(*dep) {
+                Some(Place::Incoming(slot)) => Some(slot),
+                _ => None,
+            }));
+        }
+        newest
+    }
+}

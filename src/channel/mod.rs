@@ -1,0 +1,310 @@
+//! One channel: the glue between log, buffers, filters and timers.
+//!
+//! | file | what happens there |
+//! | --- | --- |
+//! | `publish` | own messages: new, resent, acknowledged |
+//! | `receive` | messages of others: checks, duplicates, acknowledgements |
+//! | `deliver` | causal buffering and release, eviction |
+//! | `missing` | what is reported, fetched and given up |
+//! | `repair` | SDS-R requests and answers |
+//! | `sync` | sync messages, and bridging into the other dialect |
+//! | `restore` | state from the store |
+//! | `log`, `incoming`, `outgoing`, `record`, `filters`, `slots` | the data they work on |
+
+mod deliver;
+mod filters;
+mod incoming;
+mod log;
+mod missing;
+mod outgoing;
+mod publish;
+mod receive;
+mod record;
+mod repair;
+mod restore;
+mod slots;
+mod sync;
+mod view;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use bytes::BytesMut;
+
+pub use self::view::{LogView, Status};
+
+use self::filters::Filters;
+use self::incoming::Incoming;
+use self::log::Log;
+use self::missing::Retrieval;
+use self::outgoing::Outgoing;
+use self::record::{IdDigest, IdTable, Place};
+use self::repair::{Answers, Wanted};
+use self::slots::Slot;
+use self::sync::SyncState;
+use crate::config::{Config, Dialect};
+use crate::effect::Effect;
+use crate::entry::DeliverySeq;
+use crate::error::RejectReason;
+use crate::id::{ChannelId, MessageId};
+use crate::lamport::LamportClock;
+use crate::outbox::Outbox;
+use crate::rng::Rng;
+use crate::snapshot::{ChangeKind, StoredMet};
+use crate::time::{Instant, Now, UnixMillis};
+use crate::timer::{Deadline, Timers, Why};
+use crate::wire::WireDialect;
+
+/// Ephemeral ids remembered, to tell a repeat of the transport from a new message.
+const RECENT_EPHEMERALS: usize = 64;
+
+/// What a channel needs of its node while it handles one input.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Now,
+    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) rng: &'a mut Rng,
+    /// Where messages are encoded.
+    pub(crate) buffer: &'a mut BytesMut,
+}
+
+impl Cx<'_> {
+    /// The wall-clock time of a point on the monotonic clock.
+    fn wall_at(&self, at: Instant) -> Option<UnixMillis> {
+        let ahead = u64::try_from(at.since(self.now.mono).as_millis()).unwrap_or(u64::MAX);
+        self.now.wall.map(|wall| UnixMillis(wall.0.saturating_add(ahead)))
+    }
+
+    /// The time left until a wall-clock time, if both are known.
+    fn until(&self, at: Option<UnixMillis>) -> Option<Duration> {
+        let (at, wall) = (at?, self.now.wall?);
+        Some(Duration::from_millis(at.0.saturating_sub(wall.0)))
+    }
+}
+
+/// What a channel's timers are for.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    Resend(DeliverySeq),
+    Request(Slot),
+    GiveUp(Slot),
+    Answer(Slot),
+    Bridge(Slot),
+    Retrieval,
+    Sync,
+}
+
+impl Timer {
+    const fn why(self) -> Why {
+        match self {
+            Self::Resend(_) => Why::Resend,
+            Self::Request(_) => Why::RepairRequest,
+            Self::GiveUp(_) => Why::GiveUp,
+            Self::Answer(_) => Why::RepairAnswer,
+            Self::Bridge(_) => Why::Bridge,
+            Self::Retrieval => Why::Retrieval,
+            Self::Sync => Why::Sync,
+        }
+    }
+}
+
+/// Whether we have just joined a channel that others have used before.
+#[derive(Clone, Copy, Debug)]
+enum Joining {
+    /// Nothing was heard yet.
+    NotYet,
+    /// The first message was heard then.
+    Since(Instant),
+    /// The channel was restored.
+    Over,
+}
+
+#[derive(Debug)]
+pub(crate) struct Channel {
+    id: ChannelId,
+    config: Arc<Config>,
+    clock: LamportClock,
+    ids: IdTable,
+    log: Log,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    wanted: Wanted,
+    answers: Answers,
+    filters: Filters,
+    timers: Timers<Timer>,
+    sync: SyncState,
+    retrieval: Retrieval,
+    /// The dialect of the newest delivered message of somebody else.
+    mirrored: Option<WireDialect>,
+    joining: Joining,
+    /// Whether something is missing that `Synced` has to be told of.
+    was_missing: bool,
+    lost: u64,
+    /// Whether the log may hold own messages that nobody acknowledged in all their resends.
+    has_unconfirmed: bool,
+    told_clock_behind: bool,
+    ephemerals: VecDeque<IdDigest>,
+    consumed: DeliverySeq,
+}
+
+impl Channel {
+    /// An empty channel; the store is told that it begins.
+    pub(crate) fn create(
+        cx: &mut Cx<'_>,
+        id: ChannelId,
+        config: Arc<Config>,
+        key: [u64; 2],
+    ) -> Self {
+        cx.outbox.change(&id, || ChangeKind::Created { record_key: key });
+        Self::empty(id, config, key)
+    }
+
+    fn empty(id: ChannelId, config: Arc<Config>, key: [u64; 2]) -> Self {
+        Self {
+            ids: IdTable::new(key, config.max_ids, config.max_met_ids),
+            clock: LamportClock::default(),
+            log: Log::default(),
+            incoming: Incoming::default(),
+            outgoing: Outgoing::new(key),
+            wanted: Wanted::default(),
+            answers: Answers::new(key),
+            filters: Filters::new(&config),
+            timers: Timers::default(),
+            sync: SyncState::default(),
+            retrieval: Retrieval::default(),
+            mirrored: None,
+            joining: Joining::NotYet,
+            was_missing: false,
+            lost: 0,
+            has_unconfirmed: false,
+            told_clock_behind: false,
+            ephemerals: VecDeque::new(),
+            consumed: DeliverySeq::default(),
+            id,
+            config,
+        }
+    }
+
+    pub(crate) const fn id(&self) -> &ChannelId {
+        &self.id
+    }
+
+    pub(crate) const fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        self.timers.next().map(|(at, timer)| Deadline { at, why: timer.why() })
+    }
+
+    /// Lets everything happen that is due.
+    pub(crate) fn tick(&mut self, cx: &mut Cx<'_>) {
+        while let Some(timer) = self.timers.pop_due(cx.now.mono) {
+            match timer {
+                Timer::Resend(seq) => self.resend(cx, seq),
+                Timer::Request(slot) => self.request_due(cx, slot),
+                Timer::GiveUp(slot) => self.give_up(cx, slot),
+                Timer::Answer(slot) => self.answer_due(cx, slot),
+                Timer::Bridge(slot) => self.bridge(cx, slot),
+                Timer::Retrieval => self.retrieve_again(cx),
+                Timer::Sync => self.sync_due(cx),
+            }
+        }
+        self.settle(cx);
+    }
+
+    /// Ends the handling of one input: tells when nothing is missing any more.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        let missing = !self.wanted.is_empty();
+        if self.was_missing && !missing {
+            cx.outbox.effect(Effect::Synced { channel: self.id.clone(), lost: self.lost });
+        }
+        self.was_missing = missing;
+    }
+
+    /// The embedder has these messages by other means.
+    pub(crate) fn dependencies_met(&mut self, cx: &mut Cx<'_>, ids: &[MessageId]) {
+        for id in ids.iter().filter(|id| !id.is_empty()) {
+            let digest = self.ids.digest(id.as_bytes());
+            let waiters = match self.ids.place(digest) {
+                Some(Place::Logged(_) | Place::Evicted | Place::Met) => continue,
+                Some(Place::Wanted(slot)) => {
+                    let want = self.unwant(cx, slot);
+                    self.remember_met(cx, digest, Place::Met);
+                    want.map(|want| want.waiters)
+                }
+                // It is here and waits itself; what waits for it need not.
+                Some(Place::Incoming(slot)) => self
+                    .incoming
+                    .get_mut(slot)
+                    .map(|waiting| core::mem::take(&mut waiting.arrived.waiters)),
+                Some(Place::Lost | Place::Sync | Place::Dropped) | None => {
+                    self.remember_met(cx, digest, Place::Met);
+                    None
+                }
+            };
+            self.release(cx, &waiters.unwrap_or_default(), false);
+        }
+        self.settle(cx);
+    }
+
+    fn remember_met(&mut self, cx: &mut Cx<'_>, digest: IdDigest, place: Place) {
+        self.ids.remember_met(digest, place);
+        let lost = place == Place::Lost;
+        cx.outbox.change(&self.id, || ChangeKind::Met(StoredMet { digest, lost }));
+    }
+
+    /// A hint where a logged message can be fetched from.
+    pub(crate) fn hint(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message_id: &MessageId,
+        hint: &bytes::Bytes,
+    ) -> Result<(), RejectReason> {
+        let limit = self.config.max_hint_len;
+        if hint.len() > limit {
+            return Err(RejectReason::HintTooLong { len: hint.len(), limit });
+        }
+        let digest = self.ids.digest(message_id.as_bytes());
+        let Some(Place::Logged(slot)) = self.ids.place(digest) else {
+            return Err(RejectReason::NotLogged);
+        };
+        let Some(logged) = self.log.get_mut(slot) else { return Err(RejectReason::NotLogged) };
+        logged.hint = Some(hint.clone());
+        let message_id = &logged.entry.message_id;
+        cx.outbox.change(&self.id, || ChangeKind::Hint {
+            message_id: message_id.clone(),
+            hint: hint.clone(),
+        });
+        Ok(())
+    }
+
+    pub(crate) fn consume(&mut self, cx: &mut Cx<'_>, up_to: DeliverySeq) {
+        let up_to = up_to.min(self.log.delivered());
+        if up_to > self.consumed {
+            self.consumed = up_to;
+            cx.outbox.change(&self.id, || ChangeKind::Consumed(up_to));
+        }
+    }
+
+    /// The dialects that own messages go out in.
+    fn own_dialects(&self) -> &'static [WireDialect] {
+        const LIP109: &[WireDialect] = &[WireDialect::Lip109];
+        const NIM_SDS: &[WireDialect] = &[WireDialect::NimSds];
+        const BOTH: &[WireDialect] = &[WireDialect::Lip109, WireDialect::NimSds];
+        match self.config.dialect {
+            Dialect::Lip109 => LIP109,
+            Dialect::NimSds => NIM_SDS,
+            Dialect::Bridge => BOTH,
+            Dialect::Mirror { initial } => match self.mirrored.unwrap_or(initial) {
+                WireDialect::Lip109 => LIP109,
+                WireDialect::NimSds => NIM_SDS,
+            },
+        }
+    }
+
+    /// Whether `sender` is us. An empty id never is.
+    fn is_me(&self, sender: &crate::id::ParticipantId) -> bool {
+        !sender.is_empty() && *sender == self.config.participant_id
+    }
+}

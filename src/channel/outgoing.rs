@@ -1,0 +1,161 @@
+//! The outgoing buffer: own messages nobody has acknowledged, and the evidence that somebody has
+//! them.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::record::IdDigest;
+use crate::bloom::{Probe, ReceivedFilter};
+use crate::config::Config;
+use crate::entry::{DeliverySeq, LogEntry};
+use crate::keyed::KeyedState;
+use crate::rng::Rng;
+use crate::timer::TimerKey;
+use crate::wire::WireDialect;
+
+/// Senders remembered for one message, beyond which more filters add nothing.
+const MAX_WITNESSES: usize = 64;
+
+/// A hit in a filter so full that it says next to nothing: one in two.
+const NO_EVIDENCE_LN: f64 = -core::f64::consts::LN_2;
+
+/// The hashes of one id for the filters of each dialect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Probes {
+    pub(super) lip109: Option<Probe>,
+    pub(super) nim_sds: Option<Probe>,
+}
+
+impl Probes {
+    pub(super) const fn get(&self, dialect: WireDialect) -> Option<Probe> {
+        match dialect {
+            WireDialect::Lip109 => self.lip109,
+            WireDialect::NimSds => self.nim_sds,
+        }
+    }
+}
+
+/// An own message that is not acknowledged.
+#[derive(Debug)]
+pub(super) struct Unacked {
+    pub(super) entry: Arc<LogEntry>,
+    pub(super) digest: IdDigest,
+    pub(super) probes: Probes,
+    pub(super) resends: u32,
+    pub(super) timer: Option<TimerKey>,
+    /// Distinct senders whose filters hold it.
+    witnesses: SmallVec<[u64; 2]>,
+    /// Natural logarithm of the chance that all of those filters are wrong.
+    doubt_ln: f64,
+    pub(super) possibly_acked: bool,
+}
+
+/// What a filter says of an own message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// It holds the message, the first that does.
+    Possibly(DeliverySeq),
+    /// So many hold it that some peer has it.
+    Acked(DeliverySeq),
+}
+
+/// Own unacknowledged messages in the order they were sent.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    unacked: BTreeMap<DeliverySeq, Unacked>,
+    by_digest: HashMap<IdDigest, DeliverySeq, KeyedState>,
+}
+
+impl Outgoing {
+    pub(super) fn new(key: [u64; 2]) -> Self {
+        Self { unacked: BTreeMap::new(), by_digest: HashMap::with_hasher(KeyedState::new(key)) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.unacked.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unacked.is_empty()
+    }
+
+    pub(super) fn add(
+        &mut self,
+        seq: DeliverySeq,
+        entry: Arc<LogEntry>,
+        digest: IdDigest,
+        probes: Probes,
+    ) -> &mut Unacked {
+        self.by_digest.insert(digest, seq);
+        self.unacked.entry(seq).or_insert(Unacked {
+            entry,
+            digest,
+            probes,
+            resends: 0,
+            timer: None,
+            witnesses: SmallVec::new(),
+            doubt_ln: 0.0,
+            possibly_acked: false,
+        })
+    }
+
+    pub(super) fn remove(&mut self, seq: DeliverySeq) -> Option<Unacked> {
+        let unacked = self.unacked.remove(&seq)?;
+        self.by_digest.remove(&unacked.digest);
+        Some(unacked)
+    }
+
+    pub(super) fn get_mut(&mut self, seq: DeliverySeq) -> Option<&mut Unacked> {
+        self.unacked.get_mut(&seq)
+    }
+
+    pub(super) fn seq_of(&self, digest: IdDigest) -> Option<DeliverySeq> {
+        self.by_digest.get(&digest).copied()
+    }
+
+    /// What `witness`'s filter says of each own message, in the order they were sent.
+    pub(super) fn review(
+        &mut self,
+        dialect: WireDialect,
+        filter: &ReceivedFilter<'_>,
+        witness: u64,
+        confidence_ln: f64,
+    ) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        let mut chance_ln = None;
+        for (seq, unacked) in &mut self.unacked {
+            let Some(probe) = unacked.probes.get(dialect) else { continue };
+            if unacked.witnesses.contains(&witness) || !filter.contains(probe) {
+                continue;
+            }
+            // Counting a filter's bits costs more than probing it, so it waits for a hit.
+            let chance_ln = *chance_ln.get_or_insert_with(|| filter.false_positive_ln());
+            if chance_ln > NO_EVIDENCE_LN || unacked.witnesses.len() >= MAX_WITNESSES {
+                continue;
+            }
+            unacked.witnesses.push(witness);
+            unacked.doubt_ln += chance_ln;
+            if unacked.doubt_ln <= confidence_ln {
+                verdicts.push(Verdict::Acked(*seq));
+            } else if !unacked.possibly_acked {
+                unacked.possibly_acked = true;
+                verdicts.push(Verdict::Possibly(*seq));
+            }
+        }
+        verdicts
+    }
+}
+
+impl Unacked {
+    /// Time to the next resend: doubled with each, slower when possibly acknowledged, jittered.
+    pub(super) fn resend_delay(&self, config: &Config, rng: &mut Rng) -> Duration {
+        let doubled = config.resend_after.saturating_mul(1 << self.resends.min(20));
+        let slowdown = if self.possibly_acked { config.possibly_acked_slowdown } else { 1 };
+        rng.jitter(doubled.saturating_mul(slowdown).min(config.resend_max))
+    }
+}

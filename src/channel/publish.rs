@@ -1,0 +1,312 @@
+//! Own messages: publishing, resending, and what becomes of them.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::incoming::{Arrived, Waiters};
+use super::log::Dialects;
+use super::record::{IdDigest, Place};
+use super::slots::Slot;
+use super::{Channel, Cx, Timer};
+use crate::effect::{Effect, SendReason};
+use crate::entry::{DeliverySeq, LogEntry};
+use crate::error::RejectReason;
+use crate::id::MessageId;
+use crate::snapshot::{ChangeKind, StoredOutgoing};
+use crate::wire::{FilterField, HistoryEntry, Outgoing as Encoding, WireDialect};
+
+/// What an own message names.
+pub(super) type History = SmallVec<[HistoryEntry; 2]>;
+
+impl Channel {
+    /// Publishes a content message.
+    pub(crate) fn publish(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message_id: &MessageId,
+        content: &Bytes,
+    ) -> Result<(), RejectReason> {
+        self.check_publish(message_id, content)?;
+        let dialects = self.own_dialects();
+        if dialects.contains(&WireDialect::Lip109) && message_id.as_str().is_none() {
+            return Err(RejectReason::IdNotUtf8);
+        }
+        let digest = self.ids.digest(message_id.as_bytes());
+        let place = self.ids.place(digest);
+        if !matches!(place, None | Some(Place::Sync)) {
+            return Err(RejectReason::IdKnown);
+        }
+        if self.outgoing.len() >= self.config.max_outgoing {
+            return Err(RejectReason::OutgoingFull { limit: self.config.max_outgoing });
+        }
+        let lamport = self.clock.next(cx.now.wall).ok_or(RejectReason::ClockExhausted)?;
+
+        let (named, deps) = self.next_history();
+        let entry = LogEntry::new(
+            message_id.clone(),
+            self.config.participant_id.clone(),
+            lamport,
+            named,
+            content.clone(),
+        );
+        let entry = Arc::new(entry.compact_around_content());
+        let requests = self.take_due_requests(cx);
+        let mut sends: SmallVec<[Effect; 2]> = SmallVec::new();
+        for dialect in dialects {
+            // The filter as it is before this message joins it.
+            let filter = self.filters.field(*dialect);
+            sends.push(self.encode(cx, *dialect, &entry, filter, &requests, SendReason::New));
+        }
+        self.log.rotate(self.config.max_heads);
+        self.log_own(cx, entry, digest, deps, dialects);
+        sends.into_iter().for_each(|send| cx.outbox.effect(send));
+        self.sync.note_traffic(cx.now.mono);
+        self.settle(cx);
+        Ok(())
+    }
+
+    /// Publishes a message that is not logged.
+    pub(crate) fn publish_ephemeral(
+        &self,
+        cx: &mut Cx<'_>,
+        message_id: &MessageId,
+        content: &Bytes,
+    ) -> Result<(), RejectReason> {
+        self.check_publish(message_id, content)?;
+        if !self.config.speaks(WireDialect::Lip109) {
+            return Err(RejectReason::EphemeralNotInDialect);
+        }
+        if message_id.as_str().is_none() {
+            return Err(RejectReason::IdNotUtf8);
+        }
+        let message = Encoding {
+            sender_id: self.config.participant_id.as_bytes(),
+            message_id: message_id.as_bytes(),
+            channel_id: self.id.as_bytes(),
+            content: Some(content),
+            ..Encoding::default()
+        };
+        let dialect = WireDialect::Lip109;
+        let send = self.encoded(cx, dialect, &message, message_id, SendReason::Ephemeral);
+        cx.outbox.report(send);
+        Ok(())
+    }
+
+    fn check_publish(&self, message_id: &MessageId, content: &Bytes) -> Result<(), RejectReason> {
+        let (len, limit) = (message_id.len(), self.config.max_id_len);
+        if message_id.is_empty() {
+            return Err(RejectReason::EmptyId);
+        }
+        if len > limit {
+            return Err(RejectReason::IdTooLong { len, limit });
+        }
+        let (len, limit) = (content.len(), self.config.max_content_len);
+        if content.is_empty() {
+            return Err(RejectReason::EmptyContent);
+        }
+        if len > limit {
+            return Err(RejectReason::ContentTooLong { len, limit });
+        }
+        Ok(())
+    }
+
+    /// The causal history of the next message, and the digests of what it names.
+    pub(super) fn next_history(&self) -> (History, SmallVec<[IdDigest; 4]>) {
+        let named = self.log.next_history(self.config.causal_history_len, self.config.max_heads);
+        let logged = named.iter().filter_map(|slot| self.log.get(*slot));
+        logged
+            .map(|logged| {
+                let named = HistoryEntry {
+                    message_id: logged.entry.message_id.clone(),
+                    retrieval_hint: logged.hint.clone(),
+                    sender_id: logged.entry.sender_id.clone(),
+                };
+                (named, logged.digest)
+            })
+            .unzip()
+    }
+
+    fn log_own(
+        &mut self,
+        cx: &mut Cx<'_>,
+        entry: Arc<LogEntry>,
+        digest: IdDigest,
+        deps: SmallVec<[IdDigest; 4]>,
+        dialects: &[WireDialect],
+    ) {
+        let probes = self.filters.own_probes(&entry.message_id);
+        self.record(cx, digest, &probes, entry.lamport);
+        let heard = dialects.iter().fold(Dialects::default(), |set, d| set.with(Dialects::of(*d)));
+        let arrived = Arrived {
+            size: entry.payload_len(),
+            entry: Arc::clone(&entry),
+            digest,
+            deps,
+            heard,
+            gap: false,
+            waiters: Waiters::new(),
+        };
+        let slot = self.append(cx, &arrived, true);
+        let seq = self.log.delivered();
+        self.log.pin(slot);
+        self.outgoing.add(seq, entry, digest, probes);
+        self.schedule_resend(cx, seq);
+        self.persist_outgoing(cx, seq);
+        self.evict(cx);
+    }
+
+    pub(super) fn schedule_resend(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        let Some(unacked) = self.outgoing.get_mut(seq) else { return };
+        if let Some(key) = unacked.timer.take() {
+            self.timers.cancel(key);
+        }
+        if self.config.resend {
+            let delay = unacked.resend_delay(&self.config, cx.rng);
+            unacked.timer = Some(self.timers.schedule(cx.now.mono + delay, Timer::Resend(seq)));
+        }
+    }
+
+    fn persist_outgoing(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        let Some(unacked) = self.outgoing.get_mut(seq) else { return };
+        let (resends, possibly_acked) = (unacked.resends, unacked.possibly_acked);
+        cx.outbox.change(&self.id, || {
+            ChangeKind::OutgoingSet(StoredOutgoing { seq, resends, possibly_acked })
+        });
+    }
+
+    /// Nobody acknowledged the message in time: it is sent again, or reported unconfirmed.
+    pub(super) fn resend(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        let Some(unacked) = self.outgoing.get_mut(seq) else { return };
+        unacked.timer = None;
+        if unacked.resends >= self.config.max_resends {
+            self.unconfirmed(cx, seq);
+            return;
+        }
+        unacked.resends += 1;
+        let entry = Arc::clone(&unacked.entry);
+        self.schedule_resend(cx, seq);
+        self.persist_outgoing(cx, seq);
+        for dialect in self.own_dialects() {
+            let filter = self.filters.field(*dialect);
+            let send = self.encode(cx, *dialect, &entry, filter, &[], SendReason::Resend);
+            cx.outbox.effect(send);
+        }
+    }
+
+    fn unconfirmed(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        let Some((message_id, slot)) = self.end_outgoing(cx, seq) else { return };
+        if let Some(logged) = slot.and_then(|slot| self.log.get_mut(slot)) {
+            logged.unconfirmed = true;
+            self.has_unconfirmed = true;
+        }
+        cx.outbox.effect(Effect::Unconfirmed { channel: self.id.clone(), message_id });
+    }
+
+    /// A received causal history names this id: if it is an own message, somebody has it.
+    pub(super) fn acknowledge_named(&mut self, cx: &mut Cx<'_>, digest: IdDigest) {
+        if let Some(seq) = self.outgoing.seq_of(digest) {
+            self.acknowledged(cx, seq);
+            return;
+        }
+        if !self.has_unconfirmed {
+            return;
+        }
+        let Some(Place::Logged(slot)) = self.ids.place(digest) else { return };
+        let Some(logged) = self.log.get_mut(slot).filter(|logged| logged.unconfirmed) else {
+            return;
+        };
+        logged.unconfirmed = false;
+        let message_id = logged.entry.message_id.clone();
+        cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
+    }
+
+    pub(super) fn acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        if let Some((message_id, _)) = self.end_outgoing(cx, seq) {
+            cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
+        }
+    }
+
+    pub(super) fn possibly_acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        let Some(unacked) = self.outgoing.get_mut(seq) else { return };
+        let message_id = unacked.entry.message_id.clone();
+        self.schedule_resend(cx, seq);
+        self.persist_outgoing(cx, seq);
+        cx.outbox.effect(Effect::PossiblyAcked { channel: self.id.clone(), message_id });
+    }
+
+    /// Takes a message out of the outgoing buffer.
+    fn end_outgoing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        seq: DeliverySeq,
+    ) -> Option<(MessageId, Option<Slot>)> {
+        let unacked = self.outgoing.remove(seq)?;
+        if let Some(key) = unacked.timer {
+            self.timers.cancel(key);
+        }
+        let slot = match self.ids.place(unacked.digest) {
+            Some(Place::Logged(slot)) => Some(slot),
+            _ => None,
+        };
+        if let Some(slot) = slot {
+            self.log.unpin(slot);
+        }
+        cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
+        Some((unacked.entry.message_id.clone(), slot))
+    }
+
+    /// Sends somebody's logged message as it is: no filter, which would be ours under another's
+    /// name, and no repair requests.
+    pub(super) fn send_entry(
+        &self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        entry: &LogEntry,
+        why: SendReason,
+    ) {
+        let send = self.encode(cx, dialect, entry, FilterField::Absent, &[], why);
+        cx.outbox.effect(send);
+    }
+
+    fn encode(
+        &self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        entry: &LogEntry,
+        filter: FilterField<'_>,
+        requests: &[HistoryEntry],
+        why: SendReason,
+    ) -> Effect {
+        let message = Encoding {
+            sender_id: entry.sender_id.as_bytes(),
+            message_id: entry.message_id.as_bytes(),
+            channel_id: self.id.as_bytes(),
+            lamport: Some(entry.lamport),
+            causal_history: &entry.causal_history,
+            filter,
+            repair_request: requests,
+            content: Some(&entry.content),
+        };
+        self.encoded(cx, dialect, &message, &entry.message_id, why)
+    }
+
+    pub(super) fn encoded(
+        &self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message: &Encoding<'_>,
+        message_id: &MessageId,
+        why: SendReason,
+    ) -> Effect {
+        message.encode(dialect, cx.buffer);
+        Effect::Send {
+            channel: self.id.clone(),
+            bytes: cx.buffer.split().freeze(),
+            message_id: message_id.clone(),
+            dialect,
+            why,
+        }
+    }
+}

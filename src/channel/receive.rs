@@ -1,0 +1,307 @@
+//! Messages of others: checks before any change of state, then what a message tells.
+
+use alloc::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::incoming::{Arrived, Waiters};
+use super::log::Dialects;
+use super::outgoing::{Probes, Verdict};
+use super::record::{IdDigest, Place};
+use super::{Channel, Cx, Joining, RECENT_EPHEMERALS};
+use crate::bloom::{MAX_K, ReceivedFilter};
+use crate::effect::Effect;
+use crate::entry::LogEntry;
+use crate::error::RejectReason;
+use crate::id::ParticipantId;
+use crate::snapshot::ChangeKind;
+use crate::wire::{Kind, Message, WireDialect};
+
+/// Digests of the entries of a causal history, in its order.
+type Deps = SmallVec<[IdDigest; 4]>;
+
+impl Channel {
+    /// Takes in a message that came in `dialect`, in a datagram of `datagram_len` bytes.
+    pub(crate) fn receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message: &Message,
+        datagram_len: usize,
+    ) -> Result<(), RejectReason> {
+        if !self.config.accepts(dialect) {
+            return Err(RejectReason::DialectNotAccepted(dialect));
+        }
+        match (message.kind(), message.lamport) {
+            (Kind::Content, Some(lamport)) => {
+                self.check_clock(cx, lamport)?;
+                self.receive_content(cx, dialect, message, lamport, datagram_len)?;
+            }
+            (Kind::Sync, Some(lamport)) => {
+                self.check_clock(cx, lamport)?;
+                self.receive_sync(cx, dialect, message, lamport);
+            }
+            (Kind::Ephemeral, _) | (_, None) => self.receive_ephemeral(cx, message),
+        }
+        self.settle(cx);
+        Ok(())
+    }
+
+    /// One far-ahead time would freeze everybody's clock, so it is refused before anything else.
+    fn check_clock(&self, cx: &Cx<'_>, lamport: u64) -> Result<(), RejectReason> {
+        let Some(wall) = cx.now.wall else { return Ok(()) };
+        let skew = u64::try_from(self.config.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
+        let limit = wall.0.saturating_add(skew);
+        if lamport > limit {
+            return Err(RejectReason::ClockSkew { lamport, limit });
+        }
+        Ok(())
+    }
+
+    fn receive_ephemeral(&mut self, cx: &mut Cx<'_>, message: &Message) {
+        let digest = self.ids.digest(message.message_id.as_bytes());
+        if self.is_me(&message.sender_id) || self.ephemerals.contains(&digest) {
+            return;
+        }
+        if self.ephemerals.len() == RECENT_EPHEMERALS {
+            self.ephemerals.pop_front();
+        }
+        self.ephemerals.push_back(digest);
+        cx.outbox.report(Effect::DeliverEphemeral {
+            channel: self.id.clone(),
+            message_id: message.message_id.clone(),
+            sender_id: message.sender_id.clone(),
+            content: message.content.clone().unwrap_or_default(),
+        });
+    }
+
+    fn receive_sync(
+        &mut self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message: &Message,
+        lamport: u64,
+    ) {
+        if self.is_me(&message.sender_id) {
+            return;
+        }
+        let deps = self.dep_digests(message);
+        self.review(cx, dialect, message, &deps);
+        self.take_requests(cx, dialect, &message.repair_request);
+        let digest = self.ids.digest(message.message_id.as_bytes());
+        if self.ids.place(digest).is_none() {
+            self.ids.remember_met(digest, Place::Sync);
+        }
+        self.note_join(cx);
+        if self.want_named(cx, message, &deps) {
+            self.clock.observe(lamport);
+        }
+        self.note_sync(cx, &deps);
+    }
+
+    fn receive_content(
+        &mut self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message: &Message,
+        lamport: u64,
+        datagram_len: usize,
+    ) -> Result<(), RejectReason> {
+        let digest = self.ids.digest(message.message_id.as_bytes());
+        let place = self.ids.place(digest);
+        if let (None | Some(Place::Dropped), Some(forgotten)) = (place, self.ids.floor())
+            && lamport <= forgotten
+        {
+            return Err(RejectReason::Stale { lamport, forgotten });
+        }
+        self.cancel_answer(cx, digest);
+        let heard = Dialects::of(dialect);
+        if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place {
+            self.heard_again(place, heard);
+            self.report_conflict(cx, place, message, lamport);
+            return Ok(());
+        }
+        let want = match place {
+            Some(Place::Wanted(slot)) => self.unwant(cx, slot),
+            _ => None,
+        };
+        let probes = self.filters.probes(&message.message_id);
+        self.record(cx, digest, &probes, lamport);
+        let deps = self.dep_digests(message);
+        self.review(cx, dialect, message, &deps);
+        self.take_requests(cx, dialect, &message.repair_request);
+        self.report_clock_behind(cx, &message.sender_id, lamport);
+        self.note_join(cx);
+        self.sync.note_traffic(cx.now.mono);
+
+        let asked = want.is_some();
+        let (entry, size) = retain(message, lamport, datagram_len);
+        let mut arrived = Arrived {
+            entry: Arc::new(entry),
+            digest,
+            deps,
+            size,
+            heard,
+            gap: false,
+            waiters: want.map_or_else(Waiters::new, |want| want.waiters),
+        };
+        self.release_cyclic(cx, &mut arrived.waiters, lamport);
+        for waiter in &arrived.waiters {
+            if let Some(waiting) = self.incoming.get_mut(*waiter) {
+                waiting.progress = cx.now.mono;
+            }
+        }
+        self.deliver_or_buffer(cx, arrived, asked);
+        Ok(())
+    }
+
+    /// Lets go of waiters that claim to depend on something newer than themselves: they could
+    /// wait in a cycle.
+    fn release_cyclic(&mut self, cx: &mut Cx<'_>, waiters: &mut Waiters, lamport: u64) {
+        let mut cyclic = Waiters::new();
+        waiters.retain(|waiter| {
+            let newer = self
+                .incoming
+                .get(*waiter)
+                .is_some_and(|waiting| waiting.arrived.entry.lamport > lamport);
+            if !newer {
+                cyclic.push(*waiter);
+            }
+            newer
+        });
+        self.release(cx, &cyclic, false);
+    }
+
+    fn dep_digests(&self, message: &Message) -> Deps {
+        let history = message.causal_history.iter();
+        history.map(|named| self.ids.digest(named.message_id.as_bytes())).collect()
+    }
+
+    /// Puts a received content id into the id record and the filters.
+    pub(super) fn record(
+        &mut self,
+        cx: &mut Cx<'_>,
+        digest: IdDigest,
+        probes: &Probes,
+        lamport: u64,
+    ) {
+        let floor = self.ids.floor();
+        let (new, forgotten) = self.ids.record(digest, lamport);
+        if !new {
+            return;
+        }
+        self.filters.insert(probes);
+        cx.outbox.change(&self.id, || self.filters.id_record(digest, lamport, probes));
+        if let Some(digest) = forgotten {
+            cx.outbox.change(&self.id, || ChangeKind::Forgotten { digest });
+            self.tell_floor(cx, floor);
+        }
+    }
+
+    /// What a message says of our own messages.
+    fn review(
+        &mut self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message: &Message,
+        deps: &[IdDigest],
+    ) {
+        let filter = message.bloom_filter.as_deref().filter(|bytes| !bytes.is_empty());
+        let filter = filter.and_then(|bytes| self.read_filter(cx, dialect, message, bytes));
+        if self.outgoing.is_empty() && !self.has_unconfirmed || self.is_me(&message.sender_id) {
+            return;
+        }
+        for dep in deps {
+            self.acknowledge_named(cx, *dep);
+        }
+        let Some(filter) = filter else { return };
+        #[expect(clippy::cast_possible_truncation, reason = "half of a digest tells senders apart")]
+        let witness = self.ids.digest(message.sender_id.as_bytes()) as u64;
+        let confidence = self.filters.ack_confidence_ln;
+        for verdict in self.outgoing.review(dialect, &filter, witness, confidence) {
+            match verdict {
+                Verdict::Acked(seq) => self.acknowledged(cx, seq),
+                Verdict::Possibly(seq) => self.possibly_acknowledged(cx, seq),
+            }
+        }
+    }
+
+    fn read_filter<'a>(
+        &self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message: &Message,
+        bytes: &'a [u8],
+    ) -> Option<ReceivedFilter<'a>> {
+        let filter = match dialect {
+            WireDialect::Lip109 => ReceivedFilter::from_lip109(bytes, &self.config.geometry),
+            WireDialect::NimSds => ReceivedFilter::from_nim(bytes, MAX_K),
+        };
+        filter
+            .map_err(|error| {
+                cx.outbox.report(Effect::FilterIgnored {
+                    channel: self.id.clone(),
+                    sender_id: message.sender_id.clone(),
+                    error,
+                });
+            })
+            .ok()
+    }
+
+    /// Tells if a repeat differs from the message we have.
+    fn report_conflict(&self, cx: &mut Cx<'_>, place: Place, message: &Message, lamport: u64) {
+        let known = match place {
+            Place::Logged(slot) => self.log.get(slot).map(|logged| &logged.entry),
+            Place::Incoming(slot) => self.incoming.get(slot).map(|waiting| &waiting.arrived.entry),
+            Place::Evicted
+            | Place::Wanted(_)
+            | Place::Met
+            | Place::Lost
+            | Place::Sync
+            | Place::Dropped => None,
+        };
+        let differs = known.is_some_and(|known| {
+            known.lamport != lamport
+                || known.sender_id != message.sender_id
+                || Some(&known.content) != message.content.as_ref()
+        });
+        if differs {
+            cx.outbox.report(Effect::Conflict {
+                channel: self.id.clone(),
+                message_id: message.message_id.clone(),
+                sender_id: message.sender_id.clone(),
+            });
+        }
+    }
+
+    /// Tells once that a sender's clock is far behind ours, as nim-sds's is, which counts in
+    /// seconds.
+    fn report_clock_behind(&mut self, cx: &mut Cx<'_>, sender: &ParticipantId, lamport: u64) {
+        let behind = cx.now.wall.is_some_and(|wall| lamport < wall.0 / 2);
+        if behind && !self.told_clock_behind {
+            self.told_clock_behind = true;
+            let (channel, sender_id) = (self.id.clone(), sender.clone());
+            cx.outbox.report(Effect::ClockBehind { channel, sender_id, lamport });
+        }
+    }
+
+    fn note_join(&mut self, cx: &Cx<'_>) {
+        if matches!(self.joining, Joining::NotYet) {
+            self.joining = Joining::Since(cx.now.mono);
+        }
+    }
+}
+
+/// What of a message outlives its datagram, and the bytes it keeps alive: slices of the datagram
+/// if they are at least half of it, and otherwise a copy of exactly their size.
+fn retain(message: &Message, lamport: u64, datagram_len: usize) -> (LogEntry, usize) {
+    let entry = LogEntry::new(
+        message.message_id.clone(),
+        message.sender_id.clone(),
+        lamport,
+        message.causal_history.clone(),
+        message.content.clone().unwrap_or_default(),
+    );
+    let len = entry.payload_len();
+    if len * 2 >= datagram_len { (entry, datagram_len) } else { (entry.compact(), len) }
+}

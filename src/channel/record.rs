@@ -1,0 +1,256 @@
+//! What is known of every id: one look-up tells whether it is logged, waiting, wanted or met.
+
+use alloc::collections::VecDeque;
+use core::hash::Hasher;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::channel::slots::Slot;
+
+/// Keyed 128-bit digest of an id. Peers do not know the key, so they cannot make two ids meet.
+pub(super) type IdDigest = u128;
+
+/// Where an id is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// Its body is in the log.
+    Logged(Slot),
+    /// It was delivered; its body is gone.
+    Evicted,
+    /// It waits for dependencies.
+    Incoming(Slot),
+    /// It is not here and is wanted.
+    Wanted(Slot),
+    /// The application has it by other means.
+    Met,
+    /// It was given up: what depends on it is delivered with a gap.
+    Lost,
+    /// It is the id of a sync message.
+    Sync,
+    /// It was received and had to be dropped.
+    Dropped,
+}
+
+impl Place {
+    /// Whether a dependency on it is met.
+    pub(super) const fn is_met(self) -> bool {
+        matches!(self, Self::Logged(_) | Self::Evicted | Self::Met | Self::Lost | Self::Sync)
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    digest: IdDigest,
+    place: Place,
+    /// Whether the arrival ring holds it.
+    in_ring: bool,
+    /// Whether a logged entry names it.
+    named: bool,
+}
+
+/// The id record of one channel.
+#[derive(Debug)]
+pub(super) struct IdTable {
+    key: [u64; 2],
+    table: HashTable<Known>,
+    /// Received content ids and their Lamport times, oldest first.
+    ring: VecDeque<(IdDigest, u64)>,
+    max_ids: usize,
+    /// Ids that count as met without being logged, oldest first: of content, and of syncs.
+    met: VecDeque<IdDigest>,
+    syncs: VecDeque<IdDigest>,
+    max_met: usize,
+    /// Newest Lamport time whose id is forgotten.
+    floor: Option<u64>,
+}
+
+const fn table_hash(digest: IdDigest) -> u64 {
+    // The digest is a keyed hash already.
+    #[expect(clippy::cast_possible_truncation, reason = "half of the digest is enough")]
+    let half = digest as u64;
+    half
+}
+
+impl IdTable {
+    pub(super) const fn new(key: [u64; 2], max_ids: usize, max_met: usize) -> Self {
+        Self {
+            key,
+            table: HashTable::new(),
+            ring: VecDeque::new(),
+            max_ids,
+            met: VecDeque::new(),
+            syncs: VecDeque::new(),
+            max_met,
+            floor: None,
+        }
+    }
+
+    pub(super) fn digest(&self, id: &[u8]) -> IdDigest {
+        let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
+        hasher.write(id);
+        hasher.finish128().as_u128()
+    }
+
+    pub(super) fn place(&self, digest: IdDigest) -> Option<Place> {
+        self.table.find(table_hash(digest), |known| known.digest == digest).map(|known| known.place)
+    }
+
+    pub(super) fn set(&mut self, digest: IdDigest, place: Place) {
+        self.entry(digest, place).place = place;
+    }
+
+    /// Marks `digest` as named by a logged entry, if anything is known of it, and says what.
+    pub(super) fn mark_named(&mut self, digest: IdDigest) -> Option<Place> {
+        let known = self.table.find_mut(table_hash(digest), |known| known.digest == digest)?;
+        known.named = true;
+        Some(known.place)
+    }
+
+    pub(super) fn is_named(&self, digest: IdDigest) -> bool {
+        self.table
+            .find(table_hash(digest), |known| known.digest == digest)
+            .is_some_and(|known| known.named)
+    }
+
+    /// Puts a received content id into the arrival ring; until its place is set it counts as
+    /// dropped. Returns whether it was not there yet, and the id that fell out of the ring for it.
+    pub(super) fn record(&mut self, digest: IdDigest, lamport: u64) -> (bool, Option<IdDigest>) {
+        let known = self.entry(digest, Place::Dropped);
+        known.place = Place::Dropped;
+        if core::mem::replace(&mut known.in_ring, true) {
+            return (false, None);
+        }
+        self.ring.push_back((digest, lamport));
+        if self.ring.len() <= self.max_ids {
+            return (true, None);
+        }
+        let oldest = self.ring.pop_front();
+        if let Some((oldest, lamport)) = oldest {
+            self.leave_ring(oldest, lamport);
+        }
+        (true, oldest.map(|(digest, _)| digest))
+    }
+
+    fn leave_ring(&mut self, digest: IdDigest, lamport: u64) {
+        let Entry::Occupied(mut known) = self.lookup(digest) else { return };
+        known.get_mut().in_ring = false;
+        if matches!(known.get().place, Place::Evicted | Place::Dropped) {
+            known.remove();
+            self.raise_floor(lamport);
+        }
+    }
+
+    /// The body of a logged id is gone.
+    pub(super) fn evicted(&mut self, digest: IdDigest, lamport: u64) {
+        if self.set_or_forget(digest, Place::Evicted) {
+            self.raise_floor(lamport);
+        }
+    }
+
+    /// A received id is no longer held nor wanted.
+    pub(super) fn dropped(&mut self, digest: IdDigest) {
+        self.set_or_forget(digest, Place::Dropped);
+    }
+
+    /// A wanted id is not wanted any more, and was not received either.
+    pub(super) fn forget_wanted(&mut self, digest: IdDigest) {
+        self.set_or_forget(digest, Place::Dropped);
+    }
+
+    /// Sets the place of an id if the ring holds it, and forgets the id otherwise.
+    fn set_or_forget(&mut self, digest: IdDigest, place: Place) -> bool {
+        let Entry::Occupied(mut known) = self.lookup(digest) else { return false };
+        if known.get().in_ring {
+            known.get_mut().place = place;
+            return false;
+        }
+        known.remove();
+        true
+    }
+
+    /// Remembers an id as met: [`Place::Met`], [`Place::Lost`] or [`Place::Sync`].
+    pub(super) fn remember_met(&mut self, digest: IdDigest, place: Place) {
+        self.set(digest, place);
+        let max_met = self.max_met;
+        let ring = if place == Place::Sync { &mut self.syncs } else { &mut self.met };
+        ring.push_back(digest);
+        if ring.len() <= max_met {
+            return;
+        }
+        let Some(oldest) = ring.pop_front() else { return };
+        let Entry::Occupied(known) = self.lookup(oldest) else { return };
+        if matches!(known.get().place, Place::Met | Place::Lost | Place::Sync) {
+            known.remove();
+        }
+    }
+
+    pub(super) const fn floor(&self) -> Option<u64> {
+        self.floor
+    }
+
+    pub(super) fn raise_floor(&mut self, lamport: u64) {
+        self.floor = Some(self.floor.map_or(lamport, |floor| floor.max(lamport)));
+    }
+
+    fn entry(&mut self, digest: IdDigest, place: Place) -> &mut Known {
+        self.lookup(digest)
+            .or_insert_with(|| Known { digest, place, in_ring: false, named: false })
+            .into_mut()
+    }
+
+    fn lookup(&mut self, digest: IdDigest) -> Entry<'_, Known> {
+        self.table.entry(
+            table_hash(digest),
+            |known| known.digest == digest,
+            |known| table_hash(known.digest),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(max_ids: usize, max_met: usize) -> IdTable {
+        IdTable::new([1, 2], max_ids, max_met)
+    }
+
+    #[test]
+    fn forgets_the_oldest_evicted_id_and_raises_the_floor() {
+        let mut ids = table(2, 1);
+        for digest in 1..=3_u64 {
+            let recorded = ids.record(u128::from(digest), digest * 10);
+            ids.set(u128::from(digest), Place::Evicted);
+            assert_eq!(recorded, (true, (digest == 3).then_some(1)));
+        }
+        assert_eq!(ids.place(1), None);
+        assert_eq!(ids.place(2), Some(Place::Evicted));
+        assert_eq!(ids.floor(), Some(10));
+    }
+
+    #[test]
+    fn an_id_that_leaves_the_ring_while_logged_is_forgotten_on_eviction() {
+        let mut ids = table(1, 1);
+        for (digest, lamport) in [(1, 10), (2, 20)] {
+            ids.record(digest, lamport);
+            ids.set(digest, Place::Logged(Slot::default()));
+        }
+        assert_eq!((ids.place(1), ids.floor()), (Some(Place::Logged(Slot::default())), None));
+        ids.evicted(1, 10);
+        assert_eq!((ids.place(1), ids.floor()), (None, Some(10)));
+    }
+
+    #[test]
+    fn met_ids_are_bounded_and_do_not_take_logged_ones_along() {
+        let mut ids = table(8, 1);
+        ids.remember_met(1, Place::Lost);
+        ids.record(1, 5);
+        ids.set(1, Place::Logged(Slot::default()));
+        ids.remember_met(2, Place::Met);
+        ids.remember_met(3, Place::Met);
+        assert_eq!(ids.place(1), Some(Place::Logged(Slot::default())));
+        assert_eq!((ids.place(2), ids.place(3)), (None, Some(Place::Met)));
+    }
+}

@@ -1,0 +1,171 @@
+//! A channel's state from the store.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use super::incoming::{Arrived, Waiters, Waiting};
+use super::log::{Dialects, LogKey, NewEntry};
+use super::outgoing::Probes;
+use super::record::{IdDigest, Place};
+use super::{Channel, Cx, Joining};
+use crate::config::Config;
+use crate::effect::{Delivery, Effect};
+use crate::entry::LogEntry;
+use crate::id::ChannelId;
+use crate::snapshot::{ChangeKind, Snapshot, StoredEntry, StoredOutgoing};
+
+impl Channel {
+    /// The channel as the store has it. What was delivered and not consumed is delivered again.
+    pub(crate) fn restore(
+        cx: &mut Cx<'_>,
+        id: ChannelId,
+        config: Arc<Config>,
+        snapshot: &Snapshot,
+    ) -> Self {
+        let mut channel = Self::empty(id, config, snapshot.record_key);
+        channel.clock.observe(snapshot.lamport);
+        channel.restore_ids(snapshot);
+        for stored in snapshot.log.values() {
+            channel.restore_entry(stored);
+        }
+        channel.log.restore_totals(snapshot.digest, snapshot.delivered);
+        channel.consumed = snapshot.consumed;
+        for (message_id, hint) in &snapshot.hints {
+            let digest = channel.ids.digest(message_id.as_bytes());
+            if let Some(Place::Logged(slot)) = channel.ids.place(digest)
+                && let Some(logged) = channel.log.get_mut(slot)
+            {
+                logged.hint = Some(hint.clone());
+            }
+        }
+        channel.redeliver(cx);
+        for stored in snapshot.outgoing.values() {
+            channel.restore_outgoing(cx, snapshot, *stored);
+        }
+        channel.restore_missing(cx, snapshot);
+        channel.evict(cx);
+        if !snapshot.log.is_empty() {
+            channel.joining = Joining::Over;
+            channel.arm_sync(cx);
+        }
+        channel.was_missing = !channel.wanted.is_empty();
+        channel
+    }
+
+    fn restore_ids(&mut self, snapshot: &Snapshot) {
+        for record in &snapshot.record {
+            self.ids.record(record.digest, record.lamport);
+            // Evicted, unless its body turns up below.
+            self.ids.set(record.digest, Place::Evicted);
+            self.filters.insert(&Probes { lip109: record.lip109, nim_sds: record.nim_sds });
+        }
+        if let Some(floor) = snapshot.floor {
+            self.ids.raise_floor(floor);
+        }
+        for met in &snapshot.met {
+            self.ids.remember_met(met.digest, if met.lost { Place::Lost } else { Place::Met });
+        }
+    }
+
+    fn digests(&self, entry: &LogEntry) -> (IdDigest, SmallVec<[IdDigest; 4]>) {
+        let history = entry.causal_history.iter();
+        let deps = history.map(|named| self.ids.digest(named.message_id.as_bytes())).collect();
+        (self.ids.digest(entry.message_id.as_bytes()), deps)
+    }
+
+    fn restore_entry(&mut self, stored: &StoredEntry) {
+        let (digest, deps) = self.digests(&stored.entry);
+        let new = NewEntry {
+            entry: Arc::clone(&stored.entry),
+            digest,
+            gap: stored.gap,
+            own: stored.own,
+            // What it was heard in is forgotten; it is not bridged again.
+            heard: Dialects::BOTH,
+            size: stored.entry.payload_len(),
+            named: self.ids.is_named(digest),
+        };
+        let slot = self.log.restore(new, stored.seq);
+        self.ids.set(digest, Place::Logged(slot));
+        self.name_dependencies(&deps);
+    }
+
+    fn redeliver(&self, cx: &mut Cx<'_>) {
+        for logged in self.log.delivered_after(self.consumed) {
+            cx.outbox.effect(Effect::Deliver(Delivery {
+                channel: self.id.clone(),
+                seq: logged.seq,
+                entry: Arc::clone(&logged.entry),
+                follows: self.log.predecessor(&LogKey::of(&logged.entry)),
+                gap: logged.gap,
+                own: logged.own,
+                redelivery: true,
+            }));
+        }
+    }
+
+    fn restore_outgoing(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot, stored: StoredOutgoing) {
+        let Some(logged) = snapshot.log.get(&stored.seq) else {
+            // Its body was evicted by force; it cannot be sent again.
+            cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(stored.seq));
+            return;
+        };
+        let entry = &logged.entry;
+        let digest = self.ids.digest(entry.message_id.as_bytes());
+        if let Some(Place::Logged(slot)) = self.ids.place(digest) {
+            self.log.pin(slot);
+        }
+        let probes = self.filters.own_probes(&entry.message_id);
+        let unacked = self.outgoing.add(stored.seq, Arc::clone(entry), digest, probes);
+        unacked.resends = stored.resends;
+        unacked.possibly_acked = stored.possibly_acked;
+        self.schedule_resend(cx, stored.seq);
+    }
+
+    /// Wanted dependencies, the messages that wait for them, and repair answers.
+    fn restore_missing(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot) {
+        for stored in snapshot.wanted.values() {
+            let digest = self.ids.digest(stored.entry.message_id.as_bytes());
+            let delay = cx.until(stored.due).unwrap_or_default();
+            self.insert_want(cx, stored.clone(), digest, delay);
+        }
+        let waiting: Vec<_> =
+            snapshot.incoming.values().map(|entry| self.restore_waiting(cx, entry)).collect();
+        // What each of them waits for can be told once all of them are known.
+        for (digest, entry) in waiting {
+            if let Some(Place::Incoming(slot)) = self.ids.place(digest)
+                && let Some(mut found) = self.incoming.remove(slot)
+            {
+                let waiters = core::mem::take(&mut found.arrived.waiters);
+                cx.outbox
+                    .change(&self.id, || ChangeKind::IncomingRemoved(entry.message_id.clone()));
+                self.ids.set(digest, Place::Dropped);
+                self.deliver_or_buffer(cx, Arrived { waiters, ..found.arrived }, false);
+            }
+        }
+        for answer in snapshot.answers.values() {
+            let digest = self.ids.digest(answer.message_id.as_bytes());
+            let delay = cx.until(answer.due).unwrap_or_default();
+            self.schedule_answer(cx, answer.dialect, &answer.message_id, digest, delay);
+        }
+    }
+
+    fn restore_waiting(&mut self, cx: &Cx<'_>, entry: &Arc<LogEntry>) -> (IdDigest, Arc<LogEntry>) {
+        let (digest, deps) = self.digests(entry);
+        let arrived = Arrived {
+            entry: Arc::clone(entry),
+            digest,
+            deps,
+            size: entry.payload_len(),
+            heard: Dialects::BOTH,
+            gap: false,
+            waiters: Waiters::new(),
+        };
+        let waiting = Waiting { arrived, missing: usize::MAX, progress: cx.now.mono };
+        let slot = self.incoming.insert(waiting);
+        self.ids.set(digest, Place::Incoming(slot));
+        (digest, Arc::clone(entry))
+    }
+}

@@ -1,0 +1,191 @@
+//! Sync messages, and copies for those who speak the other dialect.
+
+use alloc::format;
+use core::time::Duration;
+
+use super::log::Dialects;
+use super::record::{IdDigest, Place};
+use super::repair::arithmetic;
+use super::slots::Slot;
+use super::{Channel, Cx, Timer};
+use crate::config::Config;
+use crate::effect::{Effect, SendReason};
+use crate::entry::LogEntry;
+use crate::id::MessageId;
+use crate::snapshot::ChangeKind;
+use crate::time::Instant;
+use crate::timer::TimerKey;
+use crate::wire::{HistoryEntry, Outgoing as Encoding, WireDialect};
+
+/// When the next sync message goes out.
+#[derive(Debug, Default)]
+pub(super) struct SyncState {
+    timer: Option<TimerKey>,
+    armed_at: Instant,
+    /// When the channel last carried something that makes a sync of ours superfluous.
+    traffic_at: Option<Instant>,
+    /// When we last sent one.
+    sent_at: Option<Instant>,
+}
+
+impl SyncState {
+    /// Something was sent or heard that tells as much as a sync of ours would.
+    pub(super) const fn note_traffic(&mut self, now: Instant) {
+        // The timer is not moved for every message: when it runs out, it looks here.
+        self.traffic_at = Some(now);
+    }
+}
+
+impl Channel {
+    /// Starts the quiet period if none runs.
+    pub(super) fn arm_sync(&mut self, cx: &mut Cx<'_>) {
+        if self.sync.timer.is_none() {
+            let at = cx.now.mono + cx.rng.duration(self.config.sync_min, self.config.sync_max);
+            self.schedule_sync(cx, at);
+        }
+    }
+
+    fn schedule_sync(&mut self, cx: &Cx<'_>, at: Instant) {
+        if !self.config.sync || !self.own_dialects().iter().any(|d| self.may_sync(*d)) {
+            return;
+        }
+        if let Some(key) = self.sync.timer.take() {
+            self.timers.cancel(key);
+        }
+        self.sync.armed_at = cx.now.mono;
+        self.sync.timer = Some(self.timers.schedule(at, Timer::Sync));
+    }
+
+    /// Brings the next sync forward to `at`, though not closer than `repair_sync_min` to the last.
+    pub(super) fn hasten_sync(&mut self, cx: &Cx<'_>, at: Instant) {
+        let earliest = self.sync.sent_at.map(|sent_at| sent_at + self.config.repair_sync_min);
+        let at = earliest.map_or(at, |earliest| at.max(earliest));
+        if self.sync.timer.is_none_or(|timer| timer.at() > at) {
+            self.schedule_sync(cx, at);
+        }
+    }
+
+    /// nim-sds shows a sync to its users as an empty message.
+    fn may_sync(&self, dialect: WireDialect) -> bool {
+        dialect == WireDialect::Lip109 || self.config.sync_to_nim
+    }
+
+    /// Somebody else's sync was heard, naming `deps`.
+    pub(super) fn note_sync(&mut self, cx: &mut Cx<'_>, deps: &[IdDigest]) {
+        if self.log.head_digests().all(|head| deps.contains(&head)) {
+            self.sync.note_traffic(cx.now.mono);
+            return;
+        }
+        // Its sender lacks a head of ours, or has more than fit: it should hear of ours soon.
+        let delay = cx.rng.duration(self.config.sync_min / 4, self.config.sync_min / 2);
+        self.hasten_sync(cx, cx.now.mono + delay);
+        self.sync.armed_at = cx.now.mono;
+    }
+
+    /// The quiet period is over.
+    pub(super) fn sync_due(&mut self, cx: &mut Cx<'_>) {
+        self.sync.timer = None;
+        let needed = self.wanted.has_due() || self.log.rotation_left > 0;
+        if !needed && self.log.len() == 0 {
+            return;
+        }
+        let traffic = self.sync.traffic_at.filter(|at| *at >= self.sync.armed_at);
+        if let (false, Some(traffic_at)) = (needed, traffic) {
+            let quiet = cx.rng.duration(self.config.sync_min, self.config.sync_max);
+            self.schedule_sync(
+                cx,
+                (traffic_at + quiet).max(cx.now.mono + self.config.sync_min / 2),
+            );
+            return;
+        }
+        self.send_sync(cx);
+        let more = self.wanted.has_due() || self.log.rotation_left > 0;
+        if more {
+            self.schedule_sync(cx, cx.now.mono + self.config.repair_sync_min);
+        } else {
+            self.arm_sync(cx);
+        }
+    }
+
+    fn send_sync(&mut self, cx: &mut Cx<'_>) {
+        let Some(lamport) = self.clock.next(cx.now.wall) else { return };
+        self.clock.observe(lamport);
+        cx.outbox.change(&self.id, || ChangeKind::Clock(lamport));
+        let (named, _) = self.next_history();
+        self.log.rotate(self.config.max_heads);
+        let requests = self.take_due_requests(cx);
+        // Unique for anybody who looks; nobody refers to it.
+        let id = format!("{:016x}{:016x}", cx.rng.next_u64(), cx.rng.next_u64());
+        let message_id = MessageId::from(id);
+        for dialect in self.own_dialects() {
+            if self.may_sync(*dialect) {
+                self.encode_sync(cx, *dialect, &message_id, lamport, &named, &requests);
+            }
+        }
+        self.sync.sent_at = Some(cx.now.mono);
+        let digest = self.ids.digest(message_id.as_bytes());
+        self.ids.remember_met(digest, Place::Sync);
+    }
+
+    fn encode_sync(
+        &self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message_id: &MessageId,
+        lamport: u64,
+        named: &[HistoryEntry],
+        requests: &[HistoryEntry],
+    ) {
+        let message = Encoding {
+            sender_id: self.config.participant_id.as_bytes(),
+            message_id: message_id.as_bytes(),
+            channel_id: self.id.as_bytes(),
+            lamport: Some(lamport),
+            causal_history: named,
+            filter: self.filters.field(dialect),
+            repair_request: requests,
+            content: None,
+        };
+        let send = self.encoded(cx, dialect, &message, message_id, SendReason::Sync);
+        cx.outbox.effect(send);
+    }
+
+    /// Re-encodes a logged message into the dialect it was not heard in.
+    pub(super) fn bridge(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(logged) = self.log.get_mut(slot) else { return };
+        logged.bridge = None;
+        let heard = logged.heard;
+        logged.heard = Dialects::BOTH;
+        let entry = alloc::sync::Arc::clone(&logged.entry);
+        for dialect in [WireDialect::Lip109, WireDialect::NimSds] {
+            if heard.has(dialect) {
+                continue;
+            }
+            if dialect == WireDialect::Lip109 && !is_text(&entry) {
+                let (channel, message_id) = (self.id.clone(), entry.message_id.clone());
+                cx.outbox.report(Effect::NotBridged { channel, message_id });
+                continue;
+            }
+            self.send_entry(cx, dialect, &entry, SendReason::Bridge);
+        }
+    }
+}
+
+/// Whether LIP-109 can say all ids of `entry`.
+fn is_text(entry: &LogEntry) -> bool {
+    let named = entry.causal_history.iter();
+    let named = named.flat_map(|named| [named.message_id.as_str(), named.sender_id.as_str()]);
+    [entry.message_id.as_str(), entry.sender_id.as_str()]
+        .into_iter()
+        .chain(named)
+        .all(|id| id.is_some())
+}
+
+/// How long a bridge waits before it re-encodes `entry`: spread over `bridge_delay` as repair
+/// answers are over T_max, so that several bridges do not all do it.
+pub(super) fn bridge_delay(config: &Config, entry: &LogEntry) -> Duration {
+    let longest = i64::try_from(config.bridge_delay.as_millis()).unwrap_or(i64::MAX);
+    let (me, sender) = (config.participant_id.as_bytes(), entry.sender_id.as_bytes());
+    let arithmetic = arithmetic(config, WireDialect::Lip109);
+    Duration::from_millis(arithmetic.t_resp(me, sender, entry.message_id.as_bytes(), longest))
+}

@@ -1,0 +1,127 @@
+//! Reading a channel.
+
+use alloc::sync::Arc;
+use core::ops::{Bound, RangeInclusive};
+
+use super::record::Place;
+use super::{Channel, log::LogKey};
+use crate::digest::{ContentDigest, LogDigest};
+use crate::entry::{DeliverySeq, LogEntry};
+use crate::id::MessageId;
+
+/// A channel's log, in its order: by (Lamport time, message id).
+#[derive(Clone, Copy, Debug)]
+pub struct LogView<'a>(&'a Channel);
+
+/// Where a channel stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Status {
+    /// The Lamport clock.
+    pub lamport: u64,
+    /// Bodies in the log.
+    pub logged: usize,
+    /// Bytes those keep alive.
+    pub logged_bytes: usize,
+    /// Entries that no logged entry names.
+    pub heads: usize,
+    /// Deliveries so far, those whose bodies are gone included.
+    pub delivered: DeliverySeq,
+    /// Own messages nobody has acknowledged.
+    pub outgoing: usize,
+    /// Messages that wait for dependencies.
+    pub incoming: usize,
+    /// Dependencies that are not here. None: the channel is synced, as far as anybody told.
+    pub missing: usize,
+    /// Dependencies given up since the channel was opened.
+    pub lost: u64,
+}
+
+impl Channel {
+    pub(crate) const fn view(&self) -> LogView<'_> {
+        LogView(self)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            lamport: self.clock.current(),
+            logged: self.log.len(),
+            logged_bytes: self.log.bytes(),
+            heads: self.log.head_count(),
+            delivered: self.log.delivered(),
+            outgoing: self.outgoing.len(),
+            incoming: self.incoming.len(),
+            missing: self.wanted.len(),
+            lost: self.lost,
+        }
+    }
+
+    pub(crate) fn next_causal_history(&self) -> impl Iterator<Item = &MessageId> {
+        let named = self.log.next_history(self.config.causal_history_len, self.config.max_heads);
+        named
+            .into_iter()
+            .filter_map(|slot| self.log.get(slot).map(|logged| &logged.entry.message_id))
+    }
+}
+
+impl<'a> LogView<'a> {
+    /// All entries whose bodies are here.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a Arc<LogEntry>> {
+        self.0.log.order().values().filter_map(|slot| Some(&self.0.log.get(*slot)?.entry))
+    }
+
+    /// The entries whose Lamport times lie in `lamports`.
+    pub fn range(
+        self,
+        lamports: RangeInclusive<u64>,
+    ) -> impl DoubleEndedIterator<Item = &'a Arc<LogEntry>> {
+        // The empty id comes before all others of its Lamport time.
+        let at = |lamport| LogKey { lamport, message_id: MessageId::default() };
+        let (first, last) = lamports.into_inner();
+        let to = match last.checked_add(1) {
+            Some(end) => Bound::Excluded(at(end.max(first))),
+            None => Bound::Unbounded,
+        };
+        let slots = self.0.log.order().range((Bound::Included(at(first)), to));
+        slots.filter_map(|(_, slot)| Some(&self.0.log.get(*slot)?.entry))
+    }
+
+    /// The entry with this id, if its body is here.
+    #[must_use]
+    pub fn get(self, id: &MessageId) -> Option<&'a Arc<LogEntry>> {
+        let digest = self.0.ids.digest(id.as_bytes());
+        match self.0.ids.place(digest) {
+            Some(Place::Logged(slot)) => self.0.log.get(slot).map(|logged| &logged.entry),
+            _ => None,
+        }
+    }
+
+    /// Entries that no logged entry names in its causal history.
+    pub fn heads(self) -> impl Iterator<Item = &'a MessageId> {
+        self.0.log.heads()
+    }
+
+    /// Number of bodies.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.log.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Digest of all entries ever delivered, whether their bodies are here or not.
+    #[must_use]
+    pub const fn digest(self) -> LogDigest {
+        self.0.log.digest()
+    }
+
+    /// Digest of the bodies that are here. Reads all of them.
+    #[must_use]
+    pub fn content_digest(self) -> ContentDigest {
+        ContentDigest::of(self.iter())
+    }
+}

@@ -1,0 +1,570 @@
+//! Configuration: every period, bound and choice of a node, checked once when it is built.
+
+use core::time::Duration;
+
+use crate::bloom::Geometry;
+use crate::error::ConfigError;
+use crate::id::ParticipantId;
+use crate::wire::{Limits, WireDialect};
+
+/// Most response groups.
+const MAX_GROUPS: u32 = 1 << 20;
+
+/// The dialect a node speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "embedders match on it to route by dialect")]
+pub enum Dialect {
+    /// LIP-109, as `@waku/sds` speaks it.
+    Lip109,
+    /// nim-sds.
+    NimSds,
+    /// The dialect of the newest delivered message of somebody else; until there is one, `initial`.
+    Mirror {
+        /// Spoken until a foreign message has been delivered.
+        initial: WireDialect,
+    },
+    /// Own messages in both dialects, and each delivered content message once more in the
+    /// dialect it was not heard in.
+    Bridge,
+}
+
+/// The hash of nim-sds filters and repair timing, which depends on the compiler it was built with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::exhaustive_enums, reason = "Nim has had these two string hashes")]
+pub enum NimHash {
+    /// FarmHash64: Nim 2.2 and later.
+    #[default]
+    Farm,
+    /// MurmurHash3: Nim before 2.2.
+    Murmur,
+}
+
+/// How large a filter is sent in the nim dialect. The LIP-109 dialect fixes its geometry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum FilterPolicy {
+    /// Sized to the ids it holds: some hundred bytes for fifty messages. nim-sds reads it, for
+    /// its filters say their own geometry.
+    #[default]
+    SizedToContent,
+    /// Always `bloom_capacity`, as nim-sds sends it: 18.7 KB at the defaults.
+    FullSize,
+}
+
+/// What must be on disk before what leaves the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Nothing is persisted; a restart begins with an empty log.
+    #[default]
+    None,
+    /// Changes are handed out for writing and nothing waits for them.
+    Relaxed,
+    /// Nothing that depends on a change leaves the node before the store said it is safe.
+    Strict,
+}
+
+/// How much of an old channel a newcomer wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum OnJoin {
+    /// Everything that is named, back to the first message.
+    #[default]
+    FromBeginning,
+    /// Unknown dependencies named within `window` after the first message do not block: their
+    /// dependents are delivered with a gap, and they are inserted when they arrive.
+    Recent {
+        /// Time after the first received message.
+        window: Duration,
+    },
+}
+
+/// What becomes of a message whose dependency is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum OnLost {
+    /// It is delivered, marked as having a gap before it.
+    #[default]
+    DeliverWithGap,
+    /// It is dropped, and so is everything that waits for it.
+    Drop,
+}
+
+macro_rules! config {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
+        /// A valid configuration; made by [`Config::builder`] or one of the presets.
+        #[derive(Clone, PartialEq, Debug)]
+        pub struct Config {
+            $(pub(crate) $name: $type,)+
+            /// The geometry that `bloom_capacity` and `bloom_error_rate` ask for.
+            pub(crate) geometry: Geometry,
+        }
+
+        /// Collects settings; each has a default that suits a chat group of tens of people.
+        #[derive(Clone, PartialEq, Debug)]
+        #[must_use = "a builder does nothing until `build`"]
+        pub struct ConfigBuilder {
+            $($name: $type,)+
+        }
+
+        impl Default for ConfigBuilder {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl ConfigBuilder {
+            $($(#[doc = $doc])+
+            pub fn $name(mut self, $name: $type) -> Self {
+                self.$name = $name;
+                self
+            })+
+
+            fn into_config(self, geometry: Geometry) -> Config {
+                Config { $($name: self.$name,)+ geometry }
+            }
+        }
+
+        impl Config {
+            $($(#[doc = $doc])+
+            #[must_use]
+            pub const fn $name(&self) -> &$type {
+                &self.$name
+            })+
+
+            /// A builder that starts from this configuration.
+            pub fn to_builder(&self) -> ConfigBuilder {
+                ConfigBuilder { $($name: self.$name.clone(),)+ }
+            }
+        }
+    };
+}
+
+config! {
+    /// Who we are. Default: empty, an anonymous participant. Memory: its bytes, once a node.
+    participant_id: ParticipantId = ParticipantId::default();
+    /// Seed of all randomness (jitter, back-off) and of the keys of look-up tables. Default 0:
+    /// **give every node its own**, or a peer can aim collisions at it and peers' back-offs
+    /// coincide.
+    seed: u64 = 0;
+    /// Whether a message of an unknown channel opens it. Default: no; the message is refused.
+    auto_open: bool = false;
+    /// Most channels that messages of others may open, of which each costs some kilobytes.
+    /// Default 1,024.
+    max_auto_channels: usize = 1_024;
+    /// What waits for the store. Default: [`Durability::None`].
+    durability: Durability = Durability::None;
+    /// Whether a delivery counts as consumed once its effect was polled, so that it is not
+    /// delivered again after a restart. Default: no, the application says how far it got.
+    auto_consume: bool = false;
+    /// Most effects held back for the store before inputs of others are refused. Default 10,000.
+    max_held_effects: usize = 10_000;
+
+    /// Whether LIP-109 messages are taken in. Default: yes.
+    accept_lip109: bool = true;
+    /// Whether nim-sds messages are taken in. Default: yes.
+    accept_nim_sds: bool = true;
+    /// The dialect spoken. Default: [`Dialect::Lip109`].
+    dialect: Dialect = Dialect::Lip109;
+    /// The hash that the group's nim-sds peers were built with. Default: [`NimHash::Farm`].
+    nim_hash: NimHash = NimHash::Farm;
+    /// Whether sync messages are sent in the nim dialect. Default: no, because nim-sds shows
+    /// them to its users as empty messages; turn it on where all peers are ours.
+    sync_to_nim: bool = false;
+    /// Ids a bloom filter is laid out for. Default 10,000; in a group with `@waku/sds` nothing
+    /// else. Memory: about 1.9 bytes an id for each dialect in use, twice that while it rolls.
+    bloom_capacity: u32 = 10_000;
+    /// Chance of a false positive of a full filter, from 0 to 1. Default 0.001; in a group with
+    /// `@waku/sds` nothing else.
+    bloom_error_rate: f64 = 0.001;
+    /// Size of filters in the nim dialect. Default: [`FilterPolicy::SizedToContent`].
+    filter_policy: FilterPolicy = FilterPolicy::SizedToContent;
+
+    /// Fewest entries named in a message's causal history, as far as the log has them. Default 2.
+    causal_history_len: usize = 2;
+    /// Most heads named in one message; more are rotated through the following ones. Default 16.
+    max_heads: usize = 16;
+    /// Most bodies in the log of one channel. Default 10,000. Memory: some 450 bytes an entry
+    /// beside its bytes.
+    max_log_messages: usize = 10_000;
+    /// Most bytes in the log of one channel, backing allocations counted. Default 16 MiB.
+    max_log_bytes: usize = 16 << 20;
+    /// Ids remembered after their bodies are gone. Default 12,000, at least 1.2 ×
+    /// `bloom_capacity`. Memory: 90 bytes an id.
+    max_ids: usize = 12_000;
+    /// Ids remembered as met without being logged: declared met, given up, or of sync messages.
+    /// Default 4,096. Memory: 70 bytes an id.
+    max_met_ids: usize = 4_096;
+
+    /// Most own messages not yet acknowledged; `Publish` is refused beyond. Default 1,000.
+    max_outgoing: usize = 1_000;
+    /// Whether unacknowledged messages are sent again. Default: yes.
+    resend: bool = true;
+    /// Time to the first resend; it doubles with each. Default 30 s.
+    resend_after: Duration = Duration::from_secs(30);
+    /// Longest time between two resends. Default 10 min.
+    resend_max: Duration = Duration::from_secs(600);
+    /// Resends after which delivery is reported unconfirmed. Default 8.
+    max_resends: u32 = 8;
+    /// Factor by which possibly acknowledged messages are resent more slowly. Default 4.
+    possibly_acked_slowdown: u32 = 4;
+    /// Filters of distinct senders acknowledge a message when the chance that all of them are
+    /// wrong is below this, from 0 to 1. Default one in a million.
+    ack_confidence: f64 = 1e-6;
+
+    /// Most messages that wait for dependencies. Default 16,384. Memory: some 400 bytes each
+    /// beside its bytes.
+    max_incoming_messages: usize = 16_384;
+    /// Most bytes of messages that wait for dependencies. Default 16 MiB.
+    max_incoming_bytes: usize = 16 << 20;
+    /// Most dependencies wanted at once. Default 16,384. Memory: some 350 bytes each beside its
+    /// id, sender and hint.
+    max_wanted: usize = 16_384;
+    /// Time without progress after which a dependency is given up. Default 1 h.
+    lost_after: Duration = Duration::from_secs(3_600);
+    /// What becomes of the dependents. Default: [`OnLost::DeliverWithGap`].
+    on_lost: OnLost = OnLost::DeliverWithGap;
+    /// How much of an old channel is wanted. Default: [`OnJoin::FromBeginning`].
+    on_join: OnJoin = OnJoin::FromBeginning;
+    /// Time after which the embedder is asked again to fetch what is missing; it doubles up to
+    /// 32-fold without progress. `None`: it is never asked. Default 30 s.
+    retrieval_retry: Option<Duration> = Some(Duration::from_secs(30));
+
+    /// Whether the repair extension (SDS-R) is used: requests and answers. Default: yes.
+    repair: bool = true;
+    /// Shortest delay of a repair request (T_min). Default 30 s. The group must agree.
+    repair_t_min: Duration = Duration::from_secs(30);
+    /// Longest delay of a repair request or answer (T_max). Default: that of each dialect,
+    /// 120 s in LIP-109 and 300 s in nim-sds. The group must agree.
+    repair_t_max: Option<Duration> = None;
+    /// Groups among which answering is divided. Default 1; the group must agree.
+    response_groups: u32 = 1;
+    /// Repair requests attached to a message when few are due. Default 3.
+    max_repair_requests: usize = 3;
+    /// Repair requests attached to a message when many are due. Default 32.
+    max_repair_requests_burst: usize = 32;
+    /// Shortest time between two sync messages sent for the sake of repair requests. Default 1 s.
+    repair_sync_min: Duration = Duration::from_secs(1);
+    /// Most repair answers pending. Default 1,024. Memory: 150 bytes each.
+    max_answers: usize = 1_024;
+
+    /// Longest delay before a bridge re-encodes a message, over which several bridges spread.
+    /// Default 500 ms.
+    bridge_delay: Duration = Duration::from_millis(500);
+
+    /// Whether sync messages are sent at all. Default: yes.
+    sync: bool = true;
+    /// Shortest quiet time before a sync message. Default 20 s.
+    sync_min: Duration = Duration::from_secs(20);
+    /// Longest quiet time before a sync message. Default 60 s.
+    sync_max: Duration = Duration::from_secs(60);
+
+    /// Furthest a message's Lamport time may be ahead of our wall clock. Default 24 h.
+    max_clock_skew: Duration = Duration::from_secs(24 * 3_600);
+    /// Longest id taken in or published, in bytes. Default 256.
+    max_id_len: usize = 256;
+    /// Longest retrieval hint, in bytes. Default 256.
+    max_hint_len: usize = 256;
+    /// Most causal history entries of a received message. Default 256.
+    max_history_entries: usize = 256;
+    /// Most repair requests of a received message. Default 256.
+    max_request_entries: usize = 256;
+    /// Longest content, in bytes. Default 1 MiB.
+    max_content_len: usize = 1 << 20;
+    /// Longest filter of a received message, in bytes. Default 64 KiB.
+    max_filter_len: usize = 64 << 10;
+}
+
+impl Config {
+    /// A builder with every setting at its default.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::default()
+    }
+
+    /// A chat group of tens of people on phones and desktops: the defaults.
+    pub fn chat() -> ConfigBuilder {
+        ConfigBuilder::default()
+    }
+
+    /// A board with some hundred kilobytes of memory: short logs, small filters, tight bounds.
+    ///
+    /// It speaks the nim dialect, whose filters may be small. Every peer must be ours.
+    pub fn firmware() -> ConfigBuilder {
+        ConfigBuilder {
+            dialect: Dialect::NimSds,
+            sync_to_nim: true,
+            bloom_capacity: 100,
+            bloom_error_rate: 0.01,
+            max_log_messages: 64,
+            max_log_bytes: 16 << 10,
+            max_ids: 256,
+            max_met_ids: 32,
+            max_heads: 4,
+            max_outgoing: 16,
+            max_incoming_messages: 32,
+            max_incoming_bytes: 8 << 10,
+            max_wanted: 64,
+            max_answers: 16,
+            max_auto_channels: 4,
+            max_held_effects: 64,
+            max_id_len: 64,
+            max_hint_len: 64,
+            max_history_entries: 16,
+            max_request_entries: 16,
+            max_repair_requests_burst: 8,
+            max_content_len: 1 << 10,
+            max_filter_len: 4 << 10,
+            ..ConfigBuilder::default()
+        }
+    }
+
+    /// A group of about `participants` members: repair answers are divided among one response
+    /// group for each 128 of them, and syncs and resends are spread over a longer time, so that
+    /// the group as a whole sends no more of them than a small one.
+    pub fn large_group(participants: u32) -> ConfigBuilder {
+        let scale = (participants / 16).clamp(1, 32);
+        let defaults = ConfigBuilder::default();
+        ConfigBuilder {
+            response_groups: (participants / 128).clamp(1, MAX_GROUPS),
+            sync_min: defaults.sync_min * scale,
+            sync_max: defaults.sync_max * scale,
+            ..defaults
+        }
+    }
+
+    /// T_max in milliseconds for requests and answers in `dialect`.
+    pub(crate) fn t_max(&self, dialect: WireDialect) -> Duration {
+        self.repair_t_max.unwrap_or(default_t_max(dialect))
+    }
+
+    /// Whether messages of `dialect` are taken in.
+    #[must_use]
+    pub const fn accepts(&self, dialect: WireDialect) -> bool {
+        match dialect {
+            WireDialect::Lip109 => self.accept_lip109,
+            WireDialect::NimSds => self.accept_nim_sds,
+        }
+    }
+
+    /// Whether own messages or bridged ones may go out in `dialect`.
+    pub(crate) const fn speaks(&self, dialect: WireDialect) -> bool {
+        match (self.dialect, dialect) {
+            (Dialect::Lip109, WireDialect::Lip109)
+            | (Dialect::NimSds, WireDialect::NimSds)
+            | (Dialect::Mirror { .. } | Dialect::Bridge, _) => true,
+            (Dialect::Lip109, WireDialect::NimSds) | (Dialect::NimSds, WireDialect::Lip109) => {
+                false
+            }
+        }
+    }
+
+    /// What the decoder refuses before allocating.
+    pub(crate) const fn limits(&self) -> Limits {
+        Limits {
+            max_id_len: self.max_id_len,
+            max_hint_len: self.max_hint_len,
+            max_history: self.max_history_entries,
+            max_repair_requests: self.max_request_entries,
+            max_content_len: self.max_content_len,
+            max_filter_len: self.max_filter_len,
+        }
+    }
+}
+
+const fn default_t_max(dialect: WireDialect) -> Duration {
+    match dialect {
+        WireDialect::Lip109 => Duration::from_secs(120),
+        WireDialect::NimSds => Duration::from_secs(300),
+    }
+}
+
+impl ConfigBuilder {
+    /// Checks every setting and every relation between settings.
+    ///
+    /// # Errors
+    ///
+    /// The first broken one, with the field, its value and the bound.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        self.check_counts()?;
+        self.check_times()?;
+        self.check_chances()?;
+        self.check_relations()?;
+        let geometry = Geometry::new(u64::from(self.bloom_capacity), self.bloom_error_rate)
+            .map_err(ConfigError::Bloom)?;
+        Ok(self.into_config(geometry))
+    }
+
+    fn check_counts(&self) -> Result<(), ConfigError> {
+        const COUNT: u64 = 1 << 24;
+        const BYTES: u64 = 1 << 40;
+        let counts: [(&'static str, usize, u64, u64); 20] = [
+            ("participant_id", self.participant_id.len(), 0, self.max_id_len as u64),
+            ("max_auto_channels", self.max_auto_channels, 0, COUNT),
+            ("max_held_effects", self.max_held_effects, 1, COUNT),
+            ("causal_history_len", self.causal_history_len, 1, 256),
+            ("max_heads", self.max_heads, 1, 256),
+            ("max_log_messages", self.max_log_messages, 1, COUNT),
+            ("max_log_bytes", self.max_log_bytes, 1, BYTES),
+            ("max_ids", self.max_ids, 1, COUNT),
+            ("max_met_ids", self.max_met_ids, 1, COUNT),
+            ("max_outgoing", self.max_outgoing, 1, COUNT),
+            ("max_incoming_messages", self.max_incoming_messages, 1, COUNT),
+            ("max_incoming_bytes", self.max_incoming_bytes, 1, BYTES),
+            ("max_wanted", self.max_wanted, 1, COUNT),
+            ("max_answers", self.max_answers, 1, COUNT),
+            ("max_repair_requests", self.max_repair_requests, 1, 256),
+            ("max_repair_requests_burst", self.max_repair_requests_burst, 1, 256),
+            ("max_id_len", self.max_id_len, 1, 64 << 10),
+            ("max_history_entries", self.max_history_entries, 1, 64 << 10),
+            ("max_content_len", self.max_content_len, 1, 1 << 30),
+            ("max_filter_len", self.max_filter_len, 1, 1 << 30),
+        ];
+        counts
+            .into_iter()
+            .try_for_each(|(field, value, min, max)| in_range(field, value as u64, min, max))?;
+        in_range("bloom_capacity", u64::from(self.bloom_capacity), 1, 1 << 24)?;
+        in_range("response_groups", u64::from(self.response_groups), 1, MAX_GROUPS.into())?;
+        in_range("possibly_acked_slowdown", u64::from(self.possibly_acked_slowdown), 1, 1_000)
+    }
+
+    fn check_times(&self) -> Result<(), ConfigError> {
+        const YEAR: u64 = 366 * 24 * 3_600 * 1_000;
+        let times = [
+            ("resend_after", self.resend_after),
+            ("resend_max", self.resend_max),
+            ("lost_after", self.lost_after),
+            ("repair_t_min", self.repair_t_min),
+            ("repair_sync_min", self.repair_sync_min),
+            ("bridge_delay", self.bridge_delay),
+            ("sync_min", self.sync_min),
+            ("sync_max", self.sync_max),
+            ("retrieval_retry", self.retrieval_retry.unwrap_or(Duration::from_secs(1))),
+        ];
+        times.into_iter().try_for_each(|(field, time)| in_range(field, millis(time), 1, YEAR))?;
+        in_range("max_clock_skew", millis(self.max_clock_skew), 0, YEAR)
+    }
+
+    fn check_chances(&self) -> Result<(), ConfigError> {
+        let chances =
+            [("bloom_error_rate", self.bloom_error_rate), ("ack_confidence", self.ack_confidence)];
+        for (field, value) in chances {
+            // Written so that a NaN is refused as well.
+            if !(value > 0.0 && value < 1.0) {
+                return Err(ConfigError::NotAChance { field, value });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_relations(&self) -> Result<(), ConfigError> {
+        let t_max = self.repair_t_max.unwrap_or(match self.dialect {
+            Dialect::NimSds => default_t_max(WireDialect::NimSds),
+            Dialect::Lip109 | Dialect::Mirror { .. } | Dialect::Bridge => {
+                default_t_max(WireDialect::Lip109)
+            }
+        });
+        let not_above = [
+            ("repair_t_min", millis(self.repair_t_min), "repair_t_max", millis(t_max)),
+            ("sync_min", millis(self.sync_min), "sync_max", millis(self.sync_max)),
+            ("resend_after", millis(self.resend_after), "resend_max", millis(self.resend_max)),
+            (
+                "max_repair_requests",
+                self.max_repair_requests as u64,
+                "max_repair_requests_burst",
+                self.max_repair_requests_burst as u64,
+            ),
+            (
+                "max_outgoing",
+                self.max_outgoing as u64,
+                "max_log_messages",
+                self.max_log_messages as u64,
+            ),
+            ("max_log_messages", self.max_log_messages as u64, "max_ids", self.max_ids as u64),
+            (
+                "bloom_capacity × 1.2",
+                u64::from(self.bloom_capacity) + u64::from(self.bloom_capacity).div_ceil(5),
+                "max_ids",
+                self.max_ids as u64,
+            ),
+        ];
+        for (field, value, bound_field, bound) in not_above {
+            if value > bound {
+                return Err(ConfigError::Above { field, value, bound_field, bound });
+            }
+        }
+        let (needs_lip109, needs_nim_sds) = match self.dialect {
+            Dialect::Lip109 => (true, false),
+            Dialect::NimSds => (false, true),
+            Dialect::Mirror { .. } | Dialect::Bridge => (true, true),
+        };
+        if needs_lip109 && !self.accept_lip109 {
+            return Err(ConfigError::SpokenNotAccepted { dialect: WireDialect::Lip109 });
+        }
+        if needs_nim_sds && !self.accept_nim_sds {
+            return Err(ConfigError::SpokenNotAccepted { dialect: WireDialect::NimSds });
+        }
+        Ok(())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+const fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if value < min || value > max {
+        return Err(ConfigError::OutOfRange { field, value, min, max });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_preset_is_valid() {
+        for builder in [Config::builder(), Config::chat(), Config::firmware()] {
+            assert_eq!(builder.build().map(|_| ()), Ok(()));
+        }
+        for participants in [0, 1, 127, 128, 1_000, u32::MAX / 4] {
+            assert_eq!(
+                Config::large_group(participants).build().map(|_| ()),
+                Ok(()),
+                "{participants}"
+            );
+        }
+    }
+
+    #[test]
+    fn large_group_divides_answering_by_128() {
+        let groups = |n| *Config::large_group(n).build().unwrap().response_groups();
+        assert_eq!((groups(5), groups(255), groups(256), groups(2_000)), (1, 1, 2, 15));
+    }
+
+    #[test]
+    fn an_error_names_field_value_and_bound() {
+        let error = Config::builder().max_heads(0).build().unwrap_err();
+        assert_eq!(
+            error,
+            ConfigError::OutOfRange { field: "max_heads", value: 0, min: 1, max: 256 }
+        );
+        assert_eq!(error.to_string(), "max_heads is 0, but must be from 1 to 256");
+
+        let error = Config::builder().sync_min(Duration::from_secs(90)).build().unwrap_err();
+        assert_eq!(error.to_string(), "sync_min is 90000, above sync_max, which is 60000");
+
+        let error = Config::builder().ack_confidence(f64::NAN).build().unwrap_err();
+        assert!(matches!(error, ConfigError::NotAChance { field: "ack_confidence", .. }));
+
+        let error = Config::builder().max_ids(11_999).build().unwrap_err();
+        assert!(matches!(error, ConfigError::Above { bound_field: "max_ids", .. }));
+    }
+
+    #[test]
+    fn a_spoken_dialect_must_be_accepted() {
+        let error = Config::builder().dialect(Dialect::Bridge).accept_nim_sds(false).build();
+        assert_eq!(error, Err(ConfigError::SpokenNotAccepted { dialect: WireDialect::NimSds }));
+    }
+}

@@ -1,0 +1,231 @@
+//! What comes out of a node.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::bloom::FilterError;
+use crate::entry::{DeliverySeq, LogEntry};
+use crate::error::StoreError;
+use crate::id::{ChannelId, MessageId, ParticipantId};
+use crate::snapshot::Change;
+use crate::time::Instant;
+use crate::wire::{HistoryEntry, WireDialect};
+
+/// Number of a write. Ids increase; completing one completes all before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
+pub struct PersistId(pub u64);
+
+/// Number of a request to a store node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
+pub struct RetrievalId(pub u64);
+
+/// One effect of [`Node::poll_effect`](crate::Node::poll_effect): something to do, or to know.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Broadcast these bytes to the group.
+    Send {
+        /// The channel.
+        channel: ChannelId,
+        /// The message, encoded.
+        bytes: Bytes,
+        /// The id in it.
+        message_id: MessageId,
+        /// The dialect it is encoded in.
+        dialect: WireDialect,
+        /// What it is sent for.
+        why: SendReason,
+    },
+    /// A message joined the log. Deliveries come in a causal order.
+    Deliver(Delivery),
+    /// An ephemeral message, not logged.
+    DeliverEphemeral {
+        /// The channel.
+        channel: ChannelId,
+        /// The message's id.
+        message_id: MessageId,
+        /// Its author; may be empty.
+        sender_id: ParticipantId,
+        /// Its content.
+        content: Bytes,
+    },
+    /// Write these changes in order and all or nothing, then say
+    /// [`Input::Persisted`](crate::Input::Persisted).
+    Persist {
+        /// Number of the write.
+        id: PersistId,
+        /// What changed, oldest first.
+        changes: Arc<[Change]>,
+    },
+    /// Read a channel's state, then say [`Input::Loaded`](crate::Input::Loaded).
+    Load {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Fetch these messages from elsewhere if there is an elsewhere, then say
+    /// [`Input::Repaired`](crate::Input::Repaired).
+    RequestRepair {
+        /// Number of the request.
+        id: RetrievalId,
+        /// The channel.
+        channel: ChannelId,
+        /// What is missing, with hints where known.
+        missing: Vec<HistoryEntry>,
+    },
+    /// A peer's filter holds an own message.
+    PossiblyAcked {
+        /// The channel.
+        channel: ChannelId,
+        /// The own message.
+        message_id: MessageId,
+    },
+    /// Some peer has an own message.
+    Acked {
+        /// The channel.
+        channel: ChannelId,
+        /// The own message.
+        message_id: MessageId,
+    },
+    /// An own message was sent `max_resends` times more and nobody acknowledged it. It is no
+    /// longer resent; [`Effect::Acked`] may still follow.
+    Unconfirmed {
+        /// The channel.
+        channel: ChannelId,
+        /// The own message.
+        message_id: MessageId,
+    },
+    /// A message names dependencies that are not here.
+    Missing {
+        /// The channel.
+        channel: ChannelId,
+        /// The message that names them: a content message, or a sync.
+        message_id: MessageId,
+        /// What it names and is neither logged nor waiting itself.
+        missing: Vec<HistoryEntry>,
+    },
+    /// These dependencies were given up, or dropped because theirs were.
+    Lost {
+        /// The channel.
+        channel: ChannelId,
+        /// Their ids.
+        message_ids: Vec<MessageId>,
+    },
+    /// Nothing is missing any more.
+    Synced {
+        /// The channel.
+        channel: ChannelId,
+        /// Dependencies given up since the channel was opened.
+        lost: u64,
+    },
+    /// A write failed. It is retried; until it succeeds publishing is refused and what depends
+    /// on it is held.
+    Degraded {
+        /// What the store said.
+        error: StoreError,
+        /// When the write is handed out again.
+        retry_at: Instant,
+    },
+    /// The failed write succeeded.
+    Recovered,
+    /// A bound of the configuration bit.
+    Bounded {
+        /// The channel.
+        channel: ChannelId,
+        /// Which one.
+        bound: Bound,
+        /// The message it bit.
+        message_id: MessageId,
+    },
+    /// A second message came with the id of another and different content; the first stays.
+    Conflict {
+        /// The channel.
+        channel: ChannelId,
+        /// The id.
+        message_id: MessageId,
+        /// The sender that the second message names.
+        sender_id: ParticipantId,
+    },
+    /// A message's filter was malformed and ignored; the message itself counts.
+    FilterIgnored {
+        /// The channel.
+        channel: ChannelId,
+        /// The message's sender.
+        sender_id: ParticipantId,
+        /// What is wrong with it.
+        error: FilterError,
+    },
+    /// A message's Lamport time is far behind ours: its sender's clock differs or counts in
+    /// seconds. Told once a channel.
+    ClockBehind {
+        /// The channel.
+        channel: ChannelId,
+        /// The message's sender.
+        sender_id: ParticipantId,
+        /// The message's Lamport time.
+        lamport: u64,
+    },
+    /// A message cannot be bridged, because an id in it is not UTF-8.
+    NotBridged {
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        message_id: MessageId,
+    },
+}
+
+/// A message that joined the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Number of the delivery in its channel.
+    pub seq: DeliverySeq,
+    /// The message.
+    pub entry: Arc<LogEntry>,
+    /// The entry right before it in the log: an application that shows the log inserts it
+    /// there. `None`: it is the first.
+    pub follows: Option<MessageId>,
+    /// Whether something it depends on, directly, is missing from the log.
+    pub gap: bool,
+    /// Whether we published it ourselves.
+    pub own: bool,
+    /// Whether it was delivered before a restart and not consumed.
+    pub redelivery: bool,
+}
+
+/// What a message is sent for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
+pub enum SendReason {
+    /// It was just published.
+    New,
+    /// Nobody acknowledged it in time.
+    Resend,
+    /// It tells the group what we have and what we miss.
+    Sync,
+    /// Somebody asked for it.
+    Repair,
+    /// It was just published and is not logged.
+    Ephemeral,
+    /// It was heard in the other dialect.
+    Bridge,
+}
+
+/// A bound that bit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Bound {
+    /// `max_incoming_messages` or `max_incoming_bytes`: the waiting message with the highest
+    /// Lamport time was dropped; it is asked for again when it is named again.
+    Incoming,
+    /// `max_wanted`: the message names more missing dependencies than can be kept track of; it
+    /// was dropped.
+    Wanted,
+    /// `max_answers`: the request for this message was ignored.
+    Answers,
+}

@@ -1,0 +1,266 @@
+//! Errors, by whose fault they are: the peer's bytes ([`DecodeError`]), an input that is well
+//! formed but not acceptable ([`Rejected`]), the configuration ([`ConfigError`]), the store
+//! ([`StoreError`]).
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use crate::bloom::GeometryError;
+use crate::input::Input;
+pub use crate::wire::DecodeError;
+use crate::wire::WireDialect;
+
+/// An input that was not taken in. Nothing changed, and the input comes back.
+#[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the reason and the input are all there is to say")]
+pub struct Rejected {
+    /// Why.
+    pub reason: RejectReason,
+    /// The input as it was given.
+    pub input: Box<Input>,
+}
+
+/// Why an input was not taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The datagram is not a message: the peer's fault.
+    Decode(DecodeError),
+    /// The channel is not open here.
+    ChannelNotOpen,
+    /// The channel is open already.
+    ChannelAlreadyOpen,
+    /// The channel waits for its state from the store.
+    ChannelLoading,
+    /// No state was asked for, or it came already.
+    NotLoading,
+    /// The store could not give the channel's state; the channel was closed.
+    LoadFailed(StoreError),
+    /// Messages of others have opened as many channels as `max_auto_channels` allows.
+    TooManyChannels {
+        /// `max_auto_channels`.
+        limit: usize,
+    },
+    /// The message's dialect is not accepted by the configuration.
+    DialectNotAccepted(WireDialect),
+    /// The message's Lamport time is too far ahead of our wall clock.
+    ClockSkew {
+        /// The message's Lamport time.
+        lamport: u64,
+        /// The latest acceptable one.
+        limit: u64,
+    },
+    /// The message is older than what the id record remembers, so that it cannot be told from a
+    /// repeat, and we did not ask for it.
+    Stale {
+        /// The message's Lamport time.
+        lamport: u64,
+        /// The newest forgotten Lamport time.
+        forgotten: u64,
+    },
+    /// An id is empty.
+    EmptyId,
+    /// An id is longer than `max_id_len`.
+    IdTooLong {
+        /// Length in bytes.
+        len: usize,
+        /// `max_id_len`.
+        limit: usize,
+    },
+    /// A retrieval hint is longer than `max_hint_len`.
+    HintTooLong {
+        /// Length in bytes.
+        len: usize,
+        /// `max_hint_len`.
+        limit: usize,
+    },
+    /// An id is not UTF-8, which the LIP-109 dialect requires.
+    IdNotUtf8,
+    /// The content is empty, which is how sync messages are told.
+    EmptyContent,
+    /// The content is longer than `max_content_len`.
+    ContentTooLong {
+        /// Length in bytes.
+        len: usize,
+        /// `max_content_len`.
+        limit: usize,
+    },
+    /// The message id is known in the channel.
+    IdKnown,
+    /// The message is not in the log.
+    NotLogged,
+    /// As many own messages as `max_outgoing` allows are unacknowledged: wait for
+    /// acknowledgements.
+    OutgoingFull {
+        /// `max_outgoing`.
+        limit: usize,
+    },
+    /// nim-sds has no ephemeral messages.
+    EphemeralNotInDialect,
+    /// The Lamport clock is at its end.
+    ClockExhausted,
+    /// A write failed and has not yet succeeded when retried.
+    Degraded,
+    /// As many effects as `max_held_effects` allows wait for the store.
+    StoreTooSlow {
+        /// `max_held_effects`.
+        limit: usize,
+    },
+    /// No write with this id is outstanding.
+    UnknownPersist,
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decode(error) => write!(f, "the peer's bytes are not a message: {error}"),
+            Self::ChannelNotOpen => f.write_str("the channel is not open"),
+            Self::ChannelAlreadyOpen => f.write_str("the channel is open already"),
+            Self::ChannelLoading => f.write_str("the channel waits for its state from the store"),
+            Self::NotLoading => f.write_str("the channel does not wait for its state"),
+            Self::LoadFailed(error) => {
+                write!(f, "the channel's state could not be loaded: {error}")
+            }
+            Self::TooManyChannels { limit } => {
+                write!(f, "others have opened {limit} channels, as many as allowed")
+            }
+            Self::DialectNotAccepted(dialect) => write!(f, "{dialect} messages are not accepted"),
+            Self::ClockSkew { lamport, limit } => {
+                write!(f, "the message's Lamport time {lamport} is beyond {limit}")
+            }
+            Self::Stale { lamport, forgotten } => write!(
+                f,
+                "the message's Lamport time {lamport} is not above {forgotten}, up to which ids are forgotten"
+            ),
+            Self::EmptyId => f.write_str("an id is empty"),
+            Self::IdTooLong { len, limit } => {
+                write!(f, "an id has {len} bytes, more than {limit}")
+            }
+            Self::HintTooLong { len, limit } => {
+                write!(f, "a retrieval hint has {len} bytes, more than {limit}")
+            }
+            Self::IdNotUtf8 => f.write_str("an id is not UTF-8, as LIP-109 requires"),
+            Self::EmptyContent => f.write_str("the content is empty"),
+            Self::ContentTooLong { len, limit } => {
+                write!(f, "the content has {len} bytes, more than {limit}")
+            }
+            Self::IdKnown => f.write_str("the message id is known in the channel"),
+            Self::NotLogged => f.write_str("the message is not in the log"),
+            Self::OutgoingFull { limit } => {
+                write!(f, "{limit} own messages are unacknowledged, as many as allowed")
+            }
+            Self::EphemeralNotInDialect => f.write_str("nim-sds has no ephemeral messages"),
+            Self::ClockExhausted => f.write_str("the Lamport clock is at its end"),
+            Self::Degraded => f.write_str("a write to the store failed and is being retried"),
+            Self::StoreTooSlow { limit } => {
+                write!(f, "{limit} effects wait for the store, as many as allowed")
+            }
+            Self::UnknownPersist => f.write_str("no write with this id is outstanding"),
+        }
+    }
+}
+
+impl core::error::Error for RejectReason {}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl core::error::Error for Rejected {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
+/// A configuration that cannot work, with the field, its value and the bound.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number outside its range. Times are in milliseconds, sizes in bytes.
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The smallest allowed value.
+        min: u64,
+        /// The largest allowed value.
+        max: u64,
+    },
+    /// A number above another setting. Times are in milliseconds.
+    Above {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The field it must not exceed.
+        bound_field: &'static str,
+        /// That field's value.
+        bound: u64,
+    },
+    /// A chance that is not between 0 and 1, both excluded.
+    NotAChance {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// The dialect spoken is not among those accepted, so that nobody's answer would be heard.
+    SpokenNotAccepted {
+        /// The dialect spoken.
+        dialect: WireDialect,
+    },
+    /// `bloom_capacity` and `bloom_error_rate` have no filter geometry.
+    Bloom(GeometryError),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange { field, value, min, max } => {
+                write!(f, "{field} is {value}, but must be from {min} to {max}")
+            }
+            Self::Above { field, value, bound_field, bound } => {
+                write!(f, "{field} is {value}, above {bound_field}, which is {bound}")
+            }
+            Self::NotAChance { field, value } => {
+                write!(f, "{field} is {value}, but must be between 0 and 1")
+            }
+            Self::SpokenNotAccepted { dialect } => {
+                write!(f, "{dialect} is spoken but not accepted")
+            }
+            Self::Bloom(error) => write!(f, "bloom_capacity and bloom_error_rate: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot be reached, or is gone.
+    Unavailable,
+    /// It has no room.
+    Full,
+    /// What it holds cannot be read.
+    Corrupt,
+    /// Its version is not known.
+    Version,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unavailable => "the store is unavailable",
+            Self::Full => "the store is full",
+            Self::Corrupt => "the store's data cannot be read",
+            Self::Version => "the store's version is unknown",
+        })
+    }
+}
+
+impl core::error::Error for StoreError {}

@@ -1,0 +1,421 @@
+//! The node: one entry, one exit, one deadline, and many channels.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use core::hash::Hasher;
+
+use bytes::{Bytes, BytesMut};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::channel::{Channel, Cx, LogView, Status};
+use crate::config::Config;
+use crate::effect::{Effect, RetrievalId};
+use crate::error::{RejectReason, Rejected, StoreError};
+use crate::id::{ChannelId, MessageId};
+use crate::input::{Input, PublishKind, Retrieved};
+use crate::outbox::Outbox;
+use crate::rng::Rng;
+use crate::snapshot::{ChangeKind, Snapshot};
+use crate::time::{Instant, Now};
+use crate::timer::{Deadline, Why};
+use crate::wire;
+
+/// One participant: takes inputs, gives effects, and says when it wants to be woken.
+///
+/// Feed it with [`handle`](Self::handle), then drain [`poll_effect`](Self::poll_effect), then
+/// sleep until [`next_deadline`](Self::next_deadline) or the next input. It does no I/O, reads no
+/// clock and spawns nothing; the same inputs give the same effects on every platform.
+#[derive(Debug)]
+pub struct Node {
+    config: Arc<Config>,
+    channels: BTreeMap<ChannelId, Member>,
+    /// When each channel wants to be woken. Idle channels are not in it, so they cost nothing.
+    deadlines: BTreeSet<(Instant, ChannelId)>,
+    /// Channels opened by messages of others.
+    auto_opened: usize,
+    outbox: Outbox,
+    rng: Rng,
+    buffer: BytesMut,
+    now: Now,
+    clock_regressions: u64,
+}
+
+/// A channel we take part in.
+#[derive(Debug)]
+struct Member {
+    state: State,
+    auto: bool,
+    /// Its entry in `deadlines`.
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Its state was asked for.
+    Loading(Arc<Config>),
+    Open(Box<Channel>),
+}
+
+/// The parts of a node that a channel works with.
+macro_rules! cx {
+    ($node:expr) => {
+        Cx {
+            now: $node.now,
+            outbox: &mut $node.outbox,
+            rng: &mut $node.rng,
+            buffer: &mut $node.buffer,
+        }
+    };
+}
+
+impl Node {
+    /// A node without channels. A [`Config`] is valid by construction, so this cannot fail.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let mut hasher = SipHasher13::new_with_keys(config.seed, 0x7364_732d_6e6f_6465);
+        hasher.write(config.participant_id.as_bytes());
+        Self {
+            outbox: Outbox::new(config.durability, config.max_held_effects),
+            rng: Rng::new(hasher.finish128().h1),
+            config: Arc::new(config),
+            channels: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            auto_opened: 0,
+            buffer: BytesMut::new(),
+            now: Now::default(),
+            clock_regressions: 0,
+        }
+    }
+
+    /// Takes in one input. Any number of inputs may be handled before effects are polled.
+    ///
+    /// Time that runs backwards is taken to stand still, and counted.
+    ///
+    /// # Errors
+    ///
+    /// The input is not acceptable: nothing has changed, and the input comes back with the reason.
+    pub fn handle(&mut self, now: Now, input: Input) -> Result<(), Rejected> {
+        self.advance(now);
+        let result = self.apply(&input);
+        self.outbox.seal();
+        result.map_err(|reason| Rejected { reason, input: Box::new(input) })
+    }
+
+    /// The next effect, if there is one. Poll until there is none.
+    #[must_use = "an effect that is not carried out is lost"]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        let effect = self.outbox.poll()?;
+        if let (true, Effect::Deliver(delivery)) = (self.config.auto_consume, &effect) {
+            let (channel, seq) = (delivery.channel.clone(), delivery.seq);
+            // A channel that was closed since has nothing to note.
+            let _closed = self.with_channel(&channel, |channel, cx| {
+                channel.consume(cx, seq);
+                Ok(())
+            });
+            self.outbox.seal();
+        }
+        Some(effect)
+    }
+
+    /// When to handle a [`Tick`](Input::Tick), and why. Earlier is harmless, later only delays.
+    ///
+    /// While effects can be polled it is the time of the last input.
+    #[must_use = "without ticks nothing is resent, repaired or given up"]
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        if self.outbox.has_effects() {
+            return Some(Deadline { at: self.now.mono, why: Why::Effects });
+        }
+        let retry = self.outbox.retry_at().map(|at| Deadline { at, why: Why::PersistRetry });
+        let channel = self.deadlines.first().and_then(|(_, id)| self.open_channel(id));
+        let channel = channel.and_then(Channel::next_deadline);
+        [retry, channel].into_iter().flatten().min_by_key(|deadline| deadline.at)
+    }
+
+    /// The channels we take part in, in order of their ids.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelId> {
+        self.channels.keys()
+    }
+
+    /// A channel's log. `None`: the channel is not open, or still loading.
+    #[must_use]
+    pub fn log(&self, channel: &ChannelId) -> Option<LogView<'_>> {
+        self.open_channel(channel).map(Channel::view)
+    }
+
+    /// Where a channel stands. `None`: the channel is not open, or still loading.
+    #[must_use]
+    pub fn status(&self, channel: &ChannelId) -> Option<Status> {
+        self.open_channel(channel).map(Channel::status)
+    }
+
+    /// The ids that the next message published in `channel` will name, oldest first: for
+    /// embedders that look retrieval hints up on demand.
+    pub fn next_causal_history(&self, channel: &ChannelId) -> impl Iterator<Item = &MessageId> {
+        self.open_channel(channel).into_iter().flat_map(Channel::next_causal_history)
+    }
+
+    /// The configuration of the node; channels may have their own.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How often the monotonic clock ran backwards.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.clock_regressions
+    }
+
+    fn advance(&mut self, now: Now) {
+        if now.mono < self.now.mono {
+            self.clock_regressions += 1;
+        }
+        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+    }
+
+    fn apply(&mut self, input: &Input) -> Result<(), RejectReason> {
+        match input {
+            Input::Datagram(bytes) => self.datagram(bytes),
+            Input::Publish { channel, message_id, content, kind } => {
+                self.publish(channel, message_id, content, *kind)
+            }
+            Input::Tick => {
+                self.tick();
+                Ok(())
+            }
+            Input::Persisted { id, result } => self.outbox.persisted(*id, *result, self.now.mono),
+            Input::Loaded { channel, result } => self.loaded(channel, result),
+            Input::Repaired { id, outcome } => self.repaired(*id, outcome),
+            Input::Open { channel, config } => self.open(channel, config.as_ref(), false),
+            Input::Close { channel } => self.close(channel),
+            Input::Drop { channel } => {
+                self.close(channel)?;
+                self.outbox.change(channel, || ChangeKind::Erased);
+                Ok(())
+            }
+            Input::Reset => {
+                self.reset();
+                Ok(())
+            }
+            Input::Hint { channel, message_id, hint } => {
+                self.with_channel(channel, |channel, cx| channel.hint(cx, message_id, hint))
+            }
+            Input::DependenciesMet { channel, ids } => self.with_channel(channel, |channel, cx| {
+                channel.dependencies_met(cx, ids);
+                Ok(())
+            }),
+            Input::Consumed { channel, up_to } => self.with_channel(channel, |channel, cx| {
+                channel.consume(cx, *up_to);
+                Ok(())
+            }),
+        }
+    }
+
+    fn datagram(&mut self, bytes: &Bytes) -> Result<(), RejectReason> {
+        if let Some(reason) = self.outbox.refuses() {
+            return Err(reason);
+        }
+        let (dialect, message) =
+            wire::decode(bytes, &self.config.limits()).map_err(RejectReason::Decode)?;
+        let id = &message.channel_id;
+        if !self.channels.contains_key(id) {
+            self.auto_open(id)?;
+        }
+        self.with_channel(id, |channel, cx| channel.receive(cx, dialect, &message, bytes.len()))
+    }
+
+    fn auto_open(&mut self, id: &ChannelId) -> Result<(), RejectReason> {
+        if !self.config.auto_open {
+            return Err(RejectReason::ChannelNotOpen);
+        }
+        let limit = self.config.max_auto_channels;
+        if self.auto_opened >= limit {
+            return Err(RejectReason::TooManyChannels { limit });
+        }
+        self.open(id, None, true)
+    }
+
+    fn publish(
+        &mut self,
+        channel: &ChannelId,
+        message_id: &MessageId,
+        content: &Bytes,
+        kind: PublishKind,
+    ) -> Result<(), RejectReason> {
+        if kind == PublishKind::Content {
+            if self.outbox.is_degraded() {
+                return Err(RejectReason::Degraded);
+            }
+            if let Some(reason) = self.outbox.refuses() {
+                return Err(reason);
+            }
+        }
+        self.with_channel(channel, |channel, cx| match kind {
+            PublishKind::Content => channel.publish(cx, message_id, content),
+            PublishKind::Ephemeral => channel.publish_ephemeral(cx, message_id, content),
+        })
+    }
+
+    fn tick(&mut self) {
+        self.outbox.tick(self.now.mono);
+        // Each tick moves a channel's deadline past now, so this ends.
+        while let Some((at, id)) = self.deadlines.first()
+            && *at <= self.now.mono
+        {
+            let id = id.clone();
+            let ticked = self.with_channel(&id, |channel, cx| {
+                channel.tick(cx);
+                Ok(())
+            });
+            debug_assert!(ticked.is_ok(), "only open channels have deadlines");
+        }
+    }
+
+    fn open(
+        &mut self,
+        id: &ChannelId,
+        config: Option<&Arc<Config>>,
+        auto: bool,
+    ) -> Result<(), RejectReason> {
+        let (len, limit) = (id.len(), self.config.max_id_len);
+        if id.is_empty() {
+            return Err(RejectReason::EmptyId);
+        }
+        if len > limit {
+            return Err(RejectReason::IdTooLong { len, limit });
+        }
+        if self.channels.contains_key(id) {
+            return Err(RejectReason::ChannelAlreadyOpen);
+        }
+        // An id from a datagram must not keep the datagram alive.
+        let id = ChannelId::from(id.as_bytes());
+        let config = Arc::clone(config.unwrap_or(&self.config));
+        let state = if self.outbox.persists() {
+            self.outbox.report(Effect::Load { channel: id.clone() });
+            State::Loading(config)
+        } else {
+            let key = self.record_key(&id);
+            State::Open(Box::new(Channel::create(&mut cx!(self), id.clone(), config, key)))
+        };
+        self.auto_opened += usize::from(auto);
+        self.channels.insert(id, Member { state, auto, deadline: None });
+        Ok(())
+    }
+
+    /// The key of a channel's id digests: different in each node and channel.
+    fn record_key(&self, id: &ChannelId) -> [u64; 2] {
+        let mut hasher = SipHasher13::new_with_keys(self.config.seed, 0x7364_732d_6b65_7973);
+        hasher.write(self.config.participant_id.as_bytes());
+        hasher.write(id.as_bytes());
+        let hash = hasher.finish128();
+        [hash.h1, hash.h2]
+    }
+
+    fn loaded(
+        &mut self,
+        id: &ChannelId,
+        result: &Result<Option<Box<Snapshot>>, StoreError>,
+    ) -> Result<(), RejectReason> {
+        let key = self.record_key(id);
+        let member = self.channels.get_mut(id).ok_or(RejectReason::ChannelNotOpen)?;
+        let State::Loading(config) = &member.state else { return Err(RejectReason::NotLoading) };
+        let (id, config, cx) = (id.clone(), Arc::clone(config), &mut cx!(self));
+        let channel = match result {
+            Ok(Some(snapshot)) => Channel::restore(cx, id.clone(), config, snapshot),
+            Ok(None) => Channel::create(cx, id.clone(), config, key),
+            Err(error) => {
+                self.close(&id)?;
+                return Err(RejectReason::LoadFailed(*error));
+            }
+        };
+        member.state = State::Open(Box::new(channel));
+        self.update_deadline(&id);
+        Ok(())
+    }
+
+    fn repaired(&mut self, id: RetrievalId, outcome: &Retrieved) -> Result<(), RejectReason> {
+        match outcome {
+            Retrieved::Message(bytes) => self.datagram(bytes),
+            Retrieved::NotFound => Ok(()),
+            Retrieved::Failed => {
+                let Some(channel) = self.outbox.retrieval_channel(id).cloned() else {
+                    return Ok(());
+                };
+                self.with_channel(&channel, |channel, cx| {
+                    channel.retrieval_failed(cx);
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    fn close(&mut self, id: &ChannelId) -> Result<(), RejectReason> {
+        let member = self.channels.remove(id).ok_or(RejectReason::ChannelNotOpen)?;
+        self.auto_opened -= usize::from(member.auto);
+        if let Some(at) = member.deadline {
+            self.deadlines.remove(&(at, id.clone()));
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.deadlines.clear();
+        let seed = self.config.seed;
+        for (id, member) in &mut self.channels {
+            member.deadline = None;
+            if let State::Open(channel) = &mut member.state {
+                let mut hasher = SipHasher13::new_with_keys(seed, self.rng.next_u64());
+                hasher.write(id.as_bytes());
+                let hash = hasher.finish128();
+                let (config, cx) = (Arc::clone(channel.config()), &mut cx!(self));
+                **channel = Channel::create(cx, id.clone(), config, [hash.h1, hash.h2]);
+            }
+        }
+    }
+
+    fn open_channel(&self, id: &ChannelId) -> Option<&Channel> {
+        match &self.channels.get(id)?.state {
+            State::Open(channel) => Some(channel),
+            State::Loading(_) => None,
+        }
+    }
+
+    /// Lets an open channel work, then notes when it wants to be woken.
+    fn with_channel(
+        &mut self,
+        id: &ChannelId,
+        work: impl FnOnce(&mut Channel, &mut Cx<'_>) -> Result<(), RejectReason>,
+    ) -> Result<(), RejectReason> {
+        let member = self.channels.get_mut(id).ok_or(RejectReason::ChannelNotOpen)?;
+        let State::Open(channel) = &mut member.state else {
+            return Err(RejectReason::ChannelLoading);
+        };
+        let result = work(channel, &mut cx!(self));
+        let deadline = channel.next_deadline().map(|deadline| deadline.at);
+        if deadline != member.deadline {
+            move_deadline(&mut self.deadlines, channel.id(), member.deadline, deadline);
+            member.deadline = deadline;
+        }
+        result
+    }
+
+    fn update_deadline(&mut self, id: &ChannelId) {
+        let updated = self.with_channel(id, |_, _| Ok(()));
+        debug_assert!(updated.is_ok(), "the channel was just opened");
+    }
+}
+
+fn move_deadline(
+    deadlines: &mut BTreeSet<(Instant, ChannelId)>,
+    id: &ChannelId,
+    from: Option<Instant>,
+    to: Option<Instant>,
+) {
+    if let Some(from) = from {
+        deadlines.remove(&(from, id.clone()));
+    }
+    if let Some(to) = to {
+        deadlines.insert((to, id.clone()));
+    }
+}

@@ -1,0 +1,309 @@
+//! Effects on their way out, and the ledger that says which of them waits for which write.
+//!
+//! Every `handle` stages its effects and its changes. When it ends, the effects are *sealed*:
+//! under [`Durability::Strict`] those that depend on changes join a queue behind the number of
+//! the write that will carry the newest change so far, and leave in order as writes complete.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::time::Duration;
+
+use crate::config::Durability;
+use crate::effect::{Effect, PersistId, RetrievalId};
+use crate::error::{RejectReason, StoreError};
+use crate::id::ChannelId;
+use crate::snapshot::{Change, ChangeKind};
+use crate::time::Instant;
+
+/// First wait before a failed write is handed out again; it doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Requests to store nodes remembered.
+const MAX_RETRIEVALS: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    durability: Durability,
+    max_held: usize,
+    /// Effects of the input being handled that depend on changes.
+    staged: Vec<Effect>,
+    /// Effects that may be polled.
+    ready: VecDeque<Effect>,
+    /// Effects that wait for a write, in order.
+    held: VecDeque<(PersistId, Effect)>,
+    /// Changes not yet handed out.
+    pending: Vec<Change>,
+    /// Writes handed out and not yet answered.
+    outstanding: VecDeque<(PersistId, Arc<[Change]>)>,
+    next_persist: u64,
+    /// Answers to writes before this one are void: they were handed out again.
+    void_before: u64,
+    retry: Option<Retry>,
+    next_retrieval: u64,
+    /// The channels of the newest requests to store nodes.
+    retrievals: VecDeque<(RetrievalId, ChannelId)>,
+}
+
+/// A write failed.
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    wait: Duration,
+    /// Whether it was handed out again and no answer has come.
+    handed_out: bool,
+}
+
+impl Outbox {
+    pub(crate) const fn new(durability: Durability, max_held: usize) -> Self {
+        Self {
+            durability,
+            max_held,
+            staged: Vec::new(),
+            ready: VecDeque::new(),
+            held: VecDeque::new(),
+            pending: Vec::new(),
+            outstanding: VecDeque::new(),
+            next_persist: 1,
+            void_before: 0,
+            retry: None,
+            next_retrieval: 1,
+            retrievals: VecDeque::new(),
+        }
+    }
+
+    /// Whether changes are wanted at all.
+    pub(crate) const fn persists(&self) -> bool {
+        !matches!(self.durability, Durability::None)
+    }
+
+    /// Notes a change. Call it before the effects that depend on it.
+    pub(crate) fn change(&mut self, channel: &ChannelId, kind: impl FnOnce() -> ChangeKind) {
+        if self.persists() {
+            self.pending.push(Change { channel: channel.clone(), kind: kind() });
+        }
+    }
+
+    /// Stages an effect that must not leave before the changes made so far are safe.
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.staged.push(effect);
+    }
+
+    /// Queues an effect that depends on nothing durable.
+    pub(crate) fn report(&mut self, effect: Effect) {
+        self.ready.push_back(effect);
+    }
+
+    /// Numbers a request to a store node and notes which channel it is for.
+    pub(crate) fn next_retrieval(&mut self, channel: &ChannelId) -> RetrievalId {
+        let id = RetrievalId(self.next_retrieval);
+        self.next_retrieval += 1;
+        self.retrievals.push_back((id, channel.clone()));
+        if self.retrievals.len() > MAX_RETRIEVALS {
+            self.retrievals.pop_front();
+        }
+        id
+    }
+
+    /// The channel that a request to a store node is for, if it is not long ago.
+    pub(crate) fn retrieval_channel(&self, id: RetrievalId) -> Option<&ChannelId> {
+        let at = self.retrievals.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.retrievals.get(at).map(|(_, channel)| channel)
+    }
+
+    /// Ends the handling of one input.
+    pub(crate) fn seal(&mut self) {
+        match (self.durability, self.newest_write()) {
+            (Durability::Strict, Some(id)) => {
+                self.held.extend(self.staged.drain(..).map(|effect| (id, effect)));
+            }
+            (Durability::None | Durability::Relaxed | Durability::Strict, _) => {
+                self.ready.extend(self.staged.drain(..));
+            }
+        }
+    }
+
+    /// The write that will carry, or carries, the newest change not yet safe.
+    fn newest_write(&self) -> Option<PersistId> {
+        if self.pending.is_empty() {
+            return self.outstanding.back().map(|(id, _)| *id);
+        }
+        Some(PersistId(self.next_persist))
+    }
+
+    /// Why inputs that make effects are refused, if they are.
+    pub(crate) fn refuses(&self) -> Option<RejectReason> {
+        (self.held.len() >= self.max_held)
+            .then_some(RejectReason::StoreTooSlow { limit: self.max_held })
+    }
+
+    pub(crate) const fn is_degraded(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// When a failed write is handed out again, if one waits for that.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry.as_ref().filter(|retry| !retry.handed_out).map(|retry| retry.at)
+    }
+
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if let Some(retry) = self.retry.as_mut().filter(|retry| retry.at <= now) {
+            retry.handed_out = true;
+        }
+    }
+
+    pub(crate) fn has_effects(&self) -> bool {
+        !self.ready.is_empty() || self.has_write()
+    }
+
+    fn has_write(&self) -> bool {
+        !self.pending.is_empty() && self.retry_at().is_none()
+    }
+
+    /// The next effect. A write comes last in a drain, so that a drain makes one write.
+    pub(crate) fn poll(&mut self) -> Option<Effect> {
+        if let Some(effect) = self.ready.pop_front() {
+            return Some(effect);
+        }
+        if !self.has_write() {
+            return None;
+        }
+        let id = PersistId(self.next_persist);
+        self.next_persist += 1;
+        let changes: Arc<[Change]> = mem::take(&mut self.pending).into();
+        self.outstanding.push_back((id, Arc::clone(&changes)));
+        Some(Effect::Persist { id, changes })
+    }
+
+    /// Takes the store's answer to write `id`.
+    pub(crate) fn persisted(
+        &mut self,
+        id: PersistId,
+        result: Result<(), StoreError>,
+        now: Instant,
+    ) -> Result<(), RejectReason> {
+        if id.0 < self.void_before {
+            return Ok(()); // an answer to a write that was handed out again since
+        }
+        if !self.outstanding.iter().any(|(outstanding, _)| *outstanding == id) {
+            return Err(RejectReason::UnknownPersist);
+        }
+        match result {
+            Ok(()) => self.complete(id),
+            Err(error) => self.fail(error, now),
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, id: PersistId) {
+        while self.outstanding.front().is_some_and(|(first, _)| *first <= id) {
+            self.outstanding.pop_front();
+        }
+        if self.retry.take().is_some() {
+            self.report(Effect::Recovered);
+        }
+        while self.held.front().is_some_and(|(needs, _)| *needs <= id) {
+            self.ready.extend(self.held.pop_front().map(|(_, effect)| effect));
+        }
+    }
+
+    /// Takes every unanswered write back, to hand all of it out again in order as one.
+    fn fail(&mut self, error: StoreError, now: Instant) {
+        let mut changes = Vec::new();
+        for (_, write) in self.outstanding.drain(..) {
+            changes.extend_from_slice(&write);
+        }
+        changes.append(&mut self.pending);
+        self.pending = changes;
+        self.void_before = self.next_persist;
+        let wait = self.retry.as_ref().map_or(RETRY_MIN, |retry| (retry.wait * 2).min(RETRY_MAX));
+        let at = now + wait;
+        self.retry = Some(Retry { at, wait, handed_out: false });
+        self.report(Effect::Degraded { error, retry_at: at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::Bound;
+
+    fn outbox() -> Outbox {
+        Outbox::new(Durability::Strict, 100)
+    }
+
+    fn effect(id: &'static str) -> Effect {
+        let (channel, message_id) = ("c".into(), id.into());
+        Effect::Bounded { channel, bound: Bound::Incoming, message_id }
+    }
+
+    fn write(outbox: &mut Outbox, lamport: u64, id: &'static str) {
+        outbox.change(&"c".into(), || ChangeKind::Clock(lamport));
+        outbox.effect(effect(id));
+        outbox.seal();
+    }
+
+    fn polled_write(outbox: &mut Outbox) -> (PersistId, usize) {
+        match outbox.poll() {
+            Some(Effect::Persist { id, changes }) => (id, changes.len()),
+            other => panic!("not a write: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn completing_a_write_releases_what_waits_for_it_and_before() {
+        let mut outbox = outbox();
+        write(&mut outbox, 1, "a");
+        let (first, _) = polled_write(&mut outbox);
+        write(&mut outbox, 2, "b");
+        let (second, _) = polled_write(&mut outbox);
+        assert!(first < second && outbox.poll().is_none());
+        assert_eq!(outbox.persisted(second, Ok(()), Instant::ZERO), Ok(()));
+        assert_eq!(outbox.poll(), Some(effect("a")));
+        assert_eq!(outbox.poll(), Some(effect("b")));
+        assert_eq!(outbox.poll(), None);
+    }
+
+    #[test]
+    fn a_failure_holds_everything_until_one_retry_in_order_succeeds() {
+        let mut outbox = outbox();
+        write(&mut outbox, 1, "a");
+        let (first, _) = polled_write(&mut outbox);
+        write(&mut outbox, 2, "b");
+        let (second, _) = polled_write(&mut outbox);
+        write(&mut outbox, 3, "c");
+        assert_eq!(outbox.persisted(first, Err(StoreError::Full), Instant::ZERO), Ok(()));
+        assert!(outbox.is_degraded());
+        let retry_at = outbox.retry_at().unwrap();
+        assert_eq!(outbox.poll(), Some(Effect::Degraded { error: StoreError::Full, retry_at }));
+        // The answer to the second write came from before the failure was known: void.
+        assert_eq!(outbox.persisted(second, Ok(()), Instant::ZERO), Ok(()));
+        assert_eq!(outbox.poll(), None);
+        outbox.tick(retry_at);
+        let (third, changes) = polled_write(&mut outbox);
+        assert_eq!(changes, 3);
+        assert_eq!(outbox.persisted(third, Ok(()), Instant::ZERO), Ok(()));
+        let released: Vec<_> = core::iter::from_fn(|| outbox.poll()).collect();
+        assert_eq!(released, [Effect::Recovered, effect("a"), effect("b"), effect("c")]);
+    }
+
+    #[test]
+    fn an_effect_without_changes_does_not_overtake_one_that_waits() {
+        let mut outbox = outbox();
+        write(&mut outbox, 1, "a");
+        outbox.effect(effect("b"));
+        outbox.seal();
+        let (id, _) = polled_write(&mut outbox);
+        assert_eq!(outbox.poll(), None);
+        assert_eq!(outbox.persisted(id, Ok(()), Instant::ZERO), Ok(()));
+        assert_eq!(outbox.poll(), Some(effect("a")));
+        assert_eq!(outbox.poll(), Some(effect("b")));
+    }
+
+    #[test]
+    fn an_unknown_write_is_refused() {
+        let answer = outbox().persisted(PersistId(9), Ok(()), Instant::ZERO);
+        assert_eq!(answer, Err(RejectReason::UnknownPersist));
+    }
+}

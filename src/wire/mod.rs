@@ -1,0 +1,93 @@
+//! Messages to bytes and back, in the two dialects that are spoken.
+//!
+//! Both are protobuf, with the same meaning and different field numbers:
+//!
+//! | field | LIP-109 | nim-sds |
+//! | --- | --- | --- |
+//! | sender id | 1, text | 7 |
+//! | message id | 2, text | 1 |
+//! | channel id | 3, text | 4 |
+//! | Lamport time | 10, optional | 2 |
+//! | causal history | 11, repeated | 3, repeated |
+//! | bloom filter | 12, optional | 6 |
+//! | repair requests | 13, repeated | 13, repeated |
+//! | content | 20, optional | 5 |
+//!
+//! Field 2 is bytes in the one and a number in the other, and always present: that tells them apart
+//! ([`detect`]). An entry of the history or of the requests is, in both, a message id (1), a
+//! retrieval hint (2) and a sender id (3). LIP-109 leaves out what is not set; nim-sds always sends
+//! its fields 1, 2, 4, 5 and 6.
+//!
+//! Decoding copies nothing: a [`Message`] is made of slices of its datagram. Encoding is canonical,
+//! so that it gives the bytes that the other implementations give.
+
+mod detect;
+mod error;
+mod filter;
+mod lip109;
+mod message;
+mod nim;
+pub mod nim_snapshot;
+mod reader;
+mod values;
+mod writer;
+
+use core::fmt;
+
+use bytes::Bytes;
+
+pub use detect::{channel_id, detect};
+pub use error::DecodeError;
+pub use filter::{FilterField, NimFilter};
+pub use message::{HistoryEntry, Kind, Message, Outgoing};
+pub use values::Limits;
+
+/// How a message is written down. The two are not compatible with each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "whoever matches must think of a new dialect")]
+pub enum WireDialect {
+    /// The specification's, spoken by `@waku/sds`.
+    Lip109,
+    /// That of nim-sds.
+    NimSds,
+}
+
+impl fmt::Display for WireDialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Lip109 => "LIP-109",
+            Self::NimSds => "nim-sds",
+        })
+    }
+}
+
+/// Decodes a message of either dialect and says which it was.
+///
+/// # Errors
+///
+/// See [`detect`] and [`decode_as`].
+pub fn decode(datagram: &Bytes, limits: &Limits) -> Result<(WireDialect, Message), DecodeError> {
+    let dialect = detect(datagram)?;
+    Ok((dialect, decode_as(dialect, datagram, limits)?))
+}
+
+/// Decodes a message of the dialect named.
+///
+/// One pass over the bytes. Of a field that should occur once the last occurrence counts; unknown
+/// fields, and known ones of an unexpected wire type, are skipped.
+///
+/// # Errors
+///
+/// The bytes are not protobuf, lack a field that the dialect requires, exceed one of the `limits`,
+/// name a message or channel by an empty id, or (LIP-109) by one that is not UTF-8, or are none of
+/// the three [`Kind`]s.
+pub fn decode_as(
+    dialect: WireDialect,
+    datagram: &Bytes,
+    limits: &Limits,
+) -> Result<Message, DecodeError> {
+    match dialect {
+        WireDialect::Lip109 => lip109::decode(datagram, limits),
+        WireDialect::NimSds => nim::decode(datagram, limits),
+    }
+}

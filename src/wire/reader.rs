@@ -1,0 +1,224 @@
+//! The fields of one protobuf message, read with suspicion.
+//!
+//! quick-protobuf is fast on honest input and careless on the rest: it takes lengths as 32 bits and
+//! drops the upper half, adds them unchecked, leaves a broken reader behind after an error, and its
+//! readers of nested and packed fields panic or loop on bytes that a peer can choose. So it is only
+//! asked for varints of several bytes, and what it then says is checked. Everything else is a split
+//! of a slice, which cannot go wrong unnoticed; nested messages are slices too, each walked by a
+//! [`Fields`] of its own.
+
+use quick_protobuf::{BytesReader, Error};
+
+use super::error::DecodeError;
+
+const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
+
+/// A cursor over the fields of one message.
+///
+/// Each step consumes at least one byte, so that a walk ends.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+    /// Where `rest` ends in the outermost buffer, from which errors count.
+    end: usize,
+}
+
+/// One field as it is on the wire.
+pub(super) struct Field<'a> {
+    pub(super) number: u32,
+    pub(super) value: Value<'a>,
+    /// Where the tag begins in the outermost buffer.
+    offset: usize,
+    /// Where the value ends in the outermost buffer.
+    end: usize,
+}
+
+/// The value of a field. Numbers of fixed size are skipped: no field of ours is one.
+pub(super) enum Value<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+    Fixed64,
+    Fixed32,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a message that is not nested in another.
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, end: bytes.len() }
+    }
+
+    /// The next field, of whatever number; `None` at the end.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let offset = self.offset();
+        let tag = self.varint()?;
+        let wire_type = (tag & 7) as u8;
+        let number = match tag >> 3 {
+            number @ 1..=MAX_FIELD_NUMBER => number as u32,
+            _ => return Err(DecodeError::FieldNumber { offset }),
+        };
+        let value = match wire_type {
+            0 => Value::Varint(self.varint()?),
+            1 => self.take(8, self.offset()).map(|_| Value::Fixed64)?,
+            2 => Value::Bytes(self.length_delimited()?),
+            5 => self.take(4, self.offset()).map(|_| Value::Fixed32)?,
+            _ => return Err(DecodeError::WireType { field: number, wire_type, offset }),
+        };
+        Ok(Some(Field { number, value, offset, end: self.offset() }))
+    }
+
+    /// Most varints are tags and lengths of a single byte, read here.
+    #[inline]
+    fn varint(&mut self) -> Result<u64, DecodeError> {
+        match *self.rest {
+            [byte @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    /// quick-protobuf accepts varints that are longer than need be, and cuts off bits beyond the
+    /// 64th; either would give one value several encodings.
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
+        let offset = self.offset();
+        let mut reader = BytesReader::from_bytes(self.rest);
+        let value = reader.read_varint64(self.rest).map_err(|error| {
+            if matches!(error, Error::UnexpectedEndOfBuffer) {
+                DecodeError::Truncated { offset }
+            } else {
+                DecodeError::Varint { offset }
+            }
+        })?;
+        let len = self.rest.len() - reader.len();
+        let bytes = self.take(len as u64, offset)?;
+        match (len, bytes.last()) {
+            (_, None | Some(0)) | (10, Some(2..)) => Err(DecodeError::Varint { offset }),
+            _ => Ok(value),
+        }
+    }
+
+    #[inline]
+    fn length_delimited(&mut self) -> Result<&'a [u8], DecodeError> {
+        let offset = self.offset();
+        let len = self.varint()?;
+        self.take(len, offset)
+    }
+
+    /// The next `len` bytes, which belong to the value at `offset`.
+    #[inline]
+    fn take(&mut self, len: u64, offset: usize) -> Result<&'a [u8], DecodeError> {
+        let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
+        let (bytes, rest) = split.ok_or(DecodeError::Truncated { offset })?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// Where the cursor stands in the outermost buffer. `rest` only ever shrinks.
+    const fn offset(&self) -> usize {
+        self.end - self.rest.len()
+    }
+}
+
+impl Field<'_> {
+    /// The error that says that the field's wire type does not go with its number.
+    pub(super) const fn wrong_wire_type(&self) -> DecodeError {
+        let wire_type = match self.value {
+            Value::Varint(_) => 0,
+            Value::Fixed64 => 1,
+            Value::Bytes(_) => 2,
+            Value::Fixed32 => 5,
+        };
+        DecodeError::WireType { field: self.number, wire_type, offset: self.offset }
+    }
+
+    /// The fields of the message that is the `payload` of this field.
+    pub(super) const fn nested<'a>(&self, payload: &'a [u8]) -> Fields<'a> {
+        Fields { rest: payload, end: self.end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn walk(bytes: &[u8]) -> Result<Vec<u32>, DecodeError> {
+        let mut fields = Fields::new(bytes);
+        let mut numbers = Vec::new();
+        while let Some(field) = fields.next()? {
+            numbers.push(field.number);
+        }
+        Ok(numbers)
+    }
+
+    fn only_varint(bytes: &[u8]) -> Result<u64, DecodeError> {
+        match Fields::new(bytes).next()?.map(|field| field.value) {
+            Some(Value::Varint(value)) => Ok(value),
+            _ => panic!("not a varint"),
+        }
+    }
+
+    #[test]
+    fn reads_each_wire_type_in_use() {
+        let bytes = [0x08, 1, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0x1a, 1, 7, 0x25, 0, 0, 0, 0];
+        assert_eq!(walk(&bytes), Ok([1, 2, 3, 4].to_vec()));
+    }
+
+    #[test]
+    fn reads_the_largest_varint_and_refuses_larger_ones() {
+        let mut bytes = [0xff; 11];
+        bytes[0] = 0x08;
+        bytes[10] = 0x01;
+        assert_eq!(only_varint(&bytes), Ok(u64::MAX));
+        for last in [0x02, 0x03, 0x7f, 0x80, 0xff] {
+            bytes[10] = last;
+            assert_eq!(only_varint(&bytes), Err(DecodeError::Varint { offset: 1 }), "{last:#x}");
+        }
+    }
+
+    #[test]
+    fn refuses_varints_that_are_not_minimal_wherever_they_stand() {
+        assert_eq!(only_varint(&[0x08, 0x00]), Ok(0));
+        assert_eq!(only_varint(&[0x08, 0x87, 0x00]), Err(DecodeError::Varint { offset: 1 }));
+        assert_eq!(walk(&[0x88, 0x00, 0x01]), Err(DecodeError::Varint { offset: 0 }));
+        assert_eq!(walk(&[0x0a, 0x81, 0x00, 0x01]), Err(DecodeError::Varint { offset: 1 }));
+    }
+
+    #[test]
+    fn refuses_lengths_beyond_the_end() {
+        assert_eq!(walk(&[0x0a, 0x02, 0x01]), Err(DecodeError::Truncated { offset: 1 }));
+        // 2^32 + 1: the lower half alone would fit.
+        let bytes = [0x0a, 0x81, 0x80, 0x80, 0x80, 0x10, 0x01];
+        assert_eq!(walk(&bytes), Err(DecodeError::Truncated { offset: 1 }));
+    }
+
+    #[test]
+    fn refuses_groups_unused_wire_types_and_field_numbers_out_of_range() {
+        for wire_type in [3, 4, 6, 7] {
+            let error = DecodeError::WireType { field: 1, wire_type, offset: 0 };
+            assert_eq!(walk(&[0x08 | wire_type, 0, 0]), Err(error));
+        }
+        assert_eq!(walk(&[0x02, 0x00]), Err(DecodeError::FieldNumber { offset: 0 }));
+        assert_eq!(walk(&[0x00]), Err(DecodeError::FieldNumber { offset: 0 }));
+        let beyond = [0x80, 0x80, 0x80, 0x80, 0x10, 0x00];
+        assert_eq!(walk(&beyond), Err(DecodeError::FieldNumber { offset: 0 }));
+        let highest = [0xf8, 0xff, 0xff, 0xff, 0x0f, 0x00];
+        assert_eq!(walk(&highest), Ok([(1 << 29) - 1].to_vec()));
+    }
+
+    #[test]
+    fn offsets_of_nested_messages_count_from_the_outermost_byte() {
+        let bytes = [0x08, 0x01, 0x12, 0x02, 0x0a, 0x05];
+        let mut fields = Fields::new(&bytes);
+        fields.next().unwrap();
+        let field = fields.next().unwrap().unwrap();
+        let Value::Bytes(payload) = field.value else { panic!("not bytes") };
+        let error = field.nested(payload).next().err();
+        assert_eq!(error, Some(DecodeError::Truncated { offset: 5 }));
+    }
+}

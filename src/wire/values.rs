@@ -1,0 +1,206 @@
+//! From the bytes of a field to a value of ours: presence, bounds, text.
+
+use bytes::Bytes;
+
+use super::WireDialect;
+use super::error::DecodeError;
+use super::message::HistoryEntry;
+use super::reader::{Fields, Value};
+use super::writer::{Encode, Sink};
+use crate::{ChannelId, MessageId, ParticipantId};
+
+const ENTRY_ID: u32 = 1;
+const ENTRY_HINT: u32 = 2;
+const ENTRY_SENDER: u32 = 3;
+
+/// The most that a message may claim of us; more is refused before anything is allocated for it.
+///
+/// Lengths are in bytes, counts are entries. Decoding allocates nothing but the two lists of
+/// entries, of which the first two of a causal history need no allocation either; all the rest are
+/// slices of the datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Longest id of a message, channel or participant. Default: 1024.
+    pub max_id_len: usize,
+    /// Longest retrieval hint. Default: 1024.
+    pub max_hint_len: usize,
+    /// Most entries of a causal history. Default: 1000.
+    pub max_history: usize,
+    /// Most repair requests in a message. Default: 256.
+    pub max_repair_requests: usize,
+    /// Longest content. Default: 1 MiB.
+    pub max_content_len: usize,
+    /// Longest bloom filter, container included. Default: 64 KiB.
+    pub max_filter_len: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_id_len: 1024,
+            max_hint_len: 1024,
+            max_history: 1000,
+            max_repair_requests: 256,
+            max_content_len: 1 << 20,
+            max_filter_len: 64 << 10,
+        }
+    }
+}
+
+/// Turns fields of `datagram` into values that share its memory.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    pub(super) datagram: &'a Bytes,
+    pub(super) limits: &'a Limits,
+    pub(super) dialect: WireDialect,
+    pub(super) empty_ids: EmptyIds,
+}
+
+/// Whether a message may name messages and channels by empty ids.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EmptyIds {
+    /// They are refused, as from a peer.
+    Refused,
+    /// They are taken as they are, as from a snapshot of nim-sds, which stores what it was sent.
+    Kept,
+}
+
+impl Values<'_> {
+    pub(super) fn message_id(
+        &self,
+        field: u32,
+        value: Option<&[u8]>,
+    ) -> Result<MessageId, DecodeError> {
+        self.id(field, value).map(MessageId::new)
+    }
+
+    pub(super) fn channel_id(
+        &self,
+        field: u32,
+        value: Option<&[u8]>,
+    ) -> Result<ChannelId, DecodeError> {
+        self.id(field, value).map(ChannelId::new)
+    }
+
+    /// The only id that may be absent or empty, which mean the same.
+    pub(super) fn sender_id(
+        &self,
+        field: u32,
+        value: Option<&[u8]>,
+    ) -> Result<ParticipantId, DecodeError> {
+        let value = text(self.dialect, field, value.unwrap_or_default())?;
+        self.bounded(field, value, self.limits.max_id_len).map(ParticipantId::new)
+    }
+
+    pub(super) fn content(
+        &self,
+        field: u32,
+        value: Option<&[u8]>,
+    ) -> Result<Option<Bytes>, DecodeError> {
+        value.map(|value| self.bounded(field, value, self.limits.max_content_len)).transpose()
+    }
+
+    /// nim-sds always sends the field, and sends it empty where it has no filter.
+    pub(super) fn filter(
+        &self,
+        field: u32,
+        value: Option<&[u8]>,
+    ) -> Result<Option<Bytes>, DecodeError> {
+        self.unless_empty_in_nim(value)
+            .map(|value| self.bounded(field, value, self.limits.max_filter_len))
+            .transpose()
+    }
+
+    /// The entry that has these `fields`.
+    pub(super) fn entry(&self, mut fields: Fields<'_>) -> Result<HistoryEntry, DecodeError> {
+        let (mut id, mut hint, mut sender) = (None, None, None);
+        while let Some(field) = fields.next()? {
+            match (field.number, field.value) {
+                (ENTRY_ID, Value::Bytes(value)) => id = Some(value),
+                (ENTRY_HINT, Value::Bytes(value)) => hint = Some(value),
+                (ENTRY_SENDER, Value::Bytes(value)) => sender = Some(value),
+                _ => {}
+            }
+        }
+        Ok(HistoryEntry {
+            message_id: self.message_id(ENTRY_ID, id)?,
+            retrieval_hint: self
+                .unless_empty_in_nim(hint)
+                .map(|hint| self.bounded(ENTRY_HINT, hint, self.limits.max_hint_len))
+                .transpose()?,
+            sender_id: self.sender_id(ENTRY_SENDER, sender)?,
+        })
+    }
+
+    /// An entry that is nothing but an id.
+    pub(super) fn bare_entry(&self, field: u32, id: &[u8]) -> Result<HistoryEntry, DecodeError> {
+        let message_id = self.message_id(field, Some(id))?;
+        Ok(HistoryEntry { message_id, ..HistoryEntry::default() })
+    }
+
+    fn id(&self, field: u32, value: Option<&[u8]>) -> Result<Bytes, DecodeError> {
+        let value = match (self.empty_ids, value) {
+            (EmptyIds::Kept, Some([])) => &[],
+            _ => id_bytes(self.dialect, field, value)?,
+        };
+        self.bounded(field, value, self.limits.max_id_len)
+    }
+
+    fn unless_empty_in_nim<'v>(&self, value: Option<&'v [u8]>) -> Option<&'v [u8]> {
+        value.filter(|value| self.dialect == WireDialect::Lip109 || !value.is_empty())
+    }
+
+    /// The slice of the datagram that `value` is. `value` must have come out of the datagram.
+    fn bounded(&self, field: u32, value: &[u8], max: usize) -> Result<Bytes, DecodeError> {
+        if value.len() > max {
+            return Err(DecodeError::TooLong { field, len: value.len(), max });
+        }
+        Ok(self.datagram.slice_ref(value))
+    }
+}
+
+/// Refuses an entry too many before it is decoded.
+pub(super) const fn room_for_one(field: u32, len: usize, max: usize) -> Result<(), DecodeError> {
+    if len < max { Ok(()) } else { Err(DecodeError::TooMany { field, max }) }
+}
+
+/// The bytes of an id that must be there and not be empty.
+pub(super) fn id_bytes(
+    dialect: WireDialect,
+    field: u32,
+    value: Option<&[u8]>,
+) -> Result<&[u8], DecodeError> {
+    match value {
+        None => Err(DecodeError::MissingField { field }),
+        Some([]) => Err(DecodeError::EmptyId { field }),
+        Some(value) => text(dialect, field, value),
+    }
+}
+
+/// LIP-109 declares ids to be strings, which makes decoders check that they are UTF-8; nim-sds takes
+/// any bytes.
+fn text(dialect: WireDialect, field: u32, value: &[u8]) -> Result<&[u8], DecodeError> {
+    if dialect == WireDialect::Lip109 && core::str::from_utf8(value).is_err() {
+        return Err(DecodeError::NotUtf8 { field });
+    }
+    Ok(value)
+}
+
+/// An entry in the encoding of a dialect.
+pub(super) struct Entry<'a>(pub(super) &'a HistoryEntry, pub(super) WireDialect);
+
+impl Encode for Entry<'_> {
+    fn write<S: Sink>(&self, sink: &mut S) {
+        let Self(entry, dialect) = *self;
+        sink.bytes(ENTRY_ID, entry.message_id.as_bytes());
+        if let Some(hint) = &entry.retrieval_hint
+            && (dialect == WireDialect::Lip109 || !hint.is_empty())
+        {
+            sink.bytes(ENTRY_HINT, hint);
+        }
+        if !entry.sender_id.is_empty() {
+            sink.bytes(ENTRY_SENDER, entry.sender_id.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Messages in both dialects, odd and malformed ones, and the blobs in which nim-sds stores state.
+
+use bytes::{Bytes, BytesMut};
+use sds_proto::MessageId;
+use sds_proto::wire::nim_snapshot::{
+    ChannelData, ChannelMeta, HistoryUpdate, IncomingMessage, IncomingRepair, OutgoingRepair,
+    UnacknowledgedMessage,
+};
+use sds_proto::wire::{self, DecodeError, HistoryEntry, Kind, Limits, Message, WireDialect};
+use serde_json::Value;
+
+use crate::Check;
+use crate::json::{field, get, hex, list, nullable, number, only, same, string, text, truth};
+
+pub(crate) const NIM: &[(&str, Check)] =
+    &[("messages", nim_message), ("decode", nim_decode), ("snapshot", nim_snapshot)];
+
+pub(crate) const LIP109: &[(&str, Check)] = &[("messages", lip109_message)];
+
+/// What we do with bytes on which nim-sds decided otherwise.
+#[derive(Clone, Copy)]
+enum Instead {
+    Accept,
+    Refuse(fn(DecodeError) -> bool),
+}
+
+/// Each case in which we do not do as nim-sds does.
+const EXCEPTIONS: &[(&str, Instead, &str)] = &[
+    ("ts negative 1", Instead::Accept, DIES),
+    ("ts min int64", Instead::Accept, DIES),
+    ("lamport 2^64-1", Instead::Accept, DIES),
+    ("lamport -1", Instead::Accept, DIES),
+    (
+        "LEGACY causal history: field 3 = uuid string",
+        Instead::Accept,
+        "nim-sds means to read ids where entries are now, and fails to",
+    ),
+    (
+        "field number 0",
+        Instead::Refuse(|error| matches!(error, DecodeError::FieldNumber { .. })),
+        "protobuf has no field 0",
+    ),
+];
+
+const DIES: &str = "nim-sds dies; any 64-bit Lamport time is a Lamport time";
+
+/// What is recorded where the process died.
+const DEATHS: [&str; 2] = [
+    "DEFECT (process dies): RangeDefect: value out of range",
+    "DEFECT RangeDefect: value out of range",
+];
+
+fn nim_message(case: &Value, _: &Value) -> Result<(), String> {
+    only(
+        case,
+        &[
+            "name",
+            "message",
+            "hex",
+            "len",
+            "decodes",
+            "roundTrips",
+            "decodeError",
+            "extractChannelId",
+        ],
+    )?;
+    let message = get(case, "message", nim_value)?;
+    let bytes = get(case, "hex", hex)?;
+    same("len", &(bytes.len() as u64), &get(case, "len", number)?)?;
+    both_ways(WireDialect::NimSds, &message, &bytes)?;
+    channel_id(case, &bytes)?;
+    let recorded = (get(case, "decodes", truth)?, case.get("roundTrips"), case.get("decodeError"));
+    match recorded {
+        (true, Some(Value::Bool(true)), None) => no_exception(case),
+        (false, None, Some(error)) => dies(case, error, message.lamport),
+        _ => Err("decodes, roundTrips and decodeError do not go together".into()),
+    }
+}
+
+fn nim_decode(case: &Value, _: &Value) -> Result<(), String> {
+    only(case, &["name", "hex", "ok", "message", "reserialized", "error", "extractChannelId"])?;
+    let bytes = Bytes::from(get(case, "hex", hex)?);
+    channel_id(case, &bytes)?;
+    let ours = wire::decode_as(WireDialect::NimSds, &bytes, &unlimited());
+    let detected = wire::decode(&bytes, &unlimited()).map(|(_, message)| message);
+    same("verdict with detection", &detected.is_ok(), &ours.is_ok())?;
+    if get(case, "ok", truth)? {
+        only(case, &["name", "hex", "ok", "message", "reserialized", "extractChannelId"])?;
+        nim_accepted(case, ours)
+    } else {
+        only(case, &["name", "hex", "ok", "error", "extractChannelId"])?;
+        nim_refused(case, ours)
+    }
+}
+
+fn nim_accepted(case: &Value, ours: Result<Message, DecodeError>) -> Result<(), String> {
+    let theirs = get(case, "message", nim_value)?;
+    same("reserialized", &encode(WireDialect::NimSds, &theirs)?, &get(case, "reserialized", hex)?)?;
+    match (exception(case)?, ours) {
+        (None, Ok(ours)) => same("message", &ours, &theirs),
+        (None, Err(DecodeError::EmptyId { .. })) if has_empty_id(&theirs) => Ok(()),
+        (None, Err(error)) => Err(format!("nim-sds accepts it, we do not: {error}")),
+        (Some(Instead::Refuse(expected)), Err(error)) if expected(error) => Ok(()),
+        (Some(_), ours) => Err(format!("listed as an exception, but: {ours:?}")),
+    }
+}
+
+fn nim_refused(case: &Value, ours: Result<Message, DecodeError>) -> Result<(), String> {
+    let error = field(case, "error")?;
+    if error != "reDeserializationError" {
+        return dies(case, error, ours.map_err(|error| error.to_string())?.lamport);
+    }
+    match (exception(case)?, ours) {
+        (None, Err(_)) => Ok(()),
+        (None, Ok(_)) => Err("nim-sds refuses it, we do not".into()),
+        (Some(Instead::Accept), Ok(ours)) => {
+            let bytes = encode(WireDialect::NimSds, &ours)?;
+            both_ways(WireDialect::NimSds, &ours, &bytes)
+        }
+        (Some(_), ours) => Err(format!("listed as an exception, but: {ours:?}")),
+    }
+}
+
+fn nim_snapshot(case: &Value, _: &Value) -> Result<(), String> {
+    let blob = Bytes::from(get(case, "hex", hex)?);
+    match get(case, "kind", string)? {
+        "ChannelMeta" => channel_meta(case, &blob),
+        "ChannelData" => {
+            only(case, &["kind", "name", "meta", "messages", "hex"])?;
+            let mut data = ChannelData::default();
+            data.meta = get(case, "meta", meta_value)?;
+            data.messages = list(case, "messages", nim_value)?;
+            same("decoding", &ChannelData::decode(&blob, &unlimited()), &Ok(data.clone()))?;
+            same("encoding", &encoding(|buffer| data.encode(buffer)), &blob)
+        }
+        "HistoryUpdate" => {
+            only(case, &["kind", "name", "append", "evict", "hex"])?;
+            let mut update = HistoryUpdate::default();
+            update.append = list(case, "append", nim_value)?;
+            update.evict = list(case, "evict", id)?;
+            let decoded = HistoryUpdate::decode(&blob, &unlimited());
+            same("decoding", &decoded, &Ok(update.clone()))?;
+            same("encoding", &encoding(|buffer| update.encode(buffer)), &blob)
+        }
+        kind => Err(format!("kind: {kind:?} is not known")),
+    }
+}
+
+fn channel_meta(case: &Value, blob: &Bytes) -> Result<(), String> {
+    only(case, &["kind", "name", "value", "hex", "decodes", "reencodesIdentically"])?;
+    let decoded = ChannelMeta::decode(blob, &unlimited());
+    let decodes = field(case, "decodes")?;
+    if decodes == &Value::Bool(false) {
+        only(case, &["kind", "name", "hex", "decodes"])?;
+        return match decoded {
+            Err(DecodeError::SchemaVersion { .. }) => Ok(()),
+            _ => Err(format!("schema version: {decoded:?}")),
+        };
+    }
+    let meta = get(case, "value", meta_value)?;
+    same("decoding", &decoded, &Ok(meta.clone()))?;
+    same("encoding", &encoding(|buffer| meta.encode(buffer)), blob)?;
+    if decodes != &Value::Bool(true) {
+        only(case, &["kind", "name", "value", "hex", "decodes"])?;
+        return dies(case, decodes, Some(meta.lamport));
+    }
+    no_exception(case)?;
+    // nim-sds keeps what a message waits for in a set without order.
+    let ordered = meta.incoming_buffer.iter().all(|item| item.missing_dependencies.len() < 2);
+    same("reencodesIdentically", &ordered, &get(case, "reencodesIdentically", truth)?)
+}
+
+fn lip109_message(case: &Value, _: &Value) -> Result<(), String> {
+    only(
+        case,
+        &[
+            "kind",
+            "sender_id",
+            "message_id",
+            "channel_id",
+            "lamport_timestamp",
+            "causal_history",
+            "repair_request",
+            "bloom_filter",
+            "content",
+            "encoded",
+        ],
+    )?;
+    let mut message = Message::default();
+    message.sender_id = get(case, "sender_id", text)?.as_slice().into();
+    message.message_id = get(case, "message_id", id)?;
+    message.channel_id = get(case, "channel_id", text)?.as_slice().into();
+    message.lamport = get(case, "lamport_timestamp", nullable(number))?;
+    message.causal_history = list(case, "causal_history", lip109_entry)?;
+    message.repair_request = list(case, "repair_request", lip109_entry)?;
+    message.bloom_filter = get(case, "bloom_filter", nullable(hex))?.map(Bytes::from);
+    message.content = get(case, "content", nullable(hex))?.map(Bytes::from);
+    let kind = match get(case, "kind", string)? {
+        "content" => Kind::Content,
+        "sync" => Kind::Sync,
+        "ephemeral" => Kind::Ephemeral,
+        kind => return Err(format!("kind: {kind:?} is not known")),
+    };
+    same("kind", &message.kind(), &kind)?;
+    both_ways(WireDialect::Lip109, &message, &get(case, "encoded", hex)?)
+}
+
+/// The message becomes the bytes, and the bytes the message.
+fn both_ways(dialect: WireDialect, message: &Message, bytes: &[u8]) -> Result<(), String> {
+    same("encoding", &&encode(dialect, message)?[..], &bytes)?;
+    let decoded = wire::decode(&Bytes::copy_from_slice(bytes), &unlimited());
+    same("decoding", &decoded, &Ok((dialect, message.clone())))?;
+    let channel_id = wire::channel_id(dialect, bytes);
+    same("channel id alone", &channel_id, &Ok(message.channel_id.as_bytes()))
+}
+
+fn encode(dialect: WireDialect, message: &Message) -> Result<Vec<u8>, String> {
+    let bytes = encoding(|buffer| message.as_outgoing().encode(dialect, buffer));
+    same("encoded_len", &message.as_outgoing().encoded_len(dialect), &bytes.len())?;
+    Ok(bytes.into())
+}
+
+/// Vectors judge the encodings; how much to accept is another matter.
+fn unlimited() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_id_len = usize::MAX;
+    limits.max_hint_len = usize::MAX;
+    limits.max_history = usize::MAX;
+    limits.max_repair_requests = usize::MAX;
+    limits.max_content_len = usize::MAX;
+    limits.max_filter_len = usize::MAX;
+    limits
+}
+
+fn encoding(write: impl Fn(&mut BytesMut)) -> Bytes {
+    let mut buffer = BytesMut::new();
+    write(&mut buffer);
+    buffer.freeze()
+}
+
+fn channel_id(case: &Value, bytes: &[u8]) -> Result<(), String> {
+    let ours = wire::channel_id(WireDialect::NimSds, bytes);
+    let recorded = field(case, "extractChannelId")?;
+    if recorded == "ERR reDeserializationError" {
+        return same("extractChannelId refused", &ours.is_err(), &true);
+    }
+    let expected = text(recorded).map_err(|reason| format!("extractChannelId: {reason}"))?;
+    match (exception(case)?, ours) {
+        (Some(Instead::Refuse(expected)), Err(error)) if expected(error) => Ok(()),
+        (_, Err(DecodeError::EmptyId { .. })) if expected.is_empty() => Ok(()),
+        (_, ours) => same("extractChannelId", &ours, &Ok(&expected)),
+    }
+}
+
+fn exception(case: &Value) -> Result<Option<Instead>, String> {
+    let name = get(case, "name", string)?;
+    let listed = EXCEPTIONS.iter().find(|(exception, ..)| *exception == name);
+    Ok(listed.map(|(_, instead, _reason)| *instead))
+}
+
+fn no_exception(case: &Value) -> Result<(), String> {
+    match exception(case)? {
+        None => Ok(()),
+        Some(_) => Err("listed as an exception, but nim-sds does the same".into()),
+    }
+}
+
+/// The record says that nim-sds died of the Lamport time, where we are to accept it.
+fn dies(case: &Value, error: &Value, lamport: Option<u64>) -> Result<(), String> {
+    let died = DEATHS.contains(&string(error)?);
+    let too_late = lamport >= Some(i64::MAX.cast_unsigned());
+    match exception(case)? {
+        Some(Instead::Accept) if died && too_late => Ok(()),
+        _ => Err(format!("{error} is neither expected nor listed as an exception")),
+    }
+}
+
+fn has_empty_id(message: &Message) -> bool {
+    let mut entries = message.causal_history.iter().chain(&message.repair_request);
+    message.message_id.is_empty()
+        || message.channel_id.is_empty()
+        || entries.any(|entry| entry.message_id.is_empty())
+}
+
+fn nim_value(value: &Value) -> Result<Message, String> {
+    only(
+        value,
+        &[
+            "messageId",
+            "lamportTimestamp",
+            "causalHistory",
+            "channelId",
+            "content",
+            "bloomFilter",
+            "senderId",
+            "repairRequest",
+        ],
+    )?;
+    let mut message = Message::default();
+    message.sender_id = get(value, "senderId", text)?.as_slice().into();
+    message.message_id = get(value, "messageId", id)?;
+    message.channel_id = get(value, "channelId", text)?.as_slice().into();
+    message.lamport = Some(get(value, "lamportTimestamp", number)?);
+    message.causal_history = list(value, "causalHistory", nim_entry)?;
+    message.repair_request = list(value, "repairRequest", nim_entry)?;
+    message.bloom_filter = get(value, "bloomFilter", non_empty_hex)?;
+    message.content = Some(get(value, "content", hex)?.into());
+    Ok(message)
+}
+
+fn nim_entry(value: &Value) -> Result<HistoryEntry, String> {
+    only(value, &["messageId", "retrievalHint", "senderId"])?;
+    let mut entry = HistoryEntry::default();
+    entry.message_id = get(value, "messageId", id)?;
+    entry.retrieval_hint = get(value, "retrievalHint", non_empty_hex)?;
+    entry.sender_id = get(value, "senderId", text)?.as_slice().into();
+    Ok(entry)
+}
+
+fn lip109_entry(value: &Value) -> Result<HistoryEntry, String> {
+    only(value, &["message_id", "retrieval_hint", "sender_id"])?;
+    let mut entry = HistoryEntry::default();
+    entry.message_id = get(value, "message_id", id)?;
+    entry.retrieval_hint = get(value, "retrieval_hint", nullable(hex))?.map(Bytes::from);
+    let sender_id = get(value, "sender_id", nullable(text))?;
+    entry.sender_id = sender_id.unwrap_or_default().as_slice().into();
+    Ok(entry)
+}
+
+fn meta_value(value: &Value) -> Result<ChannelMeta, String> {
+    only(
+        value,
+        &[
+            "schemaVersion",
+            "lamportTimestamp",
+            "outgoingBuffer",
+            "incomingBuffer",
+            "outgoingRepairBuffer",
+            "incomingRepairBuffer",
+        ],
+    )?;
+    same("schemaVersion", &get(value, "schemaVersion", number)?, &1)?;
+    let mut meta = ChannelMeta::default();
+    meta.lamport = get(value, "lamportTimestamp", number)?;
+    meta.outgoing_buffer = list(value, "outgoingBuffer", unacknowledged)?;
+    meta.incoming_buffer = list(value, "incomingBuffer", incoming)?;
+    meta.outgoing_repair_buffer = list(value, "outgoingRepairBuffer", outgoing_repair)?;
+    meta.incoming_repair_buffer = list(value, "incomingRepairBuffer", incoming_repair)?;
+    Ok(meta)
+}
+
+fn unacknowledged(value: &Value) -> Result<UnacknowledgedMessage, String> {
+    only(value, &["message", "sendTimeMs", "resendAttempts"])?;
+    let mut item = UnacknowledgedMessage::default();
+    item.message = get(value, "message", nim_value)?;
+    item.send_time_ms = get(value, "sendTimeMs", number)?;
+    item.resend_attempts = get(value, "resendAttempts", number)?;
+    Ok(item)
+}
+
+fn incoming(value: &Value) -> Result<IncomingMessage, String> {
+    only(value, &["message", "missingDepsInHashSetOrder"])?;
+    let mut item = IncomingMessage::default();
+    item.message = get(value, "message", nim_value)?;
+    item.missing_dependencies = list(value, "missingDepsInHashSetOrder", id)?;
+    Ok(item)
+}
+
+fn outgoing_repair(value: &Value) -> Result<OutgoingRepair, String> {
+    only(value, &["messageId", "outHistEntry", "minTimeRepairReqMs"])?;
+    let mut item = OutgoingRepair::default();
+    item.message_id = get(value, "messageId", id)?;
+    item.entry = get(value, "outHistEntry", nim_entry)?;
+    item.request_time_ms = get(value, "minTimeRepairReqMs", number)?;
+    Ok(item)
+}
+
+fn incoming_repair(value: &Value) -> Result<IncomingRepair, String> {
+    only(value, &["messageId", "inHistEntry", "cachedMessage", "minTimeRepairRespMs"])?;
+    let mut item = IncomingRepair::default();
+    item.message_id = get(value, "messageId", id)?;
+    item.entry = get(value, "inHistEntry", nim_entry)?;
+    item.cached_message = get(value, "cachedMessage", hex)?.into();
+    item.response_time_ms = get(value, "minTimeRepairRespMs", number)?;
+    Ok(item)
+}
+
+fn id(value: &Value) -> Result<MessageId, String> {
+    Ok(text(value)?.as_slice().into())
+}
+
+/// nim-sds knows no difference between empty and absent.
+fn non_empty_hex(value: &Value) -> Result<Option<Bytes>, String> {
+    Ok(Some(hex(value)?).filter(|bytes| !bytes.is_empty()).map(Bytes::from))
+}
