@@ -226,9 +226,10 @@ config! {
     on_lost: OnLost = OnLost::DeliverWithGap;
     /// How much of an old channel is wanted. Default: [`OnJoin::FromBeginning`].
     on_join: OnJoin = OnJoin::FromBeginning;
-    /// Time after which the embedder is asked again to fetch what is missing; it doubles up to
-    /// 32-fold without progress. `None`: it is never asked. Default 30 s.
-    retrieval_retry: Option<Duration> = Some(Duration::from_secs(30));
+    /// Time after which the embedder is asked to fetch what is still missing from elsewhere;
+    /// asking for the same again, it doubles up to 32-fold. `None`: it is never asked. Default
+    /// 5 s.
+    retrieval_retry: Option<Duration> = Some(Duration::from_secs(5));
 
     /// Whether the repair extension (SDS-R) is used: requests and answers. Default: yes.
     repair: bool = true;

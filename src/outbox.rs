@@ -27,7 +27,7 @@ const MAX_RETRIEVALS: usize = 256;
 pub(crate) struct Outbox {
     durability: Durability,
     max_held: usize,
-    /// Effects of the input being handled that depend on changes.
+    /// Effects of the input being handled that depend on changes, under `Strict`.
     staged: Vec<Effect>,
     /// Effects that may be polled.
     ready: VecDeque<Effect>,
@@ -87,7 +87,10 @@ impl Outbox {
 
     /// Stages an effect that must not leave before the changes made so far are safe.
     pub(crate) fn effect(&mut self, effect: Effect) {
-        self.staged.push(effect);
+        match self.durability {
+            Durability::Strict => self.staged.push(effect),
+            Durability::None | Durability::Relaxed => self.ready.push_back(effect),
+        }
     }
 
     /// Queues an effect that depends on nothing durable.
@@ -114,13 +117,12 @@ impl Outbox {
 
     /// Ends the handling of one input.
     pub(crate) fn seal(&mut self) {
-        match (self.durability, self.newest_write()) {
-            (Durability::Strict, Some(id)) => {
-                self.held.extend(self.staged.drain(..).map(|effect| (id, effect)));
-            }
-            (Durability::None | Durability::Relaxed | Durability::Strict, _) => {
-                self.ready.extend(self.staged.drain(..));
-            }
+        if self.staged.is_empty() {
+            return;
+        }
+        match self.newest_write() {
+            Some(id) => self.held.extend(self.staged.drain(..).map(|effect| (id, effect))),
+            None => self.ready.extend(self.staged.drain(..)),
         }
     }
 

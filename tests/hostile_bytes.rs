@@ -81,6 +81,17 @@ const fn step(len: usize) -> usize {
 }
 
 #[test]
+fn the_fuzzing_corpus_is_harmless() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/decode");
+    let mut files = 0;
+    for file in fs::read_dir(corpus).expect("the corpus is committed") {
+        examine(&fs::read(file.expect("listed").path()).expect("readable"));
+        files += 1;
+    }
+    assert!(files >= 2, "{files} files");
+}
+
+#[test]
 fn every_truncation_of_every_vector_is_harmless() {
     for bytes in vectors(&["messages", "decode", "snapshot"]) {
         (0..=bytes.len()).step_by(step(bytes.len())).for_each(|len| examine(&bytes[..len]));

@@ -1,6 +1,7 @@
 //! Causal order: a message is delivered after everything it depends on, and delivering it
 //! releases what waited for it alone.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,6 +13,7 @@ use super::slots::Slot;
 use super::{Channel, Cx, Joining, Timer};
 use crate::config::{Dialect, OnJoin};
 use crate::effect::{Bound, Delivery, Effect};
+use crate::entry::detach;
 use crate::snapshot::{ChangeKind, StoredEntry};
 use crate::wire::HistoryEntry;
 
@@ -20,7 +22,7 @@ impl Channel {
     pub(super) fn deliver_or_buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
         let ready = arrived.deps.iter().all(|dep| self.is_met(*dep, arrived.digest));
         if ready {
-            self.deliver(cx, arrived);
+            self.deliver(cx, &arrived);
         } else {
             self.buffer(cx, arrived, asked);
         }
@@ -34,13 +36,13 @@ impl Channel {
     fn buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
         let entry = Arc::clone(&arrived.entry);
         let (digest, deps) = (arrived.digest, arrived.deps.clone());
-        let waiting = Waiting { arrived, missing: 0, progress: cx.now.mono };
+        let waiting = Box::new(Waiting { arrived, missing: 0, progress: cx.now.mono });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
         cx.outbox.change(&self.id, || ChangeKind::IncomingAdded(Arc::clone(&entry)));
 
         let blocks = !self.is_joining(cx);
-        let (mut missing, mut new, mut gap) = (0, Vec::new(), false);
+        let (mut missing, mut gap) = (0, false);
         let mut absent = Vec::new();
         for (named, dep) in entry.causal_history.iter().zip(deps) {
             if dep == digest {
@@ -66,7 +68,7 @@ impl Channel {
                         return;
                     };
                     absent.push(named.clone());
-                    new.push(named.clone());
+
                     if blocks {
                         missing += usize::from(self.wait_for_wanted(slot, want));
                     } else {
@@ -75,20 +77,18 @@ impl Channel {
                 }
             }
         }
-        self.report_missing(cx, &entry.message_id, absent, new);
+        self.report_missing(cx, &entry.message_id, absent);
         if let Some(waiting) = self.incoming.get_mut(slot) {
             waiting.missing = missing;
             waiting.arrived.gap |= gap;
         }
         if missing == 0 {
-            self.finish_waiting(cx, slot);
+            self.deliver_waiting(cx, VecDeque::from([slot]));
             return;
         }
-        let excess = |channel: &Self| {
-            let config = &channel.config;
-            channel.incoming.excess(config.max_incoming_messages, config.max_incoming_bytes)
-        };
-        while let Some(excess) = excess(self) {
+        let max_messages = self.config.max_incoming_messages;
+        let max_bytes = self.config.max_incoming_bytes;
+        while let Some(excess) = self.incoming.excess(max_messages, max_bytes) {
             self.drop_waiting(cx, excess, Bound::Incoming);
         }
     }
@@ -126,11 +126,11 @@ impl Channel {
         let message_id = entry.message_id.clone();
         if !waiters.is_empty() {
             // Others wait for it: it is missing again.
-            let named = HistoryEntry {
+            let named = detach(&HistoryEntry {
                 message_id: message_id.clone(),
                 sender_id: entry.sender_id.clone(),
                 ..HistoryEntry::default()
-            };
+            });
             match self.want(cx, &named, digest, false, false) {
                 Some(want) => {
                     if let Some(want) = self.wanted.get_mut(want) {
@@ -144,7 +144,7 @@ impl Channel {
     }
 
     /// Takes a waiting message out of the buffer and out of what it waits for.
-    pub(super) fn take_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Waiting> {
+    pub(super) fn take_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Box<Waiting>> {
         let waiting = self.incoming.remove(slot)?;
         for dep in &waiting.arrived.deps {
             match self.ids.place(*dep) {
@@ -154,6 +154,9 @@ impl Channel {
                     if wanted.waiters.is_empty() && !wanted.background {
                         self.unwant(cx, want);
                         self.ids.forget_wanted(*dep);
+                    } else {
+                        // Its name may be a slice of the message that goes.
+                        wanted.entry = detach(&wanted.entry);
                     }
                 }
                 Some(Place::Incoming(other)) => {
@@ -169,56 +172,45 @@ impl Channel {
         Some(waiting)
     }
 
-    /// Delivers a buffered message that waits for nothing.
-    fn finish_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let Some(waiting) = self.incoming.remove(slot) else { return };
-        self.leave_incoming(cx, &waiting.arrived);
-        self.deliver(cx, waiting.arrived);
-    }
-
-    fn leave_incoming(&self, cx: &mut Cx<'_>, arrived: &Arrived) {
-        let message_id = &arrived.entry.message_id;
-        cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.clone()));
-    }
-
     /// Tells `waiters` that one of their dependencies is here (or, with `gap`, given up), and
     /// delivers those that wait for nothing else.
     pub(super) fn release(&mut self, cx: &mut Cx<'_>, waiters: &Waiters, gap: bool) {
-        for waiter in waiters {
-            if let Some(arrived) = self.incoming.satisfy(*waiter, gap, cx.now.mono) {
-                self.leave_incoming(cx, &arrived);
-                self.deliver(cx, arrived);
-            }
-        }
+        let mut ready = VecDeque::new();
+        self.satisfy(cx, waiters, gap, &mut ready);
+        self.deliver_waiting(cx, ready);
+    }
+
+    fn satisfy(&mut self, cx: &Cx<'_>, waiters: &Waiters, gap: bool, ready: &mut VecDeque<Slot>) {
+        let satisfied = waiters.iter().copied();
+        ready.extend(satisfied.filter(|slot| self.incoming.satisfy(*slot, gap, cx.now.mono)));
     }
 
     /// Appends a message to the log, then everything that it releases, in causal order.
-    pub(super) fn deliver(&mut self, cx: &mut Cx<'_>, first: Arrived) {
-        if first.waiters.is_empty() {
-            self.append(cx, &first, false);
-        } else {
-            // A queue, not recursion: a chain may be as long as the buffer.
-            let mut ready = VecDeque::from([first]);
-            while let Some(arrived) = ready.pop_front() {
-                self.append(cx, &arrived, false);
-                for waiter in &arrived.waiters {
-                    if let Some(next) = self.incoming.satisfy(*waiter, false, cx.now.mono) {
-                        self.leave_incoming(cx, &next);
-                        ready.push_back(next);
-                    }
-                }
-            }
-        }
+    fn deliver(&mut self, cx: &mut Cx<'_>, arrived: &Arrived) {
+        self.append(cx, arrived, false);
         self.evict(cx);
+        self.release(cx, &arrived.waiters, false);
+    }
+
+    /// Delivers buffered messages that wait for nothing, and what that releases in turn.
+    fn deliver_waiting(&mut self, cx: &mut Cx<'_>, mut ready: VecDeque<Slot>) {
+        // A queue, not recursion: a chain may be as long as the buffer.
+        while let Some(slot) = ready.pop_front() {
+            let Some(waiting) = self.incoming.remove(slot) else { continue };
+            let arrived = &waiting.arrived;
+            let message_id = &arrived.entry.message_id;
+            cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.clone()));
+            self.append(cx, arrived, false);
+            self.satisfy(cx, &arrived.waiters, false, &mut ready);
+            self.evict(cx);
+        }
     }
 
     /// Puts one message into the log and tells the application.
     pub(super) fn append(&mut self, cx: &mut Cx<'_>, arrived: &Arrived, own: bool) -> Slot {
         let entry = &arrived.entry;
         self.clock.observe(entry.lamport);
-        let gap =
-            arrived.gap || arrived.deps.iter().any(|dep| self.ids.place(*dep) == Some(Place::Lost));
-        let named = self.ids.is_named(arrived.digest);
+        let gap = self.name_dependencies(&arrived.deps) || arrived.gap;
         let (slot, seq, follows) = self.log.insert(NewEntry {
             entry: Arc::clone(entry),
             digest: arrived.digest,
@@ -226,10 +218,10 @@ impl Channel {
             own,
             heard: arrived.heard,
             size: arrived.size,
-            named,
         });
-        self.ids.set(arrived.digest, Place::Logged(slot));
-        self.name_dependencies(&arrived.deps);
+        if self.ids.set(arrived.digest, Place::Logged(slot)).is_named {
+            self.log.named(slot);
+        }
         cx.outbox.change(&self.id, || {
             ChangeKind::Appended(StoredEntry { seq, entry: Arc::clone(entry), gap, own })
         });
@@ -249,13 +241,16 @@ impl Channel {
         slot
     }
 
-    /// Entries that a logged entry names are no heads.
-    pub(super) fn name_dependencies(&mut self, deps: &[IdDigest]) {
+    /// Entries that a logged entry names are no heads. Returns whether one of them is lost.
+    pub(super) fn name_dependencies(&mut self, deps: &[IdDigest]) -> bool {
+        let mut lost = false;
         for dep in deps {
-            if let Some(Place::Logged(slot)) = self.ids.mark_named(*dep) {
-                self.log.named(slot);
+            match self.ids.mark_named(*dep) {
+                Some(Place::Logged(slot)) => self.log.named(slot),
+                place => lost |= place == Some(Place::Lost),
             }
         }
+        lost
     }
 
     fn note_foreign(&mut self, cx: &mut Cx<'_>, slot: Slot, heard: Dialects) {

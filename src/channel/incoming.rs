@@ -5,12 +5,13 @@
 //! [`Want`](super::repair::Want), one that is itself waiting keeps them here. Delivering a message
 //! therefore costs what it releases, however much else waits.
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
+use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::log::{Dialects, LogKey};
+use super::log::Dialects;
 use super::record::IdDigest;
 use super::slots::{Slot, Slots};
 use crate::entry::LogEntry;
@@ -19,13 +20,16 @@ use crate::time::Instant;
 /// Slots of waiting messages.
 pub(super) type Waiters = SmallVec<[Slot; 2]>;
 
+/// Digests of the entries of a causal history, in its order.
+pub(super) type Deps = SmallVec<[IdDigest; 2]>;
+
 /// A message that is here but not yet in the log.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) entry: Arc<LogEntry>,
     pub(super) digest: IdDigest,
     /// Digests of what it depends on.
-    pub(super) deps: SmallVec<[IdDigest; 4]>,
+    pub(super) deps: Deps,
     /// Bytes of the allocations it keeps alive.
     pub(super) size: usize,
     pub(super) heard: Dialects,
@@ -47,33 +51,39 @@ pub(super) struct Waiting {
 
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
-    waiting: Slots<Waiting>,
-    order: BTreeMap<LogKey, Slot>,
+    /// Boxed, so that neither a growing buffer nor a release moves more than a pointer.
+    waiting: Slots<Box<Waiting>>,
+    /// Lamport times, highest first. What is delivered stays in it until it is the highest, or
+    /// until there is more of that than of what waits: the order is needed only when there is no
+    /// room, and must cost nothing as long as there is.
+    order: BinaryHeap<(u64, Slot)>,
     bytes: usize,
 }
 
 impl Incoming {
-    pub(super) fn insert(&mut self, waiting: Waiting) -> Slot {
-        let key = LogKey::of(&waiting.arrived.entry);
+    pub(super) fn insert(&mut self, waiting: Box<Waiting>) -> Slot {
+        let lamport = waiting.arrived.entry.lamport;
         self.bytes += waiting.arrived.size;
         let slot = self.waiting.insert(waiting);
-        self.order.insert(key, slot);
+        if self.order.len() > 2 * self.waiting.len() + 64 {
+            self.order.retain(|(lamport, slot)| is_waiting(&self.waiting, *lamport, *slot));
+        }
+        self.order.push((lamport, slot));
         slot
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Box<Waiting>> {
         let waiting = self.waiting.remove(slot)?;
-        self.order.remove(&LogKey::of(&waiting.arrived.entry));
         self.bytes -= waiting.arrived.size;
         Some(waiting)
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Waiting> {
-        self.waiting.get(slot)
+        self.waiting.get(slot).map(|waiting| &**waiting)
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Waiting> {
-        self.waiting.get_mut(slot)
+        self.waiting.get_mut(slot).map(|waiting| &mut **waiting)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -82,22 +92,28 @@ impl Incoming {
 
     /// The message furthest ahead, if there are more than the bounds allow. It is the one that
     /// can be spared: what has a lower Lamport time may be what others wait for.
-    pub(super) fn excess(&self, max_messages: usize, max_bytes: usize) -> Option<Slot> {
+    pub(super) fn excess(&mut self, max_messages: usize, max_bytes: usize) -> Option<Slot> {
         if self.len() <= max_messages && self.bytes <= max_bytes {
             return None;
         }
-        self.order.last_key_value().map(|(_, slot)| *slot)
+        loop {
+            let (lamport, slot) = self.order.pop()?;
+            if is_waiting(&self.waiting, lamport, slot) {
+                return Some(slot);
+            }
+        }
     }
 
-    /// One of the dependencies of `slot` is here. Returns the message if it was the last.
-    pub(super) fn satisfy(&mut self, slot: Slot, gap: bool, now: Instant) -> Option<Arrived> {
-        let waiting = self.waiting.get_mut(slot)?;
+    /// One of the dependencies of `slot` is here. Returns whether it was the last.
+    pub(super) fn satisfy(&mut self, slot: Slot, gap: bool, now: Instant) -> bool {
+        let Some(waiting) = self.waiting.get_mut(slot) else { return false };
         waiting.missing = waiting.missing.saturating_sub(1);
         waiting.arrived.gap |= gap;
         waiting.progress = now;
-        if waiting.missing > 0 {
-            return None;
-        }
-        self.remove(slot).map(|waiting| waiting.arrived)
+        waiting.missing == 0
     }
+}
+
+fn is_waiting(waiting: &Slots<Box<Waiting>>, lamport: u64, slot: Slot) -> bool {
+    waiting.get(slot).is_some_and(|waiting| waiting.arrived.entry.lamport == lamport)
 }

@@ -1,6 +1,6 @@
 //! The local log: delivered messages by (Lamport time, id), its heads, and eviction by age.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::ops::Bound::{Excluded, Unbounded};
 
@@ -27,6 +27,9 @@ impl LogKey {
         Self { lamport: entry.lamport, message_id: entry.message_id.clone() }
     }
 }
+
+/// Heads are walked by Lamport time, and may be in any order beyond that.
+type HeadKey = (u64, Slot);
 
 /// A set of dialects.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -94,17 +97,15 @@ pub(super) struct NewEntry {
     pub(super) own: bool,
     pub(super) heard: Dialects,
     pub(super) size: usize,
-    /// Whether a logged entry names it already.
-    pub(super) named: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
     entries: Slots<Logged>,
     order: BTreeMap<LogKey, Slot>,
-    heads: BTreeMap<LogKey, Slot>,
+    heads: BTreeSet<HeadKey>,
     /// Where the rotation through more heads than fit stands.
-    rotation: Option<LogKey>,
+    rotation: Option<HeadKey>,
     /// Heads of this rotation that have not been told yet.
     pub(super) rotation_left: usize,
     /// Entries by age of delivery.
@@ -122,13 +123,15 @@ impl Log {
         let seq = DeliverySeq(self.delivered.0 + 1);
         self.delivered = seq;
         self.digest.add(new.entry.lamport, &new.entry.message_id);
-        let follows = self.predecessor(&LogKey::of(&new.entry));
-        (self.put(new, seq), seq, follows)
+        let key = LogKey::of(&new.entry);
+        let follows = self.predecessor(&key);
+        (self.put(new, key, seq), seq, follows)
     }
 
     /// Puts back an entry that was delivered before a restart.
     pub(super) fn restore(&mut self, new: NewEntry, seq: DeliverySeq) -> Slot {
-        self.put(new, seq)
+        let key = LogKey::of(&new.entry);
+        self.put(new, key, seq)
     }
 
     /// Takes over what outlives bodies.
@@ -137,8 +140,7 @@ impl Log {
         self.delivered = delivered;
     }
 
-    fn put(&mut self, new: NewEntry, seq: DeliverySeq) -> Slot {
-        let key = LogKey::of(&new.entry);
+    fn put(&mut self, new: NewEntry, key: LogKey, seq: DeliverySeq) -> Slot {
         self.bytes += new.size;
         let slot = self.entries.insert(Logged {
             entry: new.entry,
@@ -152,12 +154,10 @@ impl Log {
             size: new.size,
             pins: 0,
             overdue: false,
-            is_head: !new.named,
+            is_head: true,
             unconfirmed: false,
         });
-        if !new.named {
-            self.heads.insert(key.clone(), slot);
-        }
+        self.heads.insert((key.lamport, slot));
         self.order.insert(key, slot);
         self.age.push_back((seq, slot));
         slot
@@ -167,7 +167,7 @@ impl Log {
     pub(super) fn named(&mut self, slot: Slot) {
         if let Some(logged) = self.entries.get_mut(slot).filter(|logged| logged.is_head) {
             logged.is_head = false;
-            self.heads.remove(&LogKey::of(&logged.entry));
+            self.heads.remove(&(logged.entry.lamport, slot));
         }
     }
 
@@ -210,11 +210,13 @@ impl Log {
     }
 
     pub(super) fn heads(&self) -> impl Iterator<Item = &MessageId> {
-        self.heads.keys().map(|key| &key.message_id)
+        let heads = self.heads.iter().filter_map(|(_, slot)| self.entries.get(*slot));
+        heads.map(|logged| &logged.entry.message_id)
     }
 
     pub(super) fn head_digests(&self) -> impl Iterator<Item = IdDigest> {
-        self.heads.values().filter_map(|slot| self.entries.get(*slot)).map(|logged| logged.digest)
+        let heads = self.heads.iter().filter_map(|(_, slot)| self.entries.get(*slot));
+        heads.map(|logged| logged.digest)
     }
 
     pub(super) fn head_count(&self) -> usize {
@@ -231,9 +233,9 @@ impl Log {
     /// up to `len` with the newest others; in the log's order.
     pub(super) fn next_history(&self, len: usize, max_heads: usize) -> SmallVec<[Slot; 16]> {
         let mut named: SmallVec<[Slot; 16]> = if self.heads.len() <= max_heads {
-            self.heads.values().copied().collect()
+            self.heads.iter().map(|(_, slot)| *slot).collect()
         } else {
-            self.rotated_heads().map(|(_, slot)| *slot).take(max_heads).collect()
+            self.rotated_heads().map(|(_, slot)| slot).take(max_heads).collect()
         };
         if named.len() < len {
             let missing = len - named.len();
@@ -247,10 +249,10 @@ impl Log {
         named
     }
 
-    fn rotated_heads(&self) -> impl Iterator<Item = (&LogKey, &Slot)> {
-        let after = self.rotation.as_ref().map_or(Unbounded, Excluded);
-        let rest = self.heads.range::<LogKey, _>((after, Unbounded));
-        rest.chain(self.heads.iter()).take(self.heads.len())
+    fn rotated_heads(&self) -> impl Iterator<Item = HeadKey> {
+        let after = self.rotation.map_or(Unbounded, Excluded);
+        let rest = self.heads.range((after, Unbounded));
+        rest.chain(&self.heads).copied().take(self.heads.len())
     }
 
     fn key(&self, slot: Slot) -> Option<(u64, &MessageId)> {
@@ -264,8 +266,7 @@ impl Log {
             self.rotation_left = 0;
             return;
         }
-        let last = self.rotated_heads().take(max_heads).last().map(|(key, _)| key.clone());
-        self.rotation = last;
+        self.rotation = self.rotated_heads().take(max_heads).last();
         let left = if self.rotation_left == 0 { self.heads.len() } else { self.rotation_left };
         self.rotation_left = left.saturating_sub(max_heads);
     }
@@ -297,7 +298,7 @@ impl Log {
         let key = LogKey::of(&logged.entry);
         self.order.remove(&key);
         if logged.is_head {
-            self.heads.remove(&key);
+            self.heads.remove(&(key.lamport, slot));
         }
         self.bytes -= logged.size;
         Some(logged)
@@ -348,7 +349,6 @@ mod tests {
             own: false,
             heard: Dialects::default(),
             size: 10,
-            named: false,
         });
         (slot, follows)
     }

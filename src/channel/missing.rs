@@ -29,25 +29,21 @@ pub(super) struct Retrieval {
 }
 
 impl Channel {
-    /// Reports what a message names and is not here; `new` is what nobody named before.
+    /// Reports what a message names and is not here.
     pub(super) fn report_missing(
         &mut self,
         cx: &mut Cx<'_>,
         message_id: &MessageId,
         missing: Vec<HistoryEntry>,
-        new: Vec<HistoryEntry>,
     ) {
         if missing.is_empty() {
             return;
         }
         self.was_missing = true;
-        cx.outbox.effect(Effect::Missing {
-            channel: self.id.clone(),
-            message_id: message_id.clone(),
-            missing,
-        });
-        if !new.is_empty() {
-            self.retrieve(cx, new);
+        let (channel, message_id) = (self.id.clone(), message_id.clone());
+        cx.outbox.effect(Effect::Missing { channel, message_id, missing });
+        if let (None, Some(retry)) = (self.retrieval.timer, self.config.retrieval_retry) {
+            self.schedule_retrieval(cx, retry);
         }
     }
 
@@ -58,7 +54,7 @@ impl Channel {
         message: &Message,
         deps: &[IdDigest],
     ) -> bool {
-        let (mut missing, mut new, mut all_met) = (Vec::new(), Vec::new(), true);
+        let (mut missing, mut all_met) = (Vec::new(), true);
         for (named, dep) in message.causal_history.iter().zip(deps) {
             match self.ids.place(*dep) {
                 Some(place) if place.is_met() => continue,
@@ -70,10 +66,7 @@ impl Channel {
                     }
                 }
                 _ => match self.want(cx, named, *dep, false, true) {
-                    Some(_) => {
-                        missing.push(named.clone());
-                        new.push(named.clone());
-                    }
+                    Some(_) => missing.push(named.clone()),
                     None => {
                         let message_id = named.message_id.clone();
                         let (channel, bound) = (self.id.clone(), Bound::Wanted);
@@ -85,47 +78,41 @@ impl Channel {
             }
             all_met = false;
         }
-        self.report_missing(cx, &message.message_id, missing, new);
+        self.report_missing(cx, &message.message_id, missing);
         all_met
-    }
-
-    fn retrieve(&mut self, cx: &mut Cx<'_>, mut missing: Vec<HistoryEntry>) {
-        let Some(retry) = self.config.retrieval_retry else { return };
-        missing.truncate(MAX_RETRIEVED);
-        let id = cx.outbox.next_retrieval(&self.id);
-        cx.outbox.report(Effect::RequestRepair { id, channel: self.id.clone(), missing });
-        if self.retrieval.timer.is_none() {
-            self.retrieval.wait = retry;
-            self.schedule_retrieval(cx, retry);
-        }
     }
 
     fn schedule_retrieval(&mut self, cx: &Cx<'_>, wait: Duration) {
         if let Some(key) = self.retrieval.timer.take() {
             self.timers.cancel(key);
         }
+        self.retrieval.wait = wait;
         self.retrieval.timer = Some(self.timers.schedule(cx.now.mono + wait, Timer::Retrieval));
     }
 
-    /// Some of what was asked for has not come.
-    pub(super) fn retrieve_again(&mut self, cx: &mut Cx<'_>) {
+    /// Asks the embedder to fetch what has not come in the meantime: what it was not asked for
+    /// before goes first, and keeps the next time near.
+    pub(super) fn retrieval_due(&mut self, cx: &mut Cx<'_>) {
         self.retrieval.timer = None;
         let Some(retry) = self.config.retrieval_retry else { return };
-        let wanted = self.wanted.iter().take(MAX_RETRIEVED);
-        let missing: Vec<HistoryEntry> = wanted.map(|want| want.entry.clone()).collect();
-        if missing.is_empty() {
+        if self.wanted.is_empty() {
             return;
         }
-        let wait = (self.retrieval.wait * 2).min(retry * MAX_RETRIEVAL_BACKOFF);
+        let mut missing = self.wanted.take_unretrieved(MAX_RETRIEVED);
+        let wait = if missing.is_empty() {
+            missing.extend(self.wanted.iter().take(MAX_RETRIEVED).map(|want| want.entry.clone()));
+            (self.retrieval.wait * 2).min(retry * MAX_RETRIEVAL_BACKOFF)
+        } else {
+            retry
+        };
         self.schedule_retrieval(cx, wait);
-        self.retrieval.wait = wait;
-        self.retrieve(cx, missing);
+        let id = cx.outbox.next_retrieval(&self.id);
+        cx.outbox.report(Effect::RequestRepair { id, channel: self.id.clone(), missing });
     }
 
     /// The store node could not be asked: it is asked again soon.
     pub(crate) fn retrieval_failed(&mut self, cx: &mut Cx<'_>) {
         if let (Some(retry), Some(_)) = (self.config.retrieval_retry, self.retrieval.timer) {
-            self.retrieval.wait = retry;
             self.schedule_retrieval(cx, retry);
         }
     }
@@ -136,9 +123,9 @@ impl Channel {
         let lost_after = self.config.lost_after;
         let deadline = self.last_progress(slot) + lost_after;
         if deadline > cx.now.mono {
-            let key = self.timers.schedule(deadline, Timer::GiveUp(slot));
             if let Some(want) = self.wanted.get_mut(slot) {
-                want.give_up = key;
+                want.lost_at = deadline;
+                want.set_timer(&mut self.timers, slot);
             }
             return;
         }

@@ -206,7 +206,7 @@ impl Channel {
                 Timer::GiveUp(slot) => self.give_up(cx, slot),
                 Timer::Answer(slot) => self.answer_due(cx, slot),
                 Timer::Bridge(slot) => self.bridge(cx, slot),
-                Timer::Retrieval => self.retrieve_again(cx),
+                Timer::Retrieval => self.retrieval_due(cx),
                 Timer::Sync => self.sync_due(cx),
             }
         }

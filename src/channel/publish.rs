@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::incoming::{Arrived, Waiters};
+use super::incoming::{Arrived, Deps, Waiters};
 use super::log::Dialects;
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
@@ -113,7 +113,7 @@ impl Channel {
     }
 
     /// The causal history of the next message, and the digests of what it names.
-    pub(super) fn next_history(&self) -> (History, SmallVec<[IdDigest; 4]>) {
+    pub(super) fn next_history(&self) -> (History, Deps) {
         let named = self.log.next_history(self.config.causal_history_len, self.config.max_heads);
         let logged = named.iter().filter_map(|slot| self.log.get(*slot));
         logged
@@ -133,7 +133,7 @@ impl Channel {
         cx: &mut Cx<'_>,
         entry: Arc<LogEntry>,
         digest: IdDigest,
-        deps: SmallVec<[IdDigest; 4]>,
+        deps: Deps,
         dialects: &[WireDialect],
     ) {
         let probes = self.filters.own_probes(&entry.message_id);

@@ -2,9 +2,7 @@
 
 use alloc::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::incoming::{Arrived, Waiters};
+use super::incoming::{Arrived, Deps, Waiters};
 use super::log::Dialects;
 use super::outgoing::{Probes, Verdict};
 use super::record::{IdDigest, Place};
@@ -16,9 +14,6 @@ use crate::error::RejectReason;
 use crate::id::ParticipantId;
 use crate::snapshot::ChangeKind;
 use crate::wire::{Kind, Message, WireDialect};
-
-/// Digests of the entries of a causal history, in its order.
-type Deps = SmallVec<[IdDigest; 4]>;
 
 impl Channel {
     /// Takes in a message that came in `dialect`, in a datagram of `datagram_len` bytes.

@@ -41,13 +41,13 @@ impl Place {
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     digest: IdDigest,
     place: Place,
     /// Whether the arrival ring holds it.
     in_ring: bool,
     /// Whether a logged entry names it.
-    named: bool,
+    pub(super) is_named: bool,
 }
 
 /// The id record of one channel.
@@ -97,21 +97,18 @@ impl IdTable {
         self.table.find(table_hash(digest), |known| known.digest == digest).map(|known| known.place)
     }
 
-    pub(super) fn set(&mut self, digest: IdDigest, place: Place) {
-        self.entry(digest, place).place = place;
+    /// Says where an id is now, and returns what is known of it.
+    pub(super) fn set(&mut self, digest: IdDigest, place: Place) -> &Known {
+        let known = self.entry(digest, place);
+        known.place = place;
+        known
     }
 
     /// Marks `digest` as named by a logged entry, if anything is known of it, and says what.
     pub(super) fn mark_named(&mut self, digest: IdDigest) -> Option<Place> {
         let known = self.table.find_mut(table_hash(digest), |known| known.digest == digest)?;
-        known.named = true;
+        known.is_named = true;
         Some(known.place)
-    }
-
-    pub(super) fn is_named(&self, digest: IdDigest) -> bool {
-        self.table
-            .find(table_hash(digest), |known| known.digest == digest)
-            .is_some_and(|known| known.named)
     }
 
     /// Puts a received content id into the arrival ring; until its place is set it counts as
@@ -196,7 +193,7 @@ impl IdTable {
 
     fn entry(&mut self, digest: IdDigest, place: Place) -> &mut Known {
         self.lookup(digest)
-            .or_insert_with(|| Known { digest, place, in_ring: false, named: false })
+            .or_insert_with(|| Known { digest, place, in_ring: false, is_named: false })
             .into_mut()
     }
 

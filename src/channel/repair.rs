@@ -20,7 +20,7 @@ use crate::keyed::KeyedState;
 use crate::repair::Arithmetic;
 use crate::snapshot::{ChangeKind, StoredAnswer, StoredWanted};
 use crate::time::Instant;
-use crate::timer::TimerKey;
+use crate::timer::{TimerKey, Timers};
 use crate::wire::{HistoryEntry, WireDialect};
 
 /// A dependency that is not here.
@@ -35,16 +35,21 @@ pub(super) struct Want {
     /// When it was first missed.
     pub(super) since: Instant,
     request: Request,
-    pub(super) give_up: TimerKey,
+    /// When it is given up, unless there is progress.
+    pub(super) lost_at: Instant,
+    /// Runs out when something happens to it: its request becomes due, or it is given up.
+    timer: TimerKey,
     /// Whether it stays wanted although nothing waits for it.
     pub(super) background: bool,
+    /// Whether the embedder was asked to fetch it.
+    retrieved: bool,
 }
 
 /// Where the request for a dependency stands.
 #[derive(Clone, Copy, Debug)]
 enum Request {
-    /// It becomes due.
-    Scheduled(TimerKey),
+    /// It becomes due then.
+    Scheduled(Instant),
     /// It goes out with the next message; since when.
     Due(Instant),
     /// Repair is switched off.
@@ -80,8 +85,42 @@ impl Wanted {
         self.wants.iter().map(|(_, want)| want)
     }
 
+    /// Up to `limit` dependencies that the embedder was not asked to fetch, as if it were now.
+    pub(super) fn take_unretrieved(&mut self, limit: usize) -> Vec<HistoryEntry> {
+        let new = self.wants.iter_mut().filter(|want| !want.retrieved).take(limit);
+        new.map(|want| {
+            want.retrieved = true;
+            want.entry.clone()
+        })
+        .collect()
+    }
+
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
+    }
+
+    /// Takes a request out of those that go out next.
+    fn withdraw(&mut self, slot: Slot) {
+        let Some(want) = self.wants.get_mut(slot) else { return };
+        if let Request::Due(at) = want.request {
+            self.due.remove(&(at, slot));
+        }
+        want.request = Request::Off;
+    }
+}
+
+impl Want {
+    /// Sets the timer to what comes first.
+    pub(super) fn set_timer(&mut self, timers: &mut Timers<Timer>, slot: Slot) {
+        timers.cancel(self.timer);
+        self.timer = match self.request {
+            Request::Scheduled(at) if at < self.lost_at => {
+                timers.schedule(at, Timer::Request(slot))
+            }
+            Request::Scheduled(_) | Request::Due(_) | Request::Off => {
+                timers.schedule(self.lost_at, Timer::GiveUp(slot))
+            }
+        };
     }
 }
 
@@ -152,7 +191,9 @@ impl Channel {
             return None;
         }
         let delay = if chained { self.chain_delay(named) } else { self.t_req(&named.message_id) };
-        let stored = StoredWanted { entry: detach(named), rounds: 0, due: None, background };
+        // What waits for it keeps the allocation its name is in; in the background nothing does.
+        let entry = if background { detach(named) } else { named.clone() };
+        let stored = StoredWanted { entry, rounds: 0, due: None, background };
         Some(self.insert_want(cx, stored, digest, delay))
     }
 
@@ -171,13 +212,11 @@ impl Channel {
             rounds: stored.rounds,
             since: now,
             request: Request::Off,
-            give_up: TimerKey::default(),
+            lost_at: now + self.config.lost_after,
+            timer: TimerKey::default(),
             background: stored.background,
+            retrieved: false,
         });
-        let give_up = self.timers.schedule(now + self.config.lost_after, Timer::GiveUp(slot));
-        if let Some(want) = self.wanted.get_mut(slot) {
-            want.give_up = give_up;
-        }
         self.ids.set(digest, Place::Wanted(slot));
         self.schedule_request(cx, slot, now + delay);
         slot
@@ -186,8 +225,9 @@ impl Channel {
     fn schedule_request(&mut self, cx: &mut Cx<'_>, slot: Slot, at: Instant) {
         let Some(want) = self.wanted.wants.get_mut(slot) else { return };
         if self.config.repair {
-            want.request = Request::Scheduled(self.timers.schedule(at, Timer::Request(slot)));
+            want.request = Request::Scheduled(at);
         }
+        want.set_timer(&mut self.timers, slot);
         let due = cx.wall_at(at);
         cx.outbox.change(&self.id, || {
             ChangeKind::WantedSet(StoredWanted {
@@ -218,9 +258,10 @@ impl Channel {
     /// T_req ran out: the request goes out with the next message, or with a sync of its own.
     pub(super) fn request_due(&mut self, cx: &mut Cx<'_>, slot: Slot) {
         let Some(want) = self.wanted.wants.get_mut(slot) else { return };
-        let Request::Scheduled(key) = want.request else { return };
-        want.request = Request::Due(key.at());
-        self.wanted.due.insert((key.at(), slot));
+        let Request::Scheduled(at) = want.request else { return };
+        want.request = Request::Due(at);
+        want.set_timer(&mut self.timers, slot);
+        self.wanted.due.insert((at, slot));
         self.hasten_sync(cx, cx.now.mono + self.config.repair_sync_min);
     }
 
@@ -240,7 +281,7 @@ impl Channel {
 
     /// A request went out, ours or somebody else's: ask again if it is not answered in time.
     fn rearm(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        self.cancel_request(slot);
+        self.wanted.withdraw(slot);
         let Some(want) = self.wanted.get_mut(slot) else { return };
         want.rounds = want.rounds.saturating_add(1);
         let (id, rounds) = (want.entry.message_id.clone(), want.rounds);
@@ -250,22 +291,11 @@ impl Channel {
         self.schedule_request(cx, slot, cx.now.mono + delay);
     }
 
-    fn cancel_request(&mut self, slot: Slot) {
-        let Some(want) = self.wanted.wants.get_mut(slot) else { return };
-        match core::mem::replace(&mut want.request, Request::Off) {
-            Request::Scheduled(key) => self.timers.cancel(key),
-            Request::Due(at) => {
-                self.wanted.due.remove(&(at, slot));
-            }
-            Request::Off => {}
-        }
-    }
-
     /// A dependency is not wanted any more, for whatever reason.
     pub(super) fn unwant(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Want> {
-        self.cancel_request(slot);
+        self.wanted.withdraw(slot);
         let want = self.wanted.wants.remove(slot)?;
-        self.timers.cancel(want.give_up);
+        self.timers.cancel(want.timer);
         let message_id = &want.entry.message_id;
         cx.outbox.change(&self.id, || ChangeKind::WantedRemoved(message_id.clone()));
         Some(want)

@@ -1,11 +1,10 @@
 //! A channel's state from the store.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
-
-use super::incoming::{Arrived, Waiters, Waiting};
+use super::incoming::{Arrived, Deps, Waiters, Waiting};
 use super::log::{Dialects, LogKey, NewEntry};
 use super::outgoing::Probes;
 use super::record::{IdDigest, Place};
@@ -69,7 +68,7 @@ impl Channel {
         }
     }
 
-    fn digests(&self, entry: &LogEntry) -> (IdDigest, SmallVec<[IdDigest; 4]>) {
+    fn digests(&self, entry: &LogEntry) -> (IdDigest, Deps) {
         let history = entry.causal_history.iter();
         let deps = history.map(|named| self.ids.digest(named.message_id.as_bytes())).collect();
         (self.ids.digest(entry.message_id.as_bytes()), deps)
@@ -85,10 +84,11 @@ impl Channel {
             // What it was heard in is forgotten; it is not bridged again.
             heard: Dialects::BOTH,
             size: stored.entry.payload_len(),
-            named: self.ids.is_named(digest),
         };
         let slot = self.log.restore(new, stored.seq);
-        self.ids.set(digest, Place::Logged(slot));
+        if self.ids.set(digest, Place::Logged(slot)).is_named {
+            self.log.named(slot);
+        }
         self.name_dependencies(&deps);
     }
 
@@ -163,7 +163,7 @@ impl Channel {
             gap: false,
             waiters: Waiters::new(),
         };
-        let waiting = Waiting { arrived, missing: usize::MAX, progress: cx.now.mono };
+        let waiting = Box::new(Waiting { arrived, missing: usize::MAX, progress: cx.now.mono });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
         (digest, Arc::clone(entry))

@@ -41,6 +41,10 @@ impl<T> Slots<T> {
         self.0.is_empty()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().map(|(_, value)| value)
+    }
+
     /// Values by slot, which depends on nothing but the order of insertions and removals.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
         #[expect(clippy::cast_possible_truncation, reason = "slots were made from u32")]

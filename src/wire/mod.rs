@@ -14,7 +14,7 @@
 //! | content | 20, optional | 5 |
 //!
 //! Field 2 is bytes in the one and a number in the other, and always present: that tells them apart
-//! ([`detect`]). An entry of the history or of the requests is, in both, a message id (1), a
+//! ([`detect()`]). An entry of the history or of the requests is, in both, a message id (1), a
 //! retrieval hint (2) and a sender id (3). LIP-109 leaves out what is not set; nim-sds always sends
 //! its fields 1, 2, 4, 5 and 6.
 //!
@@ -65,7 +65,7 @@ impl fmt::Display for WireDialect {
 ///
 /// # Errors
 ///
-/// See [`detect`] and [`decode_as`].
+/// See [`detect()`] and [`decode_as`].
 pub fn decode(datagram: &Bytes, limits: &Limits) -> Result<(WireDialect, Message), DecodeError> {
     let dialect = detect(datagram)?;
     Ok((dialect, decode_as(dialect, datagram, limits)?))

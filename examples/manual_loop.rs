@@ -1,0 +1,115 @@
+//! A participant on plain blocking UDP: the whole of what an embedder has to write.
+//!
+//! In two terminals:
+//!
+//! ```text
+//! cargo run --example manual_loop -- alice 127.0.0.1:7001 127.0.0.1:7002
+//! cargo run --example manual_loop -- bob   127.0.0.1:7002 127.0.0.1:7001
+//! ```
+//!
+//! Each publishes a message every two seconds. `--messages N` stops after N messages of the
+//! others were delivered.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::std_instead_of_core,
+    clippy::wildcard_enum_match_arm,
+    reason = "an example talks, has std, and picks the effects it shows"
+)]
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use sds_proto::{
+    ChannelId, Config, Effect, Input, Instant, MessageId, Node, Now, PublishKind, UnixMillis,
+};
+
+const PUBLISH_EVERY: Duration = Duration::from_secs(2);
+const USAGE: &str = "usage: manual_loop NAME OWN_ADDRESS PEER_ADDRESS... [--messages N]";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let mut wanted = usize::MAX;
+    if let Some(flag) = args.iter().position(|arg| arg == "--messages") {
+        wanted = args.get(flag + 1).ok_or(USAGE)?.parse()?;
+        args.truncate(flag);
+    }
+    let [name, own, peers @ ..] = args.as_slice() else { return Err(USAGE.into()) };
+    let own: SocketAddr = own.parse()?;
+    let peers: Vec<SocketAddr> = peers.iter().map(|peer| peer.parse()).collect::<Result<_, _>>()?;
+    if peers.is_empty() {
+        return Err(USAGE.into());
+    }
+
+    let socket = UdpSocket::bind(own)?;
+    let start = Clock::now();
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
+    let config = Config::chat().participant_id(name.as_str().into()).seed(seed).build()?;
+    let channel = ChannelId::from_static("example");
+    let mut node = Node::new(config);
+    node.handle(now(start)?, Input::Open { channel: channel.clone(), config: None })?;
+
+    let (mut published, mut heard) = (0_u64, 0);
+    let mut publish_at = Duration::ZERO;
+    let mut buffer = vec![0; 65_536];
+    while heard < wanted {
+        // 1. Carry out what the node wants done.
+        while let Some(effect) = node.poll_effect() {
+            match effect {
+                Effect::Send { bytes, .. } => {
+                    for peer in &peers {
+                        // A datagram that cannot be sent is a lost one; the protocol copes.
+                        let _lost = socket.send_to(&bytes, peer);
+                    }
+                }
+                Effect::Deliver(delivery) if !delivery.own => {
+                    let text = String::from_utf8_lossy(&delivery.entry.content);
+                    println!("{}: {text}", delivery.entry.sender_id);
+                    heard += 1;
+                }
+                _ => {}
+            }
+        }
+        // 2. What the application wants.
+        if start.elapsed() >= publish_at {
+            published += 1;
+            let content = Bytes::from(format!("message {published} of {name}"));
+            let message_id = MessageId::from(format!("{name}-{seed:x}-{published}"));
+            let kind = PublishKind::Content;
+            let channel = channel.clone();
+            let publish = Input::Publish { channel, message_id, content, kind };
+            node.handle(now(start)?, publish)?;
+            publish_at = start.elapsed() + PUBLISH_EVERY;
+            continue;
+        }
+        // 3. Sleep until a datagram comes or something is due.
+        let due = node.next_deadline().map(|deadline| deadline.at.as_micros());
+        let due = due.map_or(publish_at, |due| Duration::from_micros(due).min(publish_at));
+        let wait = due.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(wait))?;
+        match socket.recv_from(&mut buffer) {
+            Ok((len, from)) => {
+                let datagram = Bytes::copy_from_slice(&buffer[..len]);
+                if let Err(rejected) = node.handle(now(start)?, Input::Datagram(datagram)) {
+                    println!("from {from}: {rejected}");
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                node.handle(now(start)?, Input::Tick)?;
+            }
+            // Somebody's port is not open yet.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn now(start: Clock) -> Result<Now, Box<dyn Error>> {
+    let mono = Instant::from_micros(start.elapsed().as_micros() as u64);
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
+    Ok(Now::new(mono, UnixMillis(wall)))
+}
