@@ -493,6 +493,9 @@ impl ConfigBuilder {
                 return Err(ConfigError::Above { field, value, bound_field, bound });
             }
         }
+        if !matches!(self.dialect, Dialect::NimSds) && self.participant_id.as_str().is_none() {
+            return Err(ConfigError::ParticipantIdNotUtf8);
+        }
         let (needs_lip109, needs_nim_sds) = match self.dialect {
             Dialect::Lip109 => (true, false),
             Dialect::NimSds => (false, true),

@@ -168,8 +168,8 @@ pub enum Effect {
         /// The message's Lamport time.
         lamport: u64,
     },
-    /// A message cannot be bridged, because an id in it is not UTF-8.
-    NotBridged {
+    /// A message cannot be sent on in the LIP-109 dialect, because an id in it is not UTF-8.
+    NotText {
         /// The channel.
         channel: ChannelId,
         /// The message.

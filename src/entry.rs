@@ -47,6 +47,14 @@ impl LogEntry {
         self.ids_len() + self.content.len()
     }
 
+    /// Whether LIP-109 can say all of its ids.
+    pub(crate) fn is_text(&self) -> bool {
+        let named = self.causal_history.iter();
+        let named = named.flat_map(|named| [named.message_id.as_str(), named.sender_id.as_str()]);
+        let own = [self.message_id.as_str(), self.sender_id.as_str()];
+        own.into_iter().chain(named).all(|id| id.is_some())
+    }
+
     /// The entry with its own copy of everything, in one allocation of exactly the size needed.
     pub(crate) fn compact(&self) -> Self {
         let mut frame = Frame(BytesMut::with_capacity(self.payload_len()));

@@ -34,7 +34,8 @@ pub enum RejectReason {
     ChannelLoading,
     /// No state was asked for, or it came already.
     NotLoading,
-    /// The store could not give the channel's state; the channel was closed.
+    /// The store could not give the channel's state. The channel still waits for it: ask the
+    /// store again, or close the channel.
     LoadFailed(StoreError),
     /// Messages of others have opened as many channels as `max_auto_channels` allows.
     TooManyChannels {
@@ -212,6 +213,8 @@ pub enum ConfigError {
         /// The dialect spoken.
         dialect: WireDialect,
     },
+    /// `participant_id` is not UTF-8, which the LIP-109 dialect requires.
+    ParticipantIdNotUtf8,
     /// `bloom_capacity` and `bloom_error_rate` have no filter geometry.
     Bloom(GeometryError),
 }
@@ -230,6 +233,9 @@ impl fmt::Display for ConfigError {
             }
             Self::SpokenNotAccepted { dialect } => {
                 write!(f, "{dialect} is spoken but not accepted")
+            }
+            Self::ParticipantIdNotUtf8 => {
+                f.write_str("participant_id is not UTF-8, which LIP-109 requires")
             }
             Self::Bloom(error) => write!(f, "bloom_capacity and bloom_error_rate: {error}"),
         }

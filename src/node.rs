@@ -19,7 +19,7 @@ use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::{Instant, Now};
 use crate::timer::{Deadline, Why};
-use crate::wire;
+use crate::wire::{self, WireDialect};
 
 /// One participant: takes inputs, gives effects, and says when it wants to be woken.
 ///
@@ -288,11 +288,14 @@ impl Node {
         if self.channels.contains_key(id) {
             return Err(RejectReason::ChannelAlreadyOpen);
         }
+        let config = Arc::clone(config.unwrap_or(&self.config));
+        if config.speaks(WireDialect::Lip109) && id.as_str().is_none() {
+            return Err(RejectReason::IdNotUtf8);
+        }
         // An id from a datagram must not keep the datagram alive.
         let id = ChannelId::from(id.as_bytes());
-        let config = Arc::clone(config.unwrap_or(&self.config));
         let state = if self.outbox.persists() {
-            self.outbox.report(Effect::Load { channel: id.clone() });
+            self.outbox.load(id.clone());
             State::Loading(config)
         } else {
             let key = self.record_key(&id);
@@ -320,18 +323,15 @@ impl Node {
         let key = self.record_key(id);
         let member = self.channels.get_mut(id).ok_or(RejectReason::ChannelNotOpen)?;
         let State::Loading(config) = &member.state else { return Err(RejectReason::NotLoading) };
-        let (id, config, cx) = (id.clone(), Arc::clone(config), &mut cx!(self));
-        let channel = match result {
-            Ok(Some(snapshot)) => Channel::restore(cx, id.clone(), config, snapshot),
-            Ok(None) => Channel::create(cx, id.clone(), config, key),
-            Err(error) => {
-                self.close(&id)?;
-                return Err(RejectReason::LoadFailed(*error));
-            }
+        let snapshot = result.as_ref().map_err(|error| RejectReason::LoadFailed(*error))?;
+        let (config, cx) = (Arc::clone(config), &mut cx!(self));
+        let channel = match snapshot {
+            Some(snapshot) => Channel::restore(cx, id.clone(), config, snapshot),
+            None => Channel::create(cx, id.clone(), config, key),
         };
         member.state = State::Open(Box::new(channel));
-        self.update_deadline(&id);
-        Ok(())
+        // Notes when it wants to be woken.
+        self.with_channel(id, |_, _| Ok(()))
     }
 
     fn repaired(&mut self, id: RetrievalId, outcome: &Retrieved) -> Result<(), RejectReason> {
@@ -364,13 +364,16 @@ impl Node {
         let seed = self.config.seed;
         for (id, member) in &mut self.channels {
             member.deadline = None;
-            if let State::Open(channel) = &mut member.state {
-                let mut hasher = SipHasher13::new_with_keys(seed, self.rng.next_u64());
-                hasher.write(id.as_bytes());
-                let hash = hasher.finish128();
-                let (config, cx) = (Arc::clone(channel.config()), &mut cx!(self));
-                **channel = Channel::create(cx, id.clone(), config, [hash.h1, hash.h2]);
-            }
+            let config = match &member.state {
+                State::Loading(config) => config,
+                State::Open(channel) => channel.config(),
+            };
+            let mut hasher = SipHasher13::new_with_keys(seed, self.rng.next_u64());
+            hasher.write(id.as_bytes());
+            let hash = hasher.finish128();
+            let (config, cx) = (Arc::clone(config), &mut cx!(self));
+            let channel = Channel::create(cx, id.clone(), config, [hash.h1, hash.h2]);
+            member.state = State::Open(Box::new(channel));
         }
     }
 
@@ -398,11 +401,6 @@ impl Node {
             member.deadline = deadline;
         }
         result
-    }
-
-    fn update_deadline(&mut self, id: &ChannelId) {
-        let updated = self.with_channel(id, |_, _| Ok(()));
-        debug_assert!(updated.is_ok(), "the channel was just opened");
     }
 }
 

@@ -140,6 +140,15 @@ impl Outbox {
             .then_some(RejectReason::StoreTooSlow { limit: self.max_held })
     }
 
+    /// Queues a read of the store, behind all writes made so far: it must see them.
+    pub(crate) fn load(&mut self, channel: ChannelId) {
+        let effect = Effect::Load { channel };
+        match self.newest_write() {
+            Some(id) => self.held.push_back((id, effect)),
+            None => self.ready.push_back(effect),
+        }
+    }
+
     pub(crate) const fn is_degraded(&self) -> bool {
         self.retry.is_some()
     }

@@ -53,6 +53,7 @@ impl Channel {
                     missing += usize::from(self.wait_for_incoming(slot, entry.lamport, other));
                 }
                 Some(Place::Wanted(want)) => {
+                    self.wanted.learn(want, named);
                     absent.push(named.clone());
                     if blocks {
                         missing += usize::from(self.wait_for_wanted(slot, want));
@@ -211,6 +212,7 @@ impl Channel {
         let entry = &arrived.entry;
         self.clock.observe(entry.lamport);
         let gap = self.name_dependencies(&arrived.deps) || arrived.gap;
+        self.learn_hints(cx, arrived);
         let (slot, seq, follows) = self.log.insert(NewEntry {
             entry: Arc::clone(entry),
             digest: arrived.digest,
@@ -239,6 +241,17 @@ impl Channel {
         }
         self.arm_sync(cx);
         slot
+    }
+
+    /// Takes note of where logged entries can be fetched from, if a message tells.
+    fn learn_hints(&mut self, cx: &mut Cx<'_>, arrived: &Arrived) {
+        for (named, dep) in arrived.entry.causal_history.iter().zip(&arrived.deps) {
+            let Some(hint) = &named.retrieval_hint else { continue };
+            let Some(Place::Logged(slot)) = self.ids.place(*dep) else { continue };
+            if self.log.get(slot).is_some_and(|logged| logged.hint.is_none()) {
+                self.set_hint(cx, slot, hint);
+            }
+        }
     }
 
     /// Entries that a logged entry names are no heads. Returns whether one of them is lost.

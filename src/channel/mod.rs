@@ -30,7 +30,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 pub use self::view::{LogView, Status};
 
@@ -47,14 +47,14 @@ use crate::config::{Config, Dialect};
 use crate::effect::Effect;
 use crate::entry::DeliverySeq;
 use crate::error::RejectReason;
-use crate::id::{ChannelId, MessageId};
+use crate::id::{ChannelId, MessageId, ParticipantId};
 use crate::lamport::LamportClock;
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, StoredMet};
 use crate::time::{Instant, Now, UnixMillis};
 use crate::timer::{Deadline, Timers, Why};
-use crate::wire::WireDialect;
+use crate::wire::{HistoryEntry, WireDialect};
 
 /// Ephemeral ids remembered, to tell a repeat of the transport from a new message.
 const RECENT_EPHEMERALS: usize = 64;
@@ -259,7 +259,7 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         message_id: &MessageId,
-        hint: &bytes::Bytes,
+        hint: &Bytes,
     ) -> Result<(), RejectReason> {
         let limit = self.config.max_hint_len;
         if hint.len() > limit {
@@ -269,14 +269,16 @@ impl Channel {
         let Some(Place::Logged(slot)) = self.ids.place(digest) else {
             return Err(RejectReason::NotLogged);
         };
-        let Some(logged) = self.log.get_mut(slot) else { return Err(RejectReason::NotLogged) };
+        self.set_hint(cx, slot, hint);
+        Ok(())
+    }
+
+    fn set_hint(&mut self, cx: &mut Cx<'_>, slot: Slot, hint: &[u8]) {
+        let Some(logged) = self.log.get_mut(slot) else { return };
+        let hint = Bytes::copy_from_slice(hint);
         logged.hint = Some(hint.clone());
         let message_id = &logged.entry.message_id;
-        cx.outbox.change(&self.id, || ChangeKind::Hint {
-            message_id: message_id.clone(),
-            hint: hint.clone(),
-        });
-        Ok(())
+        cx.outbox.change(&self.id, || ChangeKind::Hint { message_id: message_id.clone(), hint });
     }
 
     pub(crate) fn consume(&mut self, cx: &mut Cx<'_>, up_to: DeliverySeq) {
@@ -303,8 +305,14 @@ impl Channel {
         }
     }
 
+    /// Whether every dialect we speak can say these ids: LIP-109's are text.
+    fn can_say(&self, named: &HistoryEntry) -> bool {
+        !self.own_dialects().contains(&WireDialect::Lip109)
+            || (named.message_id.as_str().is_some() && named.sender_id.as_str().is_some())
+    }
+
     /// Whether `sender` is us. An empty id never is.
-    fn is_me(&self, sender: &crate::id::ParticipantId) -> bool {
+    fn is_me(&self, sender: &ParticipantId) -> bool {
         !sender.is_empty() && *sender == self.config.participant_id
     }
 }

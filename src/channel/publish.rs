@@ -125,6 +125,7 @@ impl Channel {
                 };
                 (named, logged.digest)
             })
+            .filter(|(named, _)| self.can_say(named))
             .unzip()
     }
 
@@ -258,7 +259,7 @@ impl Channel {
     }
 
     /// Sends somebody's logged message as it is: no filter, which would be ours under another's
-    /// name, and no repair requests.
+    /// name, and no repair requests. An entry that LIP-109 cannot say is reported instead.
     pub(super) fn send_entry(
         &self,
         cx: &mut Cx<'_>,
@@ -266,6 +267,11 @@ impl Channel {
         entry: &LogEntry,
         why: SendReason,
     ) {
+        if dialect == WireDialect::Lip109 && !entry.is_text() {
+            let (channel, message_id) = (self.id.clone(), entry.message_id.clone());
+            cx.outbox.report(Effect::NotText { channel, message_id });
+            return;
+        }
         let send = self.encode(cx, dialect, entry, FilterField::Absent, &[], why);
         cx.outbox.effect(send);
     }

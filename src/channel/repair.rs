@@ -95,6 +95,27 @@ impl Wanted {
         .collect()
     }
 
+    /// Takes note of a hint or sender that was not known when a dependency was first missed.
+    pub(super) fn learn(&mut self, slot: Slot, named: &HistoryEntry) {
+        let Some(want) = self.wants.get_mut(slot) else { return };
+        let known = &want.entry;
+        if (known.retrieval_hint.is_none() && named.retrieval_hint.is_some())
+            || (known.sender_id.is_empty() && !named.sender_id.is_empty())
+        {
+            let entry = HistoryEntry {
+                message_id: known.message_id.clone(),
+                retrieval_hint: known.retrieval_hint.clone().or(named.retrieval_hint.clone()),
+                sender_id: if known.sender_id.is_empty() {
+                    &named.sender_id
+                } else {
+                    &known.sender_id
+                }
+                .clone(),
+            };
+            want.entry = detach(&entry);
+        }
+    }
+
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }
@@ -273,7 +294,8 @@ impl Channel {
         let slots: Vec<Slot> = self.wanted.due.iter().take(limit).map(|(_, slot)| *slot).collect();
         let mut requests = Vec::with_capacity(slots.len());
         for slot in slots {
-            requests.extend(self.wanted.get(slot).map(|want| want.entry.clone()));
+            let want = self.wanted.get(slot).filter(|want| self.can_say(&want.entry));
+            requests.extend(want.map(|want| want.entry.clone()));
             self.rearm(cx, slot);
         }
         requests

@@ -9,7 +9,7 @@ use super::repair::arithmetic;
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
 use crate::config::Config;
-use crate::effect::{Effect, SendReason};
+use crate::effect::SendReason;
 use crate::entry::LogEntry;
 use crate::id::MessageId;
 use crate::snapshot::ChangeKind;
@@ -46,7 +46,7 @@ impl Channel {
     }
 
     fn schedule_sync(&mut self, cx: &Cx<'_>, at: Instant) {
-        if !self.config.sync || !self.own_dialects().iter().any(|d| self.may_sync(*d)) {
+        if !self.may_sync_at_all() {
             return;
         }
         if let Some(key) = self.sync.timer.take() {
@@ -63,6 +63,10 @@ impl Channel {
         if self.sync.timer.is_none_or(|timer| timer.at() > at) {
             self.schedule_sync(cx, at);
         }
+    }
+
+    fn may_sync_at_all(&self) -> bool {
+        self.config.sync && self.own_dialects().iter().any(|dialect| self.may_sync(*dialect))
     }
 
     /// nim-sds shows a sync to its users as an empty message.
@@ -86,7 +90,8 @@ impl Channel {
     pub(super) fn sync_due(&mut self, cx: &mut Cx<'_>) {
         self.sync.timer = None;
         let needed = self.wanted.has_due() || self.log.rotation_left > 0;
-        if !needed && self.log.len() == 0 {
+        // A node that mirrors its peers may have come to speak the nim dialect since.
+        if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
             return;
         }
         let traffic = self.sync.traffic_at.filter(|at| *at >= self.sync.armed_at);
@@ -158,27 +163,11 @@ impl Channel {
         logged.heard = Dialects::BOTH;
         let entry = alloc::sync::Arc::clone(&logged.entry);
         for dialect in [WireDialect::Lip109, WireDialect::NimSds] {
-            if heard.has(dialect) {
-                continue;
+            if !heard.has(dialect) {
+                self.send_entry(cx, dialect, &entry, SendReason::Bridge);
             }
-            if dialect == WireDialect::Lip109 && !is_text(&entry) {
-                let (channel, message_id) = (self.id.clone(), entry.message_id.clone());
-                cx.outbox.report(Effect::NotBridged { channel, message_id });
-                continue;
-            }
-            self.send_entry(cx, dialect, &entry, SendReason::Bridge);
         }
     }
-}
-
-/// Whether LIP-109 can say all ids of `entry`.
-fn is_text(entry: &LogEntry) -> bool {
-    let named = entry.causal_history.iter();
-    let named = named.flat_map(|named| [named.message_id.as_str(), named.sender_id.as_str()]);
-    [entry.message_id.as_str(), entry.sender_id.as_str()]
-        .into_iter()
-        .chain(named)
-        .all(|id| id.is_some())
 }
 
 /// How long a bridge waits before it re-encodes `entry`: spread over `bridge_delay` as repair
