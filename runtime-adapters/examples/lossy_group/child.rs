@@ -1,0 +1,217 @@
+//! One participant: publishes, records what happens, and leaves its files.
+
+use core::cell::Cell;
+use core::error::Error;
+use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use std::fs;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+use async_channel::Receiver;
+use fastrand::Rng;
+use futures_lite::future;
+use sds_proto::RejectReason;
+use sds_runtime::smol::Timer;
+use sds_runtime::transport::{Faults, Lossy, Udp};
+use sds_runtime::{Handle, HandleError, LogSnapshot, Metrics};
+
+use crate::args::{GroupArgs, Member};
+use crate::pipe::{Order, Progress, Report};
+use crate::profile::{self, CHANNEL};
+use crate::record::{Figure, LOG, Logged, PUBLISHED, Published, SUMMARY};
+use crate::recorder::Recorder;
+use crate::seal::SealedWriter;
+
+/// Socket buffers, in bytes. At some 19 KB a message the operating system's default holds ten.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// Time between two reports to the parent.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Time until a message that the node had no room for is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+
+type Failure = Box<dyn Error>;
+
+/// Takes part in the group until told to stop.
+pub(crate) fn run(member: &Member) -> Result<(), Failure> {
+    let transport = match open(member) {
+        Ok(transport) => transport,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            return Ok(say(Report::PortTaken)?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    fs::create_dir_all(&member.dir)?;
+    let config = profile::config(&member.group, member.index)?;
+    let (handle, events) = sds_runtime::smol::spawn(config, transport)?;
+    let progress = Cell::default();
+    let recorder = Recorder::create(&member.dir, events, &progress)?;
+    smol::block_on(participate(member, &handle, recorder))
+}
+
+/// The socket, and the bad network in front of it.
+fn open(member: &Member) -> io::Result<Lossy<Udp, Timer>> {
+    let Member { group, index, ports, .. } = member;
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let own = *ports.get(*index).ok_or(io::ErrorKind::InvalidInput)?;
+    let others = ports.iter().copied().filter(|port| *port != own).map(address).collect();
+    let socket = Udp::builder()
+        .receive_buffer(SOCKET_BUFFER)
+        .send_buffer(SOCKET_BUFFER)
+        .unicast(address(own), others)?;
+    let faults = Faults::seeded(profile::seed(group, *index))
+        .loss(f64::from(group.loss) / 100.0)
+        .duplication(f64::from(group.dup) / 100.0)
+        .reordering(Duration::from_millis(group.reorder_ms));
+    Ok(Lossy::new(socket, Timer::default(), faults))
+}
+
+async fn participate(
+    member: &Member,
+    handle: &Handle,
+    mut recorder: Recorder<'_>,
+) -> Result<(), Failure> {
+    handle.open(CHANNEL).await?;
+    let orders = orders();
+    say(Report::Ready)?;
+    if orders.recv().await != Ok(Order::Start) {
+        return Ok(());
+    }
+
+    let mut published = SealedWriter::create(&member.dir.join(PUBLISHED))?;
+    let publisher = Publisher {
+        handle,
+        progress: recorder.progress(),
+        stop: &Cell::new(false),
+        file: &mut published,
+    };
+    let stopped = until_stopped(&orders, publisher.progress, publisher.stop);
+    let work = future::try_zip(publisher.run(&member.group, member.index), stopped);
+    recorder.during(work).await??;
+    published.seal()?;
+
+    // The files show one moment: when all of the log, and no more, has been recorded.
+    let (log, metrics) = loop {
+        let question = future::try_zip(handle.log(CHANNEL), handle.metrics());
+        let (log, metrics) = recorder.during(question).await??;
+        if recorder.until(log.entries.len() as u64).await? {
+            break (log, metrics);
+        }
+    };
+    write_log(&member.dir, &log)?;
+    write_summary(&member.dir, &log, metrics, recorder.progress().get())?;
+    recorder.seal()?;
+    handle.shutdown().await;
+    Ok(())
+}
+
+/// Reports to the parent until it, or its end, says to stop.
+async fn until_stopped(
+    orders: &Receiver<Order>,
+    progress: &Cell<Progress>,
+    stop: &Cell<bool>,
+) -> Result<(), Failure> {
+    loop {
+        let order = async { Some(orders.recv().await) };
+        let pause = async {
+            smol::Timer::after(REPORT_EVERY).await;
+            None
+        };
+        if future::or(order, pause).await.is_some() {
+            stop.set(true);
+            return Ok(());
+        }
+        say(Report::Progress(progress.get()))?;
+    }
+}
+
+/// Publishes a participant's messages.
+struct Publisher<'a> {
+    handle: &'a Handle,
+    progress: &'a Cell<Progress>,
+    stop: &'a Cell<bool>,
+    file: &'a mut SealedWriter,
+}
+
+impl Publisher<'_> {
+    /// Publishes all messages at the group's pace, unless told to stop.
+    async fn run(self, group: &GroupArgs, index: usize) -> Result<(), Failure> {
+        let name = profile::name(index);
+        let mut rng = Rng::with_seed(profile::seed(group, index));
+        for number in 0..group.messages {
+            smol::Timer::after(profile::pace(group).mul_f64(0.5 + rng.f64())).await;
+            let message_id = format!("{name}-{number:04}");
+            let content: Vec<u8> = (0..rng.usize(16..=256)).map(|_| rng.u8(..)).collect();
+            let line = Published::new(&message_id, &content);
+            if !self.publish(message_id, content).await? {
+                break;
+            }
+            self.file.line(line)?;
+            self.progress.update(|p| Progress { published: p.published + 1, ..p });
+        }
+        Ok(())
+    }
+
+    /// Publishes one message, as soon as the node has room; `false` if told to stop before.
+    async fn publish(&self, message_id: String, content: Vec<u8>) -> Result<bool, Failure> {
+        let mut content = content.into();
+        while !self.stop.get() {
+            let Err(error) = self.handle.publish(CHANNEL, message_id.clone(), content).await else {
+                return Ok(true);
+            };
+            let HandleError::Rejected(RejectReason::OutgoingFull { .. }) = error.reason else {
+                return Err(error.into());
+            };
+            content = error.content;
+            smol::Timer::after(RETRY_AFTER).await;
+        }
+        Ok(false)
+    }
+}
+
+fn write_log(dir: &Path, log: &LogSnapshot) -> io::Result<()> {
+    let mut file = SealedWriter::create(&dir.join(LOG))?;
+    log.entries.iter().try_for_each(|entry| file.line(Logged::new(entry)))?;
+    file.seal()
+}
+
+fn write_summary(
+    dir: &Path,
+    log: &LogSnapshot,
+    metrics: Metrics,
+    progress: Progress,
+) -> io::Result<()> {
+    let mut file = SealedWriter::create(&dir.join(SUMMARY))?;
+    file.line(Figure::new("digest", log.digest))?;
+    file.line(Figure::new("acknowledged", progress.acknowledged))?;
+    file.line(Figure::new("sent", metrics.sent_new))?;
+    file.line(Figure::new("resent", metrics.sent_resends))?;
+    file.line(Figure::new("repaired", metrics.sent_repairs))?;
+    file.line(Figure::new("syncs", metrics.sent_syncs))?;
+    file.line(Figure::new("bridged", metrics.sent_bridged))?;
+    file.line(Figure::new("received", metrics.received))?;
+    file.line(Figure::new("rejected", metrics.rejected))?;
+    file.line(Figure::new("too_large", metrics.too_large))?;
+    file.line(Figure::new("send_failures", metrics.send_failures))?;
+    file.seal()
+}
+
+/// The parent's orders, as they come. They end when the parent does.
+fn orders() -> Receiver<Order> {
+    let (sender, orders) = async_channel::unbounded();
+    std::thread::spawn(move || {
+        let lines = io::stdin().lock().lines().map_while(Result::ok);
+        for order in lines.map_while(|line| line.parse().ok()) {
+            if sender.try_send(order).is_err() {
+                break;
+            }
+        }
+    });
+    orders
+}
+
+fn say(report: Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{report}")?;
+    out.flush()
+}

@@ -1,0 +1,75 @@
+//! Reads a participant's events and writes down what was delivered.
+
+use core::cell::Cell;
+use core::future::Future;
+use std::io;
+use std::path::Path;
+
+use futures_lite::future;
+use sds_proto::Effect;
+use sds_runtime::{Event, Events};
+
+use crate::pipe::Progress;
+use crate::record::{DELIVERED, Delivered};
+use crate::seal::SealedWriter;
+
+/// Reads events whenever one of its futures is polled, and not otherwise.
+pub(crate) struct Recorder<'a> {
+    events: Events,
+    file: SealedWriter,
+    progress: &'a Cell<Progress>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn create(
+        dir: &Path,
+        events: Events,
+        progress: &'a Cell<Progress>,
+    ) -> io::Result<Self> {
+        Ok(Self { events, file: SealedWriter::create(&dir.join(DELIVERED))?, progress })
+    }
+
+    /// How far the participant is.
+    pub(crate) const fn progress(&self) -> &'a Cell<Progress> {
+        self.progress
+    }
+
+    /// Records until `work` is done.
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
+        let work = async { Ok(work.await) };
+        let record = async {
+            while let Some(event) = self.events.next().await {
+                self.record(&event)?;
+            }
+            future::pending().await
+        };
+        future::or(work, record).await
+    }
+
+    /// Records until this many deliveries have been; `false` if there are more already.
+    pub(crate) async fn until(&mut self, delivered: u64) -> io::Result<bool> {
+        while self.progress.get().delivered < delivered {
+            let Some(event) = self.events.next().await else {
+                break;
+            };
+            self.record(&event)?;
+        }
+        Ok(self.progress.get().delivered == delivered)
+    }
+
+    pub(crate) fn seal(self) -> io::Result<()> {
+        self.file.seal()
+    }
+
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        let mut progress = self.progress.get();
+        if let Event::Node(Effect::Deliver(delivery)) = event {
+            self.file.line(Delivered::new(delivery))?;
+            progress.delivered += 1;
+        } else if let Event::Node(Effect::Acked { .. }) = event {
+            progress.acknowledged += 1;
+        }
+        self.progress.set(progress);
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong for the application.
+
+use core::error::Error;
+use core::fmt;
+
+use bytes::Bytes;
+use sds_proto::{Durability, RejectReason};
+
+/// Why a driver was not started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration asks for durability, which needs a store to write to.
+    NeedsStore {
+        /// What the configuration asks for.
+        durability: Durability,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeedsStore { durability } => write!(
+                f,
+                "durability {durability:?} needs a store and this driver has none: configure \
+                 Durability::None"
+            ),
+        }
+    }
+}
+
+impl Error for StartError {}
+
+/// Why a call of a [`Handle`](crate::Handle) was not carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// The node refused it; nothing changed.
+    Rejected(RejectReason),
+    /// The driver has stopped. If it was stopped by [`shutdown`](crate::Handle::shutdown) or by
+    /// dropping all handles, nothing was done; if its future was dropped, it may have been.
+    Stopped,
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(reason) => reason.fmt(f),
+            Self::Stopped => f.write_str("the driver has stopped"),
+        }
+    }
+}
+
+impl Error for HandleError {}
+
+/// A message that was not published, and its content to try again with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PublishError {
+    /// Why.
+    pub reason: HandleError,
+    /// The content as it was given.
+    pub content: Bytes,
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not published: {}", self.reason)
+    }
+}
+
+impl Error for PublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.reason)
+    }
+}

@@ -1,0 +1,253 @@
+//! What a driver tells its application, and the queue it waits in.
+
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_core::Stream;
+use sds_proto::{ChannelId, Effect, MessageId, RejectReason, SendReason};
+
+use crate::transport::{Peer, SendError};
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// An effect of the node that is for the application: every one but those the driver
+    /// carries out itself.
+    Node(Effect),
+    /// The node refused a datagram.
+    DatagramRejected {
+        /// Why.
+        reason: RejectReason,
+        /// Where it came from.
+        source: Peer,
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A message was not sent, because it is longer than the transport takes. If it is to be
+    /// resent it is tried again when it is due, and others get it only if it is shorter then: its
+    /// filter may be, its content is not.
+    TooLarge {
+        /// Its channel.
+        channel: ChannelId,
+        /// Its id.
+        message_id: MessageId,
+        /// What it was to be sent for.
+        why: SendReason,
+        /// Its length in bytes, encoded.
+        len: usize,
+        /// What the transport takes, in bytes.
+        limit: usize,
+    },
+    /// The transport did not take a datagram for some destination. Others may have got it, and
+    /// what matters is resent when it is due.
+    SendFailed(SendError),
+    /// The transport could not receive. It is tried again after a pause.
+    ReceiveFailed(io::Error),
+    /// So many events were unread that some were left out here. Only such are that repeat by
+    /// themselves while their cause lasts: [`TooLarge`](Self::TooLarge),
+    /// [`SendFailed`](Self::SendFailed), [`ReceiveFailed`](Self::ReceiveFailed) and
+    /// [`Effect::RequestRepair`].
+    Skipped {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Event {
+    const fn repeats(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. }
+                | Self::SendFailed(_)
+                | Self::ReceiveFailed(_)
+                | Self::Node(Effect::RequestRepair { .. })
+        )
+    }
+}
+
+/// The events of a driver, in the order in which they happened.
+///
+/// The stream ends when the driver has stopped, its transport is closed, and everything before
+/// has been read. Dropping it
+/// means that nobody is interested: the driver goes on, and events are discarded.
+#[derive(Debug)]
+pub struct Events(Arc<Queue>);
+
+impl Events {
+    /// The next event; `None` once the driver has stopped and everything has been read.
+    ///
+    /// Dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        core::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let mut state = self.0.lock();
+        if let Some(event) = state.events.pop_front() {
+            let room = state.events.len() < self.0.capacity;
+            let driver = if room { state.driver.take() } else { None };
+            drop(state);
+            wake(driver);
+            return Poll::Ready(Some(event));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_event(cx)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.abandoned = true;
+        let unread = core::mem::take(&mut state.events);
+        let driver = state.driver.take();
+        drop(state);
+        drop(unread);
+        wake(driver);
+    }
+}
+
+/// The driver's end of the queue. Dropping it ends the stream.
+#[derive(Debug)]
+pub(crate) struct EventSink {
+    queue: Arc<Queue>,
+}
+
+/// A queue that holds `capacity` events before it says that it has no room.
+pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
+    let queue = Arc::new(Queue { capacity, state: Mutex::default() });
+    (EventSink { queue: Arc::clone(&queue) }, Events(queue))
+}
+
+impl EventSink {
+    /// Whether there is room; if not, `cx` is woken once there is.
+    pub(crate) fn has_room(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.queue.lock();
+        let room = state.events.len() < self.queue.capacity;
+        state.driver = (!room).then(|| cx.waker().clone());
+        room
+    }
+
+    /// Queues an event, beyond the capacity if need be. Returns `false` if it was skipped.
+    pub(crate) fn push(&self, event: Event) -> bool {
+        let mut state = self.queue.lock();
+        if state.abandoned {
+            return true;
+        }
+        let full = state.events.len() >= self.queue.capacity;
+        if full && event.repeats() {
+            state.skipped += 1;
+            return false;
+        }
+        if !full && state.skipped > 0 {
+            let count = core::mem::take(&mut state.skipped);
+            state.events.push_back(Event::Skipped { count });
+        }
+        state.events.push_back(event);
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        true
+    }
+}
+
+impl Drop for EventSink {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.ended = true;
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    capacity: usize,
+    state: Mutex<State>,
+}
+
+impl Queue {
+    /// Nothing panics while the lock is held, so that a poisoned lock guards a sound state.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Event>,
+    skipped: u64,
+    reader: Option<Waker>,
+    driver: Option<Waker>,
+    abandoned: bool,
+    ended: bool,
+}
+
+/// Called without the lock, because a waker may poll at once.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Event {
+        Event::ReceiveFailed(io::ErrorKind::Other.into())
+    }
+
+    fn synced() -> Event {
+        Event::Node(Effect::Synced { channel: "c".into(), lost: 0 })
+    }
+
+    #[test]
+    fn beyond_the_capacity_only_what_repeats_is_skipped_and_counted() {
+        let (sink, mut events) = queue(2);
+        let cx = Context::from_waker(Waker::noop());
+        assert!(sink.push(failure()));
+        assert!(sink.has_room(&cx));
+        assert!(sink.push(failure()));
+        assert!(!sink.has_room(&cx));
+        assert!(!sink.push(failure()));
+        assert!(sink.push(synced()));
+        let mut read = || smol::block_on(events.next()).unwrap();
+        assert!(matches!(read(), Event::ReceiveFailed(_)));
+        assert!(matches!(read(), Event::ReceiveFailed(_)));
+        assert!(sink.push(failure()));
+        drop(sink);
+        assert!(matches!(read(), Event::Node(_)));
+        assert!(matches!(read(), Event::Skipped { count: 1 }));
+        assert!(matches!(read(), Event::ReceiveFailed(_)));
+        assert!(smol::block_on(events.next()).is_none());
+    }
+
+    #[test]
+    fn an_abandoned_queue_always_has_room_and_keeps_nothing() {
+        let (sink, events) = queue(1);
+        let cx = Context::from_waker(Waker::noop());
+        sink.push(synced());
+        assert!(!sink.has_room(&cx));
+        drop(events);
+        assert!(sink.has_room(&cx));
+        sink.push(synced());
+        assert!(sink.has_room(&cx));
+    }
+}

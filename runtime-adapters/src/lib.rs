@@ -1,0 +1,89 @@
+//! Drivers and transports for Scalable Data Sync: [`sds_proto::Node`] on real sockets and clocks.
+//!
+//! The node decides, and does nothing; a *driver* does what it says. A driver is one task that
+//! owns the node, a [`Transport`] and a timer. The application keeps a [`Handle`] to tell it
+//! what to do, and [`Events`], a stream of what happened.
+//!
+#![cfg_attr(feature = "smol", doc = "```")]
+#![cfg_attr(not(feature = "smol"), doc = "```ignore")]
+//! use sds_proto::{Config, Effect};
+//! use sds_runtime::{Event, transport::MemoryGroup};
+//!
+//! # smol::block_on(async {
+//! let group = MemoryGroup::new(64);
+//! let config = |name: &str| Config::builder().participant_id(name.into()).build();
+//! let (alice, _) = sds_runtime::smol::spawn(config("alice")?, group.join())?;
+//! let (bob, mut events) = sds_runtime::smol::spawn(config("bob")?, group.join())?;
+//! alice.open("greetings").await?;
+//! bob.open("greetings").await?;
+//!
+//! alice.publish("greetings", "m1", "hello").await?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Node(Effect::Deliver(delivery)) = event {
+//!         assert_eq!(delivery.entry.content, "hello");
+//!         break;
+//!     }
+//! }
+//! alice.shutdown().await;
+//! bob.shutdown().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # What a turn does
+//!
+//! Each turn of a driver, in this order and each under a budget, so that a flood of one starves
+//! no other:
+//!
+//! 1. effects of the node go to the transport and to the events, and nothing else happens while
+//!    there are any;
+//! 2. (answers of a store: there is none yet, so that a [`Config`](sds_proto::Config) with a
+//!    durability other than `None` is refused);
+//! 3. datagrams are taken in;
+//! 4. commands of the handles are carried out;
+//! 5. if the node's deadline has passed, it is told the time;
+//! 6. the driver sleeps until any of these wakes it.
+//!
+//! # What is bounded, and what happens at the bound
+//!
+//! * *Commands*: [`Options::commands`] wait at most; then calls of a [`Handle`] wait.
+//! * *Events*: once [`Options::events`] wait to be read, the driver takes in neither datagrams
+//!   nor commands until one is read. Timers go on, so that resends, repairs and syncs still
+//!   leave, and what they have to report is queued beyond the bound: that is at most a few events
+//!   for each message the node holds. Events that repeat by themselves are then
+//!   [skipped](Event::Skipped) instead; no other event is ever lost. A task that awaits a
+//!   `Handle` and reads no events meanwhile can therefore wait for ever.
+//! * *Datagrams to send*: [`Options::sends`]; beyond, effects stay in the node until the
+//!   transport takes one, and nothing is taken in meanwhile.
+//!
+//! # Features
+//!
+//! * `smol` (default): the module `smol`, a driver on the smol executor, and `transport::Udp`.
+//!   Without it, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
+//!   [`Transport`].
+#![forbid(unsafe_code)]
+
+mod clock;
+mod command;
+mod driver;
+mod error;
+mod event;
+mod handle;
+mod metrics;
+mod options;
+mod run;
+#[cfg(feature = "smol")]
+pub mod smol;
+mod timer;
+pub mod transport;
+
+pub use clock::Clock;
+pub use command::LogSnapshot;
+pub use error::{HandleError, PublishError, StartError};
+pub use event::{Event, Events};
+pub use handle::Handle;
+pub use metrics::Metrics;
+pub use options::Options;
+pub use run::Run;
+pub use timer::Timer;
+pub use transport::Transport;

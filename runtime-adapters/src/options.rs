@@ -1,0 +1,49 @@
+//! The bounds of a driver.
+
+use core::time::Duration;
+
+/// Bounds of a driver; the default suits most. See the [crate](crate) for what happens at each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Options {
+    pub(crate) commands: usize,
+    pub(crate) events: usize,
+    pub(crate) sends: usize,
+    pub(crate) flush: Duration,
+}
+
+impl Options {
+    /// Commands that may wait to be carried out. Default 64; 0 counts as 1. Memory: some 200
+    /// bytes and the content each.
+    pub const fn commands(mut self, commands: usize) -> Self {
+        self.commands = commands;
+        self
+    }
+
+    /// Events that may wait to be read before the driver takes in nothing more. Default 1,024;
+    /// 0 counts as 1. Memory: some 200 bytes each, and content that the log holds as well.
+    pub const fn events(mut self, events: usize) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// Datagrams that may wait for the transport. Default 256; 0 counts as 1. Memory: a datagram
+    /// each, some 19 KB in the LIP-109 dialect.
+    pub const fn sends(mut self, sends: usize) -> Self {
+        self.sends = sends;
+        self
+    }
+
+    /// Longest time that a shutdown waits for the transport to take what there is to send.
+    /// Default 1 s.
+    pub const fn flush(mut self, flush: Duration) -> Self {
+        self.flush = flush;
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { commands: 64, events: 1_024, sends: 256, flush: Duration::from_secs(1) }
+    }
+}

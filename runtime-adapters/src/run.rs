@@ -1,0 +1,269 @@
+//! The task of a driver, for any runtime.
+
+use core::convert::Infallible;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::time::Instant;
+
+use async_channel::Receiver;
+use futures_core::Stream;
+use sds_proto::{Config, Durability};
+
+use crate::command::Command;
+use crate::driver::Driver;
+use crate::error::StartError;
+use crate::event::{self, Events};
+use crate::handle::Handle;
+use crate::options::Options;
+use crate::timer::Timer;
+use crate::transport::Transport;
+
+/// Most effects routed in one turn.
+const EFFECT_BUDGET: usize = 256;
+/// Most datagrams taken in in one turn.
+const DATAGRAM_BUDGET: usize = 32;
+/// Most commands carried out in one turn.
+const COMMAND_BUDGET: usize = 16;
+/// Pause after a failed attempt to receive, lest a broken socket keeps the driver busy.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The driver itself: a future that ends once the driver was shut down and has flushed.
+///
+/// It must be polled for anything to happen; spawn it. Dropping it stops the driver at once,
+/// without flushing.
+#[must_use = "a driver does nothing unless it is polled"]
+pub struct Run<T, C> {
+    running: Option<Running<T, C>>,
+}
+
+impl<T: Transport, C: Timer> Run<T, C> {
+    /// A driver of a new node with `config` on `transport`, woken by `timer`, and the two ends
+    /// for the application.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::NeedsStore`] if `config` asks for durability.
+    pub fn new(
+        config: Config,
+        transport: T,
+        timer: C,
+        options: Options,
+    ) -> Result<(Handle, Events, Self), StartError> {
+        let durability = *config.durability();
+        if durability != Durability::None {
+            return Err(StartError::NeedsStore { durability });
+        }
+        let (command_sender, commands) = async_channel::bounded(options.commands.max(1));
+        let (stop_sender, stop) = async_channel::bounded(1);
+        let (stopping, stopped) = async_channel::bounded(1);
+        let (sink, events) = event::queue(options.events.max(1));
+        let limit = transport.max_datagram_len();
+        let running = Running {
+            driver: Driver::new(config, sink, options.sends.max(1), limit),
+            transport,
+            timer,
+            timer_at: None,
+            receive_after: None,
+            commands: Box::pin(commands),
+            stop: Box::pin(stop),
+            flush: options.flush,
+            flush_until: None,
+            _stopped_when_dropped: stopping,
+        };
+        let handle = Handle::new(command_sender, stop_sender, stopped);
+        Ok((handle, events, Self { running: Some(running) }))
+    }
+}
+
+/// Nothing in it is ever pinned.
+impl<T, C> Unpin for Run<T, C> {}
+
+impl<T: Transport, C: Timer> Future for Run<T, C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(running) = &mut self.running else {
+            return Poll::Ready(());
+        };
+        match running.turn(cx) {
+            Turn::Again => cx.waker().wake_by_ref(),
+            Turn::Asleep => {}
+            Turn::Finished => {
+                self.running = None;
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<T, C> Drop for Running<T, C> {
+    /// Whoever waits for an answer hears that there will be none. A closed channel would keep
+    /// the commands, and with them their callers waiting.
+    fn drop(&mut self) {
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+    }
+}
+
+impl<T, C> fmt::Debug for Run<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("finished", &self.running.is_none()).finish_non_exhaustive()
+    }
+}
+
+struct Running<T, C> {
+    /// First, so that it is closed when the events end.
+    transport: T,
+    driver: Driver,
+    timer: C,
+    timer_at: Option<Instant>,
+    receive_after: Option<Instant>,
+    commands: Pin<Box<Receiver<Command>>>,
+    /// Closed by a shutdown or with the last handle.
+    stop: Pin<Box<Receiver<Infallible>>>,
+    flush: Duration,
+    /// Set once shutting down.
+    flush_until: Option<Instant>,
+    /// Last, so that everything else is gone when a shutdown resolves.
+    _stopped_when_dropped: async_channel::Sender<Infallible>,
+}
+
+/// What follows a turn.
+enum Turn {
+    /// There is more to do; others first.
+    Again,
+    /// Nothing to do until woken.
+    Asleep,
+    /// Shut down.
+    Finished,
+}
+
+/// Where a part of a turn ended.
+#[derive(PartialEq, Eq)]
+enum Part {
+    /// There was no more to do.
+    Done,
+    /// The budget was used up.
+    Budget,
+    /// The transport takes no more.
+    Blocked,
+}
+
+impl<T: Transport, C: Timer> Running<T, C> {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        if self.flush_until.is_none() && self.stop.as_mut().poll_next(cx).is_ready() {
+            self.flush_until = Some(Instant::now() + self.flush);
+            self.commands.close();
+        }
+        if let Some(flush_until) = self.flush_until {
+            return self.shut_down(flush_until, cx);
+        }
+        match self.drain(cx) {
+            Part::Budget => return Turn::Again,
+            Part::Blocked => return Turn::Asleep,
+            Part::Done => {}
+        }
+        let mut again = false;
+        if self.driver.wants_input(cx) {
+            again |= self.receive(cx) == Part::Budget;
+            again |= self.carry_out(cx) == Part::Budget;
+        }
+        self.driver.tick();
+        match self.drain(cx) {
+            Part::Budget => Turn::Again,
+            Part::Blocked => Turn::Asleep,
+            Part::Done if again => Turn::Again,
+            Part::Done => self.sleep(self.driver.deadline(), cx),
+        }
+    }
+
+    /// Effects to the transport and to the events.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Part {
+        for _ in 0..EFFECT_BUDGET {
+            if !self.driver.can_queue_send() && self.send(cx) == Part::Blocked {
+                return Part::Blocked;
+            }
+            if !self.driver.route_effect() {
+                // What the transport does not take now waits in the queue.
+                self.send(cx);
+                return Part::Done;
+            }
+        }
+        Part::Budget
+    }
+
+    /// Queued datagrams to the transport.
+    fn send(&mut self, cx: &mut Context<'_>) -> Part {
+        while let Some(datagram) = self.driver.next_send() {
+            let Poll::Ready(result) = self.transport.poll_send(cx, datagram) else {
+                return Part::Blocked;
+            };
+            self.driver.sent(result);
+        }
+        Part::Done
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Part {
+        if self.receive_after.is_some_and(|after| Instant::now() < after) {
+            return Part::Done;
+        }
+        self.receive_after = None;
+        for _ in 0..DATAGRAM_BUDGET {
+            match self.transport.poll_recv(cx) {
+                Poll::Ready(Ok(received)) => self.driver.receive(received),
+                Poll::Ready(Err(error)) => {
+                    self.driver.receive_failed(error);
+                    self.receive_after = Some(Instant::now() + RECEIVE_PAUSE);
+                    return Part::Done;
+                }
+                Poll::Pending => return Part::Done,
+            }
+        }
+        Part::Budget
+    }
+
+    fn carry_out(&mut self, cx: &mut Context<'_>) -> Part {
+        for _ in 0..COMMAND_BUDGET {
+            match self.commands.as_mut().poll_next(cx) {
+                Poll::Ready(Some(command)) => self.driver.carry_out(command),
+                // The end of the commands shows as the order to stop, which is looked at first.
+                Poll::Ready(None) | Poll::Pending => return Part::Done,
+            }
+        }
+        Part::Budget
+    }
+
+    /// Sleeps until the node's deadline, until a pause ends, or until something else wakes.
+    fn sleep(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Turn {
+        let at = deadline.into_iter().chain(self.receive_after).chain(self.flush_until).min();
+        if at != self.timer_at {
+            self.timer.set(at);
+            self.timer_at = at;
+        }
+        if self.timer.poll(cx).is_pending() {
+            return Turn::Asleep;
+        }
+        self.timer_at = None;
+        Turn::Again
+    }
+
+    /// Commands that were taken, effects and queued datagrams; nothing new.
+    fn shut_down(&mut self, flush_until: Instant, cx: &mut Context<'_>) -> Turn {
+        while let Ok(command) = self.commands.try_recv() {
+            self.driver.carry_out(command);
+        }
+        if Instant::now() >= flush_until {
+            while self.driver.route_effect() {}
+            return Turn::Finished;
+        }
+        match self.drain(cx) {
+            Part::Budget => Turn::Again,
+            Part::Done if self.driver.next_send().is_none() => Turn::Finished,
+            Part::Done | Part::Blocked => self.sleep(None, cx),
+        }
+    }
+}
