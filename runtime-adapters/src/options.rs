@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// Bounds of a driver; the default suits most. See the [crate](crate) for what happens at each.
+/// Bounds of a driver; the default suits most. See the [crate] for what happens at each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct Options {

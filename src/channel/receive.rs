@@ -77,13 +77,13 @@ impl Channel {
         message: &Message,
         lamport: u64,
     ) {
-        if self.is_me(&message.sender_id) {
+        let digest = self.ids.digest(message.message_id.as_bytes());
+        if self.is_me(&message.sender_id) || self.sync.is_own(digest) {
             return;
         }
         let deps = self.dep_digests(message);
         self.review(cx, dialect, message, &deps);
         self.take_requests(cx, dialect, &message.repair_request);
-        let digest = self.ids.digest(message.message_id.as_bytes());
         if self.ids.place(digest).is_none() {
             self.ids.remember_met(digest, Place::Sync);
         }

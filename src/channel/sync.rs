@@ -1,5 +1,6 @@
 //! Sync messages, and copies for those who speak the other dialect.
 
+use alloc::collections::VecDeque;
 use alloc::format;
 use core::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::time::Instant;
 use crate::timer::TimerKey;
 use crate::wire::{HistoryEntry, Outgoing as Encoding, WireDialect};
 
+/// Own sync ids remembered.
+const RECENT_SYNCS: usize = 8;
+
 /// When the next sync message goes out.
 #[derive(Debug, Default)]
 pub(super) struct SyncState {
@@ -26,9 +30,16 @@ pub(super) struct SyncState {
     traffic_at: Option<Instant>,
     /// When we last sent one.
     sent_at: Option<Instant>,
+    /// Ids of the newest that we sent.
+    sent: VecDeque<IdDigest>,
 }
 
 impl SyncState {
+    /// Whether we sent this sync: some transports echo, and an anonymous sender id does not tell.
+    pub(super) fn is_own(&self, digest: IdDigest) -> bool {
+        self.sent.contains(&digest)
+    }
+
     /// Something was sent or heard that tells as much as a sync of ours would.
     pub(super) const fn note_traffic(&mut self, now: Instant) {
         // The timer is not moved for every message: when it runs out, it looks here.
@@ -130,6 +141,10 @@ impl Channel {
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
         self.ids.remember_met(digest, Place::Sync);
+        if self.sync.sent.len() == RECENT_SYNCS {
+            self.sync.sent.pop_front();
+        }
+        self.sync.sent.push_back(digest);
     }
 
     fn encode_sync(
