@@ -157,7 +157,8 @@ config! {
     /// Whether a delivery counts as consumed once its effect was polled, so that it is not
     /// delivered again after a restart. Default: no, the application says how far it got.
     auto_consume: bool = false;
-    /// Most effects held back for the store before inputs of others are refused. Default 10,000.
+    /// Most effects held back for the store, and an eighth of the most changes not yet safe, before
+    /// inputs are refused and timers stand still. Default 10,000.
     max_held_effects: usize = 10_000;
 
     /// Whether LIP-109 messages are taken in. Default: yes.
@@ -398,7 +399,7 @@ impl ConfigBuilder {
     fn check_counts(&self) -> Result<(), ConfigError> {
         const COUNT: u64 = 1 << 24;
         const BYTES: u64 = 1 << 40;
-        let counts: [(&'static str, usize, u64, u64); 20] = [
+        let counts: [(&'static str, usize, u64, u64); 22] = [
             ("participant_id", self.participant_id.len(), 0, self.max_id_len as u64),
             ("max_auto_channels", self.max_auto_channels, 0, COUNT),
             ("max_held_effects", self.max_held_effects, 1, COUNT),
@@ -416,7 +417,9 @@ impl ConfigBuilder {
             ("max_repair_requests", self.max_repair_requests, 1, 256),
             ("max_repair_requests_burst", self.max_repair_requests_burst, 1, 256),
             ("max_id_len", self.max_id_len, 1, 64 << 10),
+            ("max_hint_len", self.max_hint_len, 0, 64 << 10),
             ("max_history_entries", self.max_history_entries, 1, 64 << 10),
+            ("max_request_entries", self.max_request_entries, 0, 64 << 10),
             ("max_content_len", self.max_content_len, 1, 1 << 30),
             ("max_filter_len", self.max_filter_len, 1, 1 << 30),
         ];

@@ -59,7 +59,8 @@ pub enum Input {
         /// The channel.
         channel: ChannelId,
         /// Settings for this channel in place of the node's. Those that belong to the whole node
-        /// (seed, durability, `auto_open` and its bound, `max_held_effects`) are ignored.
+        /// (seed, durability, `auto_open` and its bound, `auto_consume`, `max_held_effects`, and
+        /// the lengths and counts that the decoder checks) are ignored.
         config: Option<Arc<Config>>,
     },
     /// Stop taking part. What is in memory is dropped, what is stored stays.

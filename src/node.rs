@@ -8,7 +8,7 @@ use core::hash::Hasher;
 use bytes::{Bytes, BytesMut};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::channel::{Channel, Cx, LogView, Status};
+use crate::channel::{self, Channel, Cx, LogView, Status};
 use crate::config::Config;
 use crate::effect::{Effect, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
@@ -127,7 +127,8 @@ impl Node {
             return Some(Deadline { at: self.now.mono, why: Why::Effects });
         }
         let retry = self.outbox.retry_at().map(|at| Deadline { at, why: Why::PersistRetry });
-        let channel = self.deadlines.first().and_then(|(_, id)| self.open_channel(id));
+        let first = self.deadlines.first().filter(|_| self.outbox.refuses().is_none());
+        let channel = first.and_then(|(_, id)| self.open_channel(id));
         let channel = channel.and_then(Channel::next_deadline);
         [retry, channel].into_iter().flatten().min_by_key(|deadline| deadline.at)
     }
@@ -171,7 +172,9 @@ impl Node {
         if now.mono < self.now.mono {
             self.clock_regressions += 1;
         }
-        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        // Timers need time ahead of now, or they would be due for ever.
+        let mono = now.mono.min(Instant::from_micros(u64::MAX / 2)).max(self.now.mono);
+        self.now = Now { mono, wall: now.wall };
     }
 
     fn apply(&mut self, input: &Input) -> Result<(), RejectReason> {
@@ -220,6 +223,9 @@ impl Node {
             wire::decode(bytes, &self.config.limits()).map_err(RejectReason::Decode)?;
         let id = &message.channel_id;
         if !self.channels.contains_key(id) {
+            if self.config.auto_open {
+                channel::check(&self.config, self.now, dialect, &message)?;
+            }
             self.auto_open(id)?;
         }
         self.with_channel(id, |channel, cx| channel.receive(cx, dialect, &message, bytes.len()))
@@ -262,6 +268,7 @@ impl Node {
         // Each tick moves a channel's deadline past now, so this ends.
         while let Some((at, id)) = self.deadlines.first()
             && *at <= self.now.mono
+            && self.outbox.refuses().is_none()
         {
             let id = id.clone();
             let ticked = self.with_channel(&id, |channel, cx| {

@@ -20,6 +20,8 @@ use crate::time::Instant;
 /// First wait before a failed write is handed out again; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Changes that may wait for the store for each effect that may.
+const CHANGES_PER_EFFECT: usize = 8;
 /// Requests to store nodes remembered.
 const MAX_RETRIEVALS: usize = 256;
 
@@ -37,6 +39,8 @@ pub(crate) struct Outbox {
     pending: Vec<Change>,
     /// Writes handed out and not yet answered.
     outstanding: VecDeque<(PersistId, Arc<[Change]>)>,
+    /// Changes in `pending` and `outstanding`.
+    unsafe_changes: usize,
     next_persist: u64,
     /// Answers to writes before this one are void: they were handed out again.
     void_before: u64,
@@ -65,6 +69,7 @@ impl Outbox {
             held: VecDeque::new(),
             pending: Vec::new(),
             outstanding: VecDeque::new(),
+            unsafe_changes: 0,
             next_persist: 1,
             void_before: 0,
             retry: None,
@@ -81,6 +86,7 @@ impl Outbox {
     /// Notes a change. Call it before the effects that depend on it.
     pub(crate) fn change(&mut self, channel: &ChannelId, kind: impl FnOnce() -> ChangeKind) {
         if self.persists() {
+            self.unsafe_changes += 1;
             self.pending.push(Change { channel: channel.clone(), kind: kind() });
         }
     }
@@ -134,9 +140,11 @@ impl Outbox {
         Some(PersistId(self.next_persist))
     }
 
-    /// Why inputs that make effects are refused, if they are.
+    /// Why inputs that make effects are refused, if they are. What is due by time waits then, too,
+    /// or a store that never answers would take all memory.
     pub(crate) fn refuses(&self) -> Option<RejectReason> {
-        (self.held.len() >= self.max_held)
+        let max_changes = self.max_held.saturating_mul(CHANGES_PER_EFFECT);
+        (self.held.len() >= self.max_held || self.unsafe_changes >= max_changes)
             .then_some(RejectReason::StoreTooSlow { limit: self.max_held })
     }
 
@@ -208,7 +216,8 @@ impl Outbox {
     }
 
     fn complete(&mut self, id: PersistId) {
-        while self.outstanding.front().is_some_and(|(first, _)| *first <= id) {
+        while let Some((_, changes)) = self.outstanding.front().filter(|(first, _)| *first <= id) {
+            self.unsafe_changes -= changes.len();
             self.outstanding.pop_front();
         }
         if self.retry.take().is_some() {

@@ -36,10 +36,15 @@ pub enum ChangeKind {
     Clock(u64),
     /// The id of a content message joined the id record.
     Recorded(IdRecord),
-    /// The oldest id left the record.
+    /// The oldest ids left the record.
     Forgotten {
-        /// Its digest.
-        digest: u128,
+        /// All up to this number.
+        up_to: u64,
+    },
+    /// A received message had to be dropped: its id counts as never received.
+    Unrecorded {
+        /// Its number.
+        number: u64,
     },
     /// The newest Lamport time whose id is forgotten.
     Floor(u64),
@@ -83,6 +88,8 @@ pub enum ChangeKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct IdRecord {
+    /// Its number in the channel, from 1 and ever higher.
+    pub number: u64,
     /// Keyed digest of the id.
     pub digest: u128,
     /// Lamport time of the message.
@@ -176,6 +183,8 @@ pub struct Snapshot {
     pub digest: LogDigest,
     /// Content ids in order of arrival.
     pub record: VecDeque<IdRecord>,
+    /// Number of the newest id that ever was in `record`.
+    pub recorded: u64,
     /// Newest Lamport time whose id is forgotten.
     pub floor: Option<u64>,
     /// Ids met without being logged, oldest first.
@@ -204,13 +213,19 @@ impl Snapshot {
             }
             ChangeKind::Clock(lamport) => self.lamport = self.lamport.max(*lamport),
             ChangeKind::Recorded(record) => {
-                if !self.record.iter().rev().take(64).any(|known| known.digest == record.digest) {
+                if record.number > self.recorded {
+                    self.recorded = record.number;
                     self.record.push_back(*record);
                 }
             }
-            ChangeKind::Forgotten { digest } => {
-                if self.record.front().is_some_and(|oldest| oldest.digest == *digest) {
+            ChangeKind::Forgotten { up_to } => {
+                while self.record.front().is_some_and(|oldest| oldest.number <= *up_to) {
                     self.record.pop_front();
+                }
+            }
+            ChangeKind::Unrecorded { number } => {
+                if let Ok(at) = self.record.binary_search_by_key(number, |known| known.number) {
+                    self.record.remove(at);
                 }
             }
             ChangeKind::Floor(lamport) => {

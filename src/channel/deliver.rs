@@ -13,7 +13,7 @@ use super::slots::Slot;
 use super::{Channel, Cx, Joining, Timer};
 use crate::config::{Dialect, OnJoin};
 use crate::effect::{Bound, Delivery, Effect};
-use crate::entry::detach;
+use crate::entry::{LogEntry, detach};
 use crate::snapshot::{ChangeKind, StoredEntry};
 use crate::wire::HistoryEntry;
 
@@ -49,16 +49,18 @@ impl Channel {
                 continue;
             }
             match self.ids.place(dep) {
-                Some(Place::Incoming(other)) => {
-                    missing += usize::from(self.wait_for_incoming(slot, entry.lamport, other));
-                }
+                Some(Place::Incoming(other)) => match self.wait_for_incoming(slot, &entry, other) {
+                    Some(waits) => missing += usize::from(waits),
+                    None => gap = true,
+                },
                 Some(Place::Wanted(want)) => {
                     self.wanted.learn(want, named);
-                    absent.push(named.clone());
-                    if blocks {
-                        missing += usize::from(self.wait_for_wanted(slot, want));
-                    } else {
+                    if !blocks {
                         gap = true;
+                        absent.push(named.clone());
+                    } else if self.wait_for_wanted(slot, want) {
+                        missing += 1;
+                        absent.push(named.clone());
                     }
                 }
                 Some(Place::Lost) => gap = true,
@@ -69,7 +71,6 @@ impl Channel {
                         return;
                     };
                     absent.push(named.clone());
-
                     if blocks {
                         missing += usize::from(self.wait_for_wanted(slot, want));
                     } else {
@@ -104,15 +105,16 @@ impl Channel {
         }
     }
 
-    /// Makes `slot` wait for a message that waits itself. `false`: there is nothing to wait for.
-    fn wait_for_incoming(&mut self, slot: Slot, lamport: u64, other: Slot) -> bool {
-        let Some(other) = self.incoming.get_mut(other) else { return false };
+    /// Makes `slot`, which holds `entry`, wait for a message that waits itself; `false`: it does
+    /// already. `None`: it must not.
+    fn wait_for_incoming(&mut self, slot: Slot, entry: &LogEntry, other: Slot) -> Option<bool> {
+        let other = self.incoming.get_mut(other)?;
         // A dependency is older than its dependent. Where a peer claims otherwise there may be
         // a cycle, in which everybody would wait for ever.
-        if other.arrived.entry.lamport >= lamport {
-            return false;
+        if other.arrived.entry.lamport >= entry.lamport {
+            return None;
         }
-        add_waiter(&mut other.arrived.waiters, slot)
+        Some(add_waiter(&mut other.arrived.waiters, slot))
     }
 
     fn wait_for_wanted(&mut self, slot: Slot, want: Slot) -> bool {
@@ -123,7 +125,7 @@ impl Channel {
     fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, bound: Bound) {
         let Some(waiting) = self.take_waiting(cx, slot) else { return };
         let Arrived { entry, digest, waiters, .. } = waiting.arrived;
-        self.ids.dropped(digest);
+        self.unrecord(cx, digest);
         let message_id = entry.message_id.clone();
         if !waiters.is_empty() {
             // Others wait for it: it is missing again.
@@ -317,7 +319,7 @@ impl Channel {
             | Place::Met
             | Place::Lost
             | Place::Sync
-            | Place::Dropped => {}
+            | Place::Received => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::outgoing::Probes;
 use super::record::IdDigest;
-use crate::bloom::{Geometry, Probe, Rolling, RollingFilter};
+use crate::bloom::{Geometry, Probe, ReceivedFilter, Rolling, RollingFilter};
 use crate::config::{Config, FilterPolicy, NimHash};
 use crate::hash::HashKind;
 use crate::id::MessageId;
@@ -85,6 +85,20 @@ impl Filters {
         Probes { lip109: probe(&self.lip109), nim_sds: probe(&self.nim_sds) }
     }
 
+    /// Whether a received filter of `dialect` holds an id.
+    pub(super) fn finds(
+        &self,
+        dialect: WireDialect,
+        filter: &ReceivedFilter<'_>,
+        id: &MessageId,
+    ) -> bool {
+        let hash = match dialect {
+            WireDialect::Lip109 => self.lip109.hash,
+            WireDialect::NimSds => self.nim_sds.hash,
+        };
+        filter.contains(hash.probe(id.as_bytes()))
+    }
+
     pub(super) fn insert(&mut self, probes: &Probes) {
         self.lip109.insert(probes.lip109);
         self.nim_sds.insert(probes.nim_sds);
@@ -103,8 +117,15 @@ impl Filters {
     }
 
     /// What the store keeps of an id: enough to put it into the filters again.
-    pub(super) fn id_record(&self, digest: IdDigest, lamport: u64, probes: &Probes) -> ChangeKind {
+    pub(super) fn id_record(
+        &self,
+        number: u64,
+        digest: IdDigest,
+        lamport: u64,
+        probes: &Probes,
+    ) -> ChangeKind {
         ChangeKind::Recorded(IdRecord {
+            number,
             digest,
             lamport,
             lip109: probes.lip109.filter(|_| self.lip109.spoken),

@@ -111,7 +111,7 @@ pub(super) struct Log {
     /// Entries by age of delivery.
     age: VecDeque<(DeliverySeq, Slot)>,
     /// Entries that were pinned when their turn came.
-    overdue: VecDeque<(DeliverySeq, Slot)>,
+    overdue: BTreeMap<DeliverySeq, Slot>,
     bytes: usize,
     digest: LogDigest,
     delivered: DeliverySeq,
@@ -214,9 +214,8 @@ impl Log {
         heads.map(|logged| &logged.entry.message_id)
     }
 
-    pub(super) fn head_digests(&self) -> impl Iterator<Item = IdDigest> {
-        let heads = self.heads.iter().filter_map(|(_, slot)| self.entries.get(*slot));
-        heads.map(|logged| logged.digest)
+    pub(super) fn logged_heads(&self) -> impl Iterator<Item = &Logged> {
+        self.heads.iter().filter_map(|(_, slot)| self.entries.get(*slot))
     }
 
     pub(super) fn head_count(&self) -> usize {
@@ -284,6 +283,7 @@ impl Log {
         logged.pins = logged.pins.saturating_sub(1);
         if logged.pins == 0 && logged.overdue {
             logged.overdue = false;
+            self.overdue.remove(&logged.seq);
             self.age.push_front((logged.seq, slot));
         }
     }
@@ -315,15 +315,9 @@ impl Log {
                 return Some(slot);
             }
             logged.overdue = true;
-            self.overdue.push_back((seq, slot));
+            self.overdue.insert(seq, slot);
         }
-        while let Some((seq, slot)) = self.overdue.pop_front() {
-            let logged = self.entries.get(slot);
-            if logged.is_some_and(|logged| logged.seq == seq && logged.overdue) {
-                return Some(slot);
-            }
-        }
-        None
+        self.overdue.pop_first().map(|(_, slot)| slot)
     }
 }
 

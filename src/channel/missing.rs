@@ -4,11 +4,13 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::incoming::Waiters;
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
 use crate::config::OnLost;
 use crate::effect::{Bound, Effect};
+use crate::entry::detach;
 use crate::id::MessageId;
 use crate::time::Instant;
 use crate::timer::TimerKey;
@@ -26,6 +28,8 @@ const MAX_CHAIN: usize = 1_024;
 pub(super) struct Retrieval {
     timer: Option<TimerKey>,
     wait: Duration,
+    /// The last one asked for again.
+    passed: Option<Slot>,
 }
 
 impl Channel {
@@ -42,6 +46,11 @@ impl Channel {
         self.was_missing = true;
         let (channel, message_id) = (self.id.clone(), message_id.clone());
         cx.outbox.effect(Effect::Missing { channel, message_id, missing });
+        self.arm_retrieval(cx);
+    }
+
+    /// Starts asking the embedder if that is not under way.
+    pub(super) fn arm_retrieval(&mut self, cx: &Cx<'_>) {
         if let (None, Some(retry)) = (self.retrieval.timer, self.config.retrieval_retry) {
             self.schedule_retrieval(cx, retry);
         }
@@ -60,13 +69,14 @@ impl Channel {
                 Some(place) if place.is_met() => continue,
                 Some(Place::Incoming(_)) => {}
                 Some(Place::Wanted(slot)) => {
-                    missing.push(named.clone());
+                    missing.push(detach(named));
+                    self.wanted.learn(slot, named);
                     if let Some(want) = self.wanted.get_mut(slot) {
                         want.background = true;
                     }
                 }
                 _ => match self.want(cx, named, *dep, false, true) {
-                    Some(_) => missing.push(named.clone()),
+                    Some(_) => missing.push(detach(named)),
                     None => {
                         let message_id = named.message_id.clone();
                         let (channel, bound) = (self.id.clone(), Bound::Wanted);
@@ -100,7 +110,9 @@ impl Channel {
         }
         let mut missing = self.wanted.take_unretrieved(MAX_RETRIEVED);
         let wait = if missing.is_empty() {
-            missing.extend(self.wanted.iter().take(MAX_RETRIEVED).map(|want| want.entry.clone()));
+            // In turn, or those that nobody has would keep the others from being asked for again.
+            let (next, passed) = self.wanted.after(self.retrieval.passed, MAX_RETRIEVED);
+            (missing, self.retrieval.passed) = (next, passed);
             (self.retrieval.wait * 2).min(retry * MAX_RETRIEVAL_BACKOFF)
         } else {
             retry
@@ -130,25 +142,38 @@ impl Channel {
             return;
         }
         let Some(want) = self.unwant(cx, slot) else { return };
-        self.remember_met(cx, want.digest, Place::Lost);
-        let mut lost = Vec::from([want.entry.message_id]);
         match self.config.on_lost {
             OnLost::DeliverWithGap => {
-                self.tell_lost(cx, lost);
+                self.remember_met(cx, want.digest, Place::Lost);
+                self.tell_lost(cx, Vec::from([want.entry.message_id]));
                 self.release(cx, &want.waiters, true);
             }
             OnLost::Drop => {
-                let mut doomed = Vec::from_iter(want.waiters);
-                while let Some(slot) = doomed.pop() {
-                    let Some(waiting) = self.take_waiting(cx, slot) else { continue };
-                    let arrived = waiting.arrived;
-                    self.remember_met(cx, arrived.digest, Place::Lost);
-                    lost.push(arrived.entry.message_id.clone());
-                    doomed.extend(arrived.waiters);
-                }
-                self.tell_lost(cx, lost);
+                self.drop_lost(cx, want.digest, &want.entry.message_id, Some(want.waiters));
             }
         }
+    }
+
+    /// A message is lost, and so is all that waits for it.
+    pub(super) fn drop_lost(
+        &mut self,
+        cx: &mut Cx<'_>,
+        digest: IdDigest,
+        message_id: &MessageId,
+        waiters: Option<Waiters>,
+    ) {
+        self.remember_met(cx, digest, Place::Lost);
+        let mut lost = Vec::from([MessageId::from(message_id.as_bytes())]);
+        let mut doomed = Vec::from_iter(waiters.into_iter().flatten());
+        while let Some(slot) = doomed.pop() {
+            let Some(waiting) = self.take_waiting(cx, slot) else { continue };
+            let arrived = waiting.arrived;
+            self.unrecord(cx, arrived.digest);
+            self.remember_met(cx, arrived.digest, Place::Lost);
+            lost.push(arrived.entry.message_id.clone());
+            doomed.extend(arrived.waiters);
+        }
+        self.tell_lost(cx, lost);
     }
 
     fn tell_lost(&mut self, cx: &mut Cx<'_>, message_ids: Vec<MessageId>) {

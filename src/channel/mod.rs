@@ -32,6 +32,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use self::receive::check;
 pub use self::view::{LogView, Status};
 
 use self::filters::Filters;
@@ -238,7 +239,7 @@ impl Channel {
                     .incoming
                     .get_mut(slot)
                     .map(|waiting| core::mem::take(&mut waiting.arrived.waiters)),
-                Some(Place::Lost | Place::Sync | Place::Dropped) | None => {
+                Some(Place::Lost | Place::Sync | Place::Received) | None => {
                     self.remember_met(cx, digest, Place::Met);
                     None
                 }

@@ -190,6 +190,10 @@ impl Channel {
         self.schedule_resend(cx, seq);
         self.persist_outgoing(cx, seq);
         for dialect in self.own_dialects() {
+            if *dialect == WireDialect::Lip109 && !entry.is_text() {
+                // Published while another dialect was spoken, and names what this one cannot.
+                continue;
+            }
             let filter = self.filters.field(*dialect);
             let send = self.encode(cx, *dialect, &entry, filter, &[], SendReason::Resend);
             cx.outbox.effect(send);

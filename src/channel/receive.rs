@@ -8,12 +8,34 @@ use super::outgoing::{Probes, Verdict};
 use super::record::{IdDigest, Place};
 use super::{Channel, Cx, Joining, RECENT_EPHEMERALS};
 use crate::bloom::{MAX_K, ReceivedFilter};
+use crate::config::{Config, OnLost};
 use crate::effect::Effect;
 use crate::entry::LogEntry;
 use crate::error::RejectReason;
 use crate::id::ParticipantId;
 use crate::snapshot::ChangeKind;
+use crate::time::Now;
 use crate::wire::{Kind, Message, WireDialect};
+
+/// What a message must pass before it changes anything, even which channels are open. One
+/// far-ahead time would freeze everybody's clock.
+pub(crate) fn check(
+    config: &Config,
+    now: Now,
+    dialect: WireDialect,
+    message: &Message,
+) -> Result<(), RejectReason> {
+    if !config.accepts(dialect) {
+        return Err(RejectReason::DialectNotAccepted(dialect));
+    }
+    let (Some(lamport), Some(wall)) = (message.lamport, now.wall) else { return Ok(()) };
+    let skew = u64::try_from(config.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
+    let limit = wall.0.saturating_add(skew);
+    if lamport > limit {
+        return Err(RejectReason::ClockSkew { lamport, limit });
+    }
+    Ok(())
+}
 
 impl Channel {
     /// Takes in a message that came in `dialect`, in a datagram of `datagram_len` bytes.
@@ -24,32 +46,17 @@ impl Channel {
         message: &Message,
         datagram_len: usize,
     ) -> Result<(), RejectReason> {
-        if !self.config.accepts(dialect) {
-            return Err(RejectReason::DialectNotAccepted(dialect));
-        }
+        check(&self.config, cx.now, dialect, message)?;
         match (message.kind(), message.lamport) {
             (Kind::Content, Some(lamport)) => {
-                self.check_clock(cx, lamport)?;
                 self.receive_content(cx, dialect, message, lamport, datagram_len)?;
             }
             (Kind::Sync, Some(lamport)) => {
-                self.check_clock(cx, lamport)?;
                 self.receive_sync(cx, dialect, message, lamport);
             }
             (Kind::Ephemeral, _) | (_, None) => self.receive_ephemeral(cx, message),
         }
         self.settle(cx);
-        Ok(())
-    }
-
-    /// One far-ahead time would freeze everybody's clock, so it is refused before anything else.
-    fn check_clock(&self, cx: &Cx<'_>, lamport: u64) -> Result<(), RejectReason> {
-        let Some(wall) = cx.now.wall else { return Ok(()) };
-        let skew = u64::try_from(self.config.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
-        let limit = wall.0.saturating_add(skew);
-        if lamport > limit {
-            return Err(RejectReason::ClockSkew { lamport, limit });
-        }
         Ok(())
     }
 
@@ -82,16 +89,18 @@ impl Channel {
             return;
         }
         let deps = self.dep_digests(message);
-        self.review(cx, dialect, message, &deps);
+        let filter = self.read_filter(cx, dialect, message);
+        self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
         if self.ids.place(digest).is_none() {
             self.ids.remember_met(digest, Place::Sync);
         }
         self.note_join(cx);
-        if self.want_named(cx, message, &deps) {
+        if self.want_named(cx, message, &deps) && lamport > self.clock.current() {
             self.clock.observe(lamport);
+            cx.outbox.change(&self.id, || ChangeKind::Clock(lamport));
         }
-        self.note_sync(cx, &deps);
+        self.note_sync(cx, dialect, filter.as_ref(), &deps);
     }
 
     fn receive_content(
@@ -104,10 +113,16 @@ impl Channel {
     ) -> Result<(), RejectReason> {
         let digest = self.ids.digest(message.message_id.as_bytes());
         let place = self.ids.place(digest);
-        if let (None | Some(Place::Dropped), Some(forgotten)) = (place, self.ids.floor())
+        if let (None, Some(forgotten)) = (place, self.ids.floor())
             && lamport <= forgotten
         {
             return Err(RejectReason::Stale { lamport, forgotten });
+        }
+        let deps = self.dep_digests(message);
+        let doomed = self.config.on_lost == OnLost::Drop
+            && deps.iter().any(|dep| self.ids.place(*dep) == Some(Place::Lost));
+        if doomed && place == Some(Place::Lost) {
+            return Ok(()); // a repeat of what was dropped
         }
         self.cancel_answer(cx, digest);
         let heard = Dialects::of(dialect);
@@ -120,15 +135,21 @@ impl Channel {
             Some(Place::Wanted(slot)) => self.unwant(cx, slot),
             _ => None,
         };
-        let probes = self.filters.probes(&message.message_id);
-        self.record(cx, digest, &probes, lamport);
-        let deps = self.dep_digests(message);
-        self.review(cx, dialect, message, &deps);
+        if !doomed {
+            let probes = self.filters.probes(&message.message_id);
+            self.record(cx, digest, &probes, lamport);
+        }
+        let filter = self.read_filter(cx, dialect, message);
+        self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
         self.report_clock_behind(cx, &message.sender_id, lamport);
         self.note_join(cx);
         self.sync.note_traffic(cx.now.mono);
 
+        if doomed {
+            self.drop_lost(cx, digest, &message.message_id, want.map(|want| want.waiters));
+            return Ok(());
+        }
         let asked = want.is_some();
         let (entry, size) = retain(message, lamport, datagram_len);
         let mut arrived = Arrived {
@@ -164,7 +185,7 @@ impl Channel {
             }
             newer
         });
-        self.release(cx, &cyclic, false);
+        self.release(cx, &cyclic, true);
     }
 
     fn dep_digests(&self, message: &Message) -> Deps {
@@ -181,15 +202,20 @@ impl Channel {
         lamport: u64,
     ) {
         let floor = self.ids.floor();
-        let (new, forgotten) = self.ids.record(digest, lamport);
-        if !new {
-            return;
-        }
+        let (number, forgotten) = self.ids.record(digest, lamport);
+        let Some(number) = number else { return };
         self.filters.insert(probes);
-        cx.outbox.change(&self.id, || self.filters.id_record(digest, lamport, probes));
-        if let Some(digest) = forgotten {
-            cx.outbox.change(&self.id, || ChangeKind::Forgotten { digest });
+        cx.outbox.change(&self.id, || self.filters.id_record(number, digest, lamport, probes));
+        if let Some(up_to) = forgotten {
+            cx.outbox.change(&self.id, || ChangeKind::Forgotten { up_to });
             self.tell_floor(cx, floor);
+        }
+    }
+
+    /// A received content id is to count as never received, but for filters.
+    pub(super) fn unrecord(&mut self, cx: &mut Cx<'_>, digest: IdDigest) {
+        if let Some(number) = self.ids.dropped(digest) {
+            cx.outbox.change(&self.id, || ChangeKind::Unrecorded { number });
         }
     }
 
@@ -199,10 +225,9 @@ impl Channel {
         cx: &mut Cx<'_>,
         dialect: WireDialect,
         message: &Message,
+        filter: Option<&ReceivedFilter<'_>>,
         deps: &[IdDigest],
     ) {
-        let filter = message.bloom_filter.as_deref().filter(|bytes| !bytes.is_empty());
-        let filter = filter.and_then(|bytes| self.read_filter(cx, dialect, message, bytes));
         if self.outgoing.is_empty() && !self.has_unconfirmed || self.is_me(&message.sender_id) {
             return;
         }
@@ -213,7 +238,7 @@ impl Channel {
         #[expect(clippy::cast_possible_truncation, reason = "half of a digest tells senders apart")]
         let witness = self.ids.digest(message.sender_id.as_bytes()) as u64;
         let confidence = self.filters.ack_confidence_ln;
-        for verdict in self.outgoing.review(dialect, &filter, witness, confidence) {
+        for verdict in self.outgoing.review(dialect, filter, witness, confidence) {
             match verdict {
                 Verdict::Acked(seq) => self.acknowledged(cx, seq),
                 Verdict::Possibly(seq) => self.possibly_acknowledged(cx, seq),
@@ -225,9 +250,9 @@ impl Channel {
         &self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        message: &Message,
-        bytes: &'a [u8],
+        message: &'a Message,
     ) -> Option<ReceivedFilter<'a>> {
+        let bytes = message.bloom_filter.as_deref().filter(|bytes| !bytes.is_empty())?;
         let filter = match dialect {
             WireDialect::Lip109 => ReceivedFilter::from_lip109(bytes, &self.config.geometry),
             WireDialect::NimSds => ReceivedFilter::from_nim(bytes, MAX_K),
@@ -253,7 +278,7 @@ impl Channel {
             | Place::Met
             | Place::Lost
             | Place::Sync
-            | Place::Dropped => None,
+            | Place::Received => None,
         };
         let differs = known.is_some_and(|known| {
             known.lamport != lamport

@@ -29,8 +29,8 @@ pub(super) enum Place {
     Lost,
     /// It is the id of a sync message.
     Sync,
-    /// It was received and had to be dropped.
-    Dropped,
+    /// It was received, and what becomes of it is being found out.
+    Received,
 }
 
 impl Place {
@@ -44,8 +44,8 @@ impl Place {
 pub(super) struct Known {
     digest: IdDigest,
     place: Place,
-    /// Whether the arrival ring holds it.
-    in_ring: bool,
+    /// The low bits of its number in the arrival ring; 0 if it is not there.
+    number: u32,
     /// Whether a logged entry names it.
     pub(super) is_named: bool,
 }
@@ -55,8 +55,10 @@ pub(super) struct Known {
 pub(super) struct IdTable {
     key: [u64; 2],
     table: HashTable<Known>,
-    /// Received content ids and their Lamport times, oldest first.
-    ring: VecDeque<(IdDigest, u64)>,
+    /// Received content ids, oldest first.
+    ring: VecDeque<Recorded>,
+    /// Number of the newest in the ring.
+    recorded: u64,
     max_ids: usize,
     /// Ids that count as met without being logged, oldest first: of content, and of syncs.
     met: VecDeque<IdDigest>,
@@ -64,6 +66,21 @@ pub(super) struct IdTable {
     max_met: usize,
     /// Newest Lamport time whose id is forgotten.
     floor: Option<u64>,
+}
+
+/// A received content id. If it was dropped since, another may bear its digest.
+#[derive(Clone, Copy, Debug)]
+struct Recorded {
+    digest: IdDigest,
+    lamport: u64,
+    number: u64,
+}
+
+/// Numbers in the ring differ in these bits, for it holds less than 2^31. Never 0.
+const fn low_bits(number: u64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+    let low = number as u32;
+    low | 1 << 31
 }
 
 const fn table_hash(digest: IdDigest) -> u64 {
@@ -79,6 +96,7 @@ impl IdTable {
             key,
             table: HashTable::new(),
             ring: VecDeque::new(),
+            recorded: 0,
             max_ids,
             met: VecDeque::new(),
             syncs: VecDeque::new(),
@@ -111,60 +129,77 @@ impl IdTable {
         Some(known.place)
     }
 
-    /// Puts a received content id into the arrival ring; until its place is set it counts as
-    /// dropped. Returns whether it was not there yet, and the id that fell out of the ring for it.
-    pub(super) fn record(&mut self, digest: IdDigest, lamport: u64) -> (bool, Option<IdDigest>) {
-        let known = self.entry(digest, Place::Dropped);
-        known.place = Place::Dropped;
-        if core::mem::replace(&mut known.in_ring, true) {
-            return (false, None);
+    /// Puts a received content id into the arrival ring, unless it is there. Returns its number if
+    /// it is new, and that of the id that fell out of the ring for it.
+    pub(super) fn record(&mut self, digest: IdDigest, lamport: u64) -> (Option<u64>, Option<u64>) {
+        let number = self.recorded + 1;
+        let known = self.entry(digest, Place::Received);
+        known.place = Place::Received;
+        if known.number != 0 {
+            return (None, None);
         }
-        self.ring.push_back((digest, lamport));
-        if self.ring.len() <= self.max_ids {
-            return (true, None);
-        }
-        let oldest = self.ring.pop_front();
-        if let Some((oldest, lamport)) = oldest {
-            self.leave_ring(oldest, lamport);
-        }
-        (true, oldest.map(|(digest, _)| digest))
+        (Some(number), self.put(Recorded { digest, lamport, number }))
     }
 
-    fn leave_ring(&mut self, digest: IdDigest, lamport: u64) {
-        let Entry::Occupied(mut known) = self.lookup(digest) else { return };
-        known.get_mut().in_ring = false;
-        if matches!(known.get().place, Place::Evicted | Place::Dropped) {
+    /// Puts back an id that was recorded before a restart. It counts as evicted.
+    pub(super) fn restore(&mut self, digest: IdDigest, lamport: u64, number: u64) {
+        self.set(digest, Place::Evicted);
+        self.put(Recorded { digest, lamport, number });
+    }
+
+    /// Numbers go on from here.
+    pub(super) const fn restore_count(&mut self, recorded: u64) {
+        self.recorded = recorded;
+    }
+
+    fn put(&mut self, recorded: Recorded) -> Option<u64> {
+        self.recorded = recorded.number;
+        self.entry(recorded.digest, Place::Received).number = low_bits(recorded.number);
+        self.ring.push_back(recorded);
+        if self.ring.len() <= self.max_ids {
+            return None;
+        }
+        let oldest = self.ring.pop_front()?;
+        self.leave_ring(oldest);
+        Some(oldest.number)
+    }
+
+    fn leave_ring(&mut self, oldest: Recorded) {
+        let Entry::Occupied(mut known) = self.lookup(oldest.digest) else { return };
+        if known.get().number != low_bits(oldest.number) {
+            return; // It was dropped, and has come again since.
+        }
+        known.get_mut().number = 0;
+        if known.get().place == Place::Evicted {
             known.remove();
-            self.raise_floor(lamport);
+            self.raise_floor(oldest.lamport);
         }
     }
 
     /// The body of a logged id is gone.
     pub(super) fn evicted(&mut self, digest: IdDigest, lamport: u64) {
-        if self.set_or_forget(digest, Place::Evicted) {
-            self.raise_floor(lamport);
+        let Entry::Occupied(mut known) = self.lookup(digest) else { return };
+        if known.get().number != 0 {
+            known.get_mut().place = Place::Evicted;
+            return;
         }
+        known.remove();
+        self.raise_floor(lamport);
     }
 
-    /// A received id is no longer held nor wanted.
-    pub(super) fn dropped(&mut self, digest: IdDigest) {
-        self.set_or_forget(digest, Place::Dropped);
+    /// A received id counts as never received. Returns its number if the ring holds it.
+    pub(super) fn dropped(&mut self, digest: IdDigest) -> Option<u64> {
+        let Entry::Occupied(known) = self.lookup(digest) else { return None };
+        let (known, _) = known.remove();
+        let age = low_bits(self.recorded).wrapping_sub(known.number);
+        (known.number != 0).then(|| self.recorded - u64::from(age & 0x7fff_ffff))
     }
 
     /// A wanted id is not wanted any more, and was not received either.
     pub(super) fn forget_wanted(&mut self, digest: IdDigest) {
-        self.set_or_forget(digest, Place::Dropped);
-    }
-
-    /// Sets the place of an id if the ring holds it, and forgets the id otherwise.
-    fn set_or_forget(&mut self, digest: IdDigest, place: Place) -> bool {
-        let Entry::Occupied(mut known) = self.lookup(digest) else { return false };
-        if known.get().in_ring {
-            known.get_mut().place = place;
-            return false;
+        if let Entry::Occupied(known) = self.lookup(digest) {
+            known.remove();
         }
-        known.remove();
-        true
     }
 
     /// Remembers an id as met: [`Place::Met`], [`Place::Lost`] or [`Place::Sync`].
@@ -193,7 +228,7 @@ impl IdTable {
 
     fn entry(&mut self, digest: IdDigest, place: Place) -> &mut Known {
         self.lookup(digest)
-            .or_insert_with(|| Known { digest, place, in_ring: false, is_named: false })
+            .or_insert_with(|| Known { digest, place, number: 0, is_named: false })
             .into_mut()
     }
 
@@ -220,7 +255,7 @@ mod tests {
         for digest in 1..=3_u64 {
             let recorded = ids.record(u128::from(digest), digest * 10);
             ids.set(u128::from(digest), Place::Evicted);
-            assert_eq!(recorded, (true, (digest == 3).then_some(1)));
+            assert_eq!(recorded, (Some(digest), (digest == 3).then_some(1)));
         }
         assert_eq!(ids.place(1), None);
         assert_eq!(ids.place(2), Some(Place::Evicted));
@@ -249,5 +284,18 @@ mod tests {
         ids.remember_met(3, Place::Met);
         assert_eq!(ids.place(1), Some(Place::Logged(Slot::default())));
         assert_eq!((ids.place(2), ids.place(3)), (None, Some(Place::Met)));
+    }
+
+    #[test]
+    fn a_dropped_id_counts_as_never_received_and_may_come_again() {
+        let mut ids = table(2, 1);
+        assert_eq!(ids.record(1, 10), (Some(1), None));
+        assert_eq!(ids.record(1, 10), (None, None));
+        assert_eq!(ids.dropped(1), Some(1));
+        assert_eq!((ids.place(1), ids.dropped(1)), (None, None));
+        assert_eq!(ids.record(1, 10), (Some(2), None));
+        ids.set(1, Place::Evicted);
+        assert_eq!(ids.record(2, 20), (Some(3), Some(1)));
+        assert_eq!((ids.place(1), ids.floor()), (Some(Place::Evicted), None));
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Want {
     pub(super) rounds: u32,
     /// When it was first missed.
     pub(super) since: Instant,
+    /// When it was last asked for, by us or by others.
+    asked: Option<Instant>,
     request: Request,
     /// When it is given up, unless there is progress.
     pub(super) lost_at: Instant,
@@ -81,8 +83,17 @@ impl Wanted {
         self.wants.get_mut(slot)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Want> {
-        self.wants.iter().map(|(_, want)| want)
+    /// The next `limit` dependencies behind `passed`, in a circle, and the last of them.
+    pub(super) fn after(
+        &self,
+        passed: Option<Slot>,
+        limit: usize,
+    ) -> (Vec<HistoryEntry>, Option<Slot>) {
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.wants.iter().partition(|(slot, _)| passed.is_some_and(|passed| *slot <= passed));
+        let next: Vec<_> = after.into_iter().chain(before).take(limit).collect();
+        let last = next.last().map(|(slot, _)| *slot);
+        (next.into_iter().map(|(_, want)| want.entry.clone()).collect(), last)
     }
 
     /// Up to `limit` dependencies that the embedder was not asked to fetch, as if it were now.
@@ -232,6 +243,7 @@ impl Channel {
             waiters: Waiters::new(),
             rounds: stored.rounds,
             since: now,
+            asked: None,
             request: Request::Off,
             lost_at: now + self.config.lost_after,
             timer: TimerKey::default(),
@@ -306,6 +318,7 @@ impl Channel {
         self.wanted.withdraw(slot);
         let Some(want) = self.wanted.get_mut(slot) else { return };
         want.rounds = want.rounds.saturating_add(1);
+        want.asked = Some(cx.now.mono);
         let (id, rounds) = (want.entry.message_id.clone(), want.rounds);
         let t_max = self.config.t_max(native(&self.config));
         // The first repeat comes after one T_req, each further one after twice the last.
@@ -337,14 +350,26 @@ impl Channel {
             let digest = self.ids.digest(request.message_id.as_bytes());
             match self.ids.place(digest) {
                 // Somebody asks for what we miss too: theirs counts for this round.
-                Some(Place::Wanted(slot)) => self.rearm(cx, slot),
+                Some(Place::Wanted(slot)) if self.counts_as_ours(cx, slot, request) => {
+                    self.rearm(cx, slot);
+                }
+                Some(Place::Wanted(_)) => {}
                 Some(Place::Logged(_) | Place::Incoming(_)) => {
                     self.consider_answer(cx, dialect, request, digest);
                 }
-                Some(Place::Evicted | Place::Met | Place::Lost | Place::Sync | Place::Dropped)
+                Some(Place::Evicted | Place::Met | Place::Lost | Place::Sync | Place::Received)
                 | None => {}
             }
         }
+    }
+
+    /// Whether somebody else's request makes ours superfluous in this round. It does not if it
+    /// names another sender, by which others judge whether to answer, and no more than once.
+    fn counts_as_ours(&self, cx: &Cx<'_>, slot: Slot, request: &HistoryEntry) -> bool {
+        self.wanted.get(slot).is_some_and(|want| {
+            want.entry.sender_id == request.sender_id
+                && want.asked.is_none_or(|at| cx.now.mono.since(at) >= self.config.repair_t_min)
+        })
     }
 
     fn consider_answer(

@@ -50,21 +50,24 @@ impl Channel {
             channel.arm_sync(cx);
         }
         channel.was_missing = !channel.wanted.is_empty();
+        if channel.was_missing {
+            channel.arm_retrieval(cx);
+        }
         channel
     }
 
     fn restore_ids(&mut self, snapshot: &Snapshot) {
-        for record in &snapshot.record {
-            self.ids.record(record.digest, record.lamport);
-            // Evicted, unless its body turns up below.
-            self.ids.set(record.digest, Place::Evicted);
-            self.filters.insert(&Probes { lip109: record.lip109, nim_sds: record.nim_sds });
-        }
-        if let Some(floor) = snapshot.floor {
-            self.ids.raise_floor(floor);
-        }
         for met in &snapshot.met {
             self.ids.remember_met(met.digest, if met.lost { Place::Lost } else { Place::Met });
+        }
+        for record in &snapshot.record {
+            // Evicted, unless its body turns up below. If it was met or lost, it has come since.
+            self.ids.restore(record.digest, record.lamport, record.number);
+            self.filters.insert(&Probes { lip109: record.lip109, nim_sds: record.nim_sds });
+        }
+        self.ids.restore_count(snapshot.recorded);
+        if let Some(floor) = snapshot.floor {
+            self.ids.raise_floor(floor);
         }
     }
 
@@ -108,7 +111,7 @@ impl Channel {
 
     fn restore_outgoing(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot, stored: StoredOutgoing) {
         let Some(logged) = snapshot.log.get(&stored.seq) else {
-            // Its body was evicted by force; it cannot be sent again.
+            // Its body was evicted by force: it cannot be sent again, nor can its id be told.
             cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(stored.seq));
             return;
         };
@@ -141,7 +144,7 @@ impl Channel {
                 let waiters = core::mem::take(&mut found.arrived.waiters);
                 cx.outbox
                     .change(&self.id, || ChangeKind::IncomingRemoved(entry.message_id.clone()));
-                self.ids.set(digest, Place::Dropped);
+                self.ids.set(digest, Place::Received);
                 self.deliver_or_buffer(cx, Arrived { waiters, ..found.arrived }, false);
             }
         }

@@ -4,11 +4,12 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use core::time::Duration;
 
-use super::log::Dialects;
+use super::log::{Dialects, Logged};
 use super::record::{IdDigest, Place};
 use super::repair::arithmetic;
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
+use crate::bloom::ReceivedFilter;
 use crate::config::Config;
 use crate::effect::SendReason;
 use crate::entry::LogEntry;
@@ -20,6 +21,8 @@ use crate::wire::{HistoryEntry, Outgoing as Encoding, WireDialect};
 
 /// Own sync ids remembered.
 const RECENT_SYNCS: usize = 8;
+/// Heads looked for in somebody else's sync, at most.
+const MAX_HEADS_COMPARED: usize = 256;
 
 /// When the next sync message goes out.
 #[derive(Debug, Default)]
@@ -86,12 +89,24 @@ impl Channel {
     }
 
     /// Somebody else's sync was heard, naming `deps`.
-    pub(super) fn note_sync(&mut self, cx: &mut Cx<'_>, deps: &[IdDigest]) {
-        if self.log.head_digests().all(|head| deps.contains(&head)) {
+    pub(super) fn note_sync(
+        &mut self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        filter: Option<&ReceivedFilter<'_>>,
+        deps: &[IdDigest],
+    ) {
+        // Of more heads than fit into a message only its filter can tell.
+        let has = |head: &Logged| {
+            let id = &head.entry.message_id;
+            deps.contains(&head.digest)
+                || filter.is_some_and(|filter| self.filters.finds(dialect, filter, id))
+        };
+        if self.log.logged_heads().take(MAX_HEADS_COMPARED).all(has) {
             self.sync.note_traffic(cx.now.mono);
             return;
         }
-        // Its sender lacks a head of ours, or has more than fit: it should hear of ours soon.
+        // Its sender lacks a head of ours: it should hear of it soon.
         let delay = cx.rng.duration(self.config.sync_min / 4, self.config.sync_min / 2);
         self.hasten_sync(cx, cx.now.mono + delay);
         self.sync.armed_at = cx.now.mono;
@@ -105,7 +120,7 @@ impl Channel {
         if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
             return;
         }
-        let traffic = self.sync.traffic_at.filter(|at| *at >= self.sync.armed_at);
+        let traffic = self.sync.traffic_at.filter(|at| *at > self.sync.armed_at);
         if let (false, Some(traffic_at)) = (needed, traffic) {
             let quiet = cx.rng.duration(self.config.sync_min, self.config.sync_max);
             self.schedule_sync(

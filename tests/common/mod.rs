@@ -8,6 +8,8 @@
     reason = "tests pick what they look at, and have std"
 )]
 
+pub mod peer;
+pub mod script;
 pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use sds_proto::snapshot::{Change, Snapshot};
+use sds_proto::snapshot::{Change, ChangeKind, Snapshot};
 use sds_proto::{ChannelId, Effect, Input, Node, Now, PersistId, StoreError};
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Store {
             return Some(Input::Persisted { id, result: Err(error) });
         }
         for change in changes.iter() {
-            self.channels.entry(change.channel.clone()).or_default().apply(&change.kind);
+            apply(&mut self.channels, change);
         }
         Some(Input::Persisted { id, result: Ok(()) })
     }
@@ -56,5 +56,13 @@ impl Store {
             }
         }
         effects
+    }
+}
+
+pub fn apply(channels: &mut BTreeMap<ChannelId, Snapshot>, change: &Change) {
+    if change.kind == ChangeKind::Erased {
+        channels.remove(&change.channel);
+    } else {
+        channels.entry(change.channel.clone()).or_default().apply(&change.kind);
     }
 }

@@ -1,0 +1,506 @@
+//! What peers may send to hurt a node: it neither panics nor hangs, its memory stays bounded, and
+//! the rest of the group gets through.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
+
+mod common;
+
+use std::{env, fs};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use common::peer::{Said, entry, lip109, nim};
+use common::{EPOCH_MS, at, channel, delivered, drain, node, open, publish, sent};
+use proptest::prelude::*;
+use sds_proto::bloom::Geometry;
+use sds_proto::wire::{self, Limits, WireDialect};
+use sds_proto::{
+    Bound, Config, ConfigBuilder, Dialect, Effect, Input, Instant, MessageId, Node, Now,
+    RejectReason, SendReason, Status,
+};
+
+fn status(node: &Node) -> Status {
+    node.status(&channel()).expect("open")
+}
+
+fn ids(names: &[&str]) -> Vec<MessageId> {
+    names.iter().map(|name| MessageId::from(*name)).collect()
+}
+
+fn alice() -> ConfigBuilder {
+    Config::builder().bloom_capacity(100)
+}
+
+/// Ticks whenever one is due, up to `end_ms`, and returns what that told.
+fn run(node: &mut Node, end_ms: u64) -> Vec<Effect> {
+    let mut effects = drain(node);
+    while let Some(deadline) = node.next_deadline() {
+        let now = deadline.at.as_micros().div_ceil(1_000);
+        if now > end_ms {
+            break;
+        }
+        node.handle(at(now), Input::Tick).expect("a tick is always taken");
+        effects.extend(drain(node));
+    }
+    effects
+}
+
+fn sends(effects: &[Effect], reason: SendReason) -> usize {
+    let sends = effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Send { why, .. } if *why == reason));
+    sends.count()
+}
+
+const FAR: [u64; 5] = [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, EPOCH_MS * 2];
+
+#[test]
+fn far_ahead_lamport_times_are_refused_and_leave_no_trace() {
+    for dialect in [WireDialect::Lip109, WireDialect::NimSds] {
+        let mut node = node("alice", alice());
+        node.handle(at(0), publish("m1")).expect("published");
+        let _published = drain(&mut node);
+        let before = status(&node);
+        for lamport in FAR {
+            let said = Said::new(dialect, "b1", lamport).after(["m1", "b0"]);
+            for said in [said.clone().asking(entry("m1", "alice")), said.sync()] {
+                let refused = node.handle(at(0), said.input()).expect_err("too far ahead");
+                assert!(matches!(refused.reason, RejectReason::ClockSkew { .. }), "{refused}");
+            }
+        }
+        assert_eq!(drain(&mut node), []);
+        assert_eq!(status(&node), before);
+    }
+}
+
+#[test]
+fn without_a_wall_clock_the_last_lamport_time_ends_publishing_but_nothing_else() {
+    let config = alice().participant_id("alice".into()).build().expect("valid settings");
+    let mut node = Node::new(config);
+    let now = Now::without_wall(Instant::from_millis(1));
+    node.handle(now, open()).expect("opens");
+    node.handle(now, Said::new(WireDialect::NimSds, "b1", u64::MAX).input()).expect("no bound");
+    let refused = node.handle(now, publish("m1")).expect_err("no time is left");
+    assert_eq!(refused.reason, RejectReason::ClockExhausted);
+    assert_eq!(delivered(&drain(&mut node)), ids(&["b1"]));
+
+    // Others are still heard, and time passes without a busy loop.
+    node.handle(now, Said::new(WireDialect::Lip109, "b2", 7).input()).expect("taken");
+    assert_eq!(delivered(&drain(&mut node)), ids(&["b2"]));
+    for _ in 0..50 {
+        let Some(deadline) = node.next_deadline() else { break };
+        let later = Now::without_wall(deadline.at);
+        node.handle(later, Input::Tick).expect("a tick is always taken");
+        let _polled = drain(&mut node);
+        assert!(node.next_deadline().is_none_or(|next| next.at > deadline.at));
+    }
+}
+
+fn varint(buffer: &mut BytesMut, mut value: u64) {
+    while value > 0x7f {
+        buffer.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    buffer.put_u8(value as u8);
+}
+
+/// The container of a nim filter that claims these numbers for these words.
+fn claim(words: &[u8], capacity: u64, k: u64, m_bits: u64) -> Bytes {
+    let mut bytes = BytesMut::new();
+    bytes.put_u8(0x0a);
+    varint(&mut bytes, words.len() as u64);
+    bytes.put_slice(words);
+    for (tag, value) in [(0x10, capacity), (0x18, 1_000), (0x20, k), (0x28, m_bits)] {
+        bytes.put_u8(tag);
+        varint(&mut bytes, value);
+    }
+    bytes.freeze()
+}
+
+#[test]
+fn filters_with_impossible_numbers_are_ignored_while_messages_are_unacknowledged() {
+    let mut node = node("alice", alice());
+    node.handle(at(0), publish("m1")).expect("published");
+    let _published = drain(&mut node);
+    let claims = [
+        claim(&[0xff; 16], 10, 7, 0),
+        claim(&[0xff; 16], 10, 7, 129),
+        claim(&[0xff; 16], 10, 7, u64::MAX),
+        claim(&[0xff; 16], 10, 1 << 40, 100),
+        claim(&[0xff; 16], 10, u64::MAX, 100),
+        claim(&[0xff; 16], 10, 0, 100),
+        claim(&[0xff; 16], u64::MAX, 7, 100),
+        claim(&[0xff; 15], 10, 7, 100),
+        claim(&[], 10, 7, 1),
+    ];
+    for (n, claim) in claims.into_iter().enumerate() {
+        let said = nim(&format!("b{n}"), n as u64).filter(claim);
+        node.handle(at(20), said.input()).expect("the message counts");
+        let effects = drain(&mut node);
+        assert!(matches!(effects[..], [Effect::FilterIgnored { .. }, Effect::Deliver(_)]), "{n}");
+    }
+    assert_eq!(status(&node).outgoing, 1);
+}
+
+#[test]
+fn a_filter_of_all_ones_acknowledges_nothing() {
+    let mut node = node("alice", alice());
+    node.handle(at(0), publish("m1")).expect("published");
+    let _published = drain(&mut node);
+    for n in 0..100 {
+        let said = nim(&format!("n{n}"), n).by(&format!("eve{n}"));
+        let said = said.filter(claim(&[0xff; 1_024], 500, 10, 8_192));
+        node.handle(at(100), said.input()).expect("taken");
+        let said = lip109(&format!("l{n}"), n).by(&format!("mallory{n}")).filter(vec![0xff; 192]);
+        node.handle(at(100), said.input()).expect("taken");
+    }
+    for effect in drain(&mut node) {
+        assert!(matches!(effect, Effect::Deliver(_)), "{effect:?}");
+    }
+    assert_eq!(status(&node).outgoing, 1);
+}
+
+#[test]
+fn invented_dependencies_are_bounded_and_the_bound_is_told() {
+    let mut node = node("alice", alice().max_wanted(1_000).max_incoming_messages(500));
+    let mut bounded = [0; 2];
+    for n in 0..200_u64 {
+        let named: Vec<String> = (0..100).map(|k| format!("invented-{n}-{k}")).collect();
+        let said = lip109(&format!("b{n}"), n).after(named.iter().map(String::as_str));
+        node.handle(at(300), said.input()).expect("taken");
+        for effect in drain(&mut node) {
+            match effect {
+                Effect::Bounded { bound: Bound::Wanted, .. } => bounded[0] += 1,
+                Effect::Bounded { bound: Bound::Incoming, .. } => bounded[1] += 1,
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(bounded, [190, 0], "room for ten times a hundred");
+    assert_eq!((status(&node).missing, status(&node).incoming), (1_000, 10));
+
+    node.handle(at(300), lip109("honest", 250).by("carol").input()).expect("taken");
+    assert_eq!(delivered(&drain(&mut node)), ids(&["honest"]));
+}
+
+#[test]
+fn invented_dependencies_of_syncs_are_bounded_too() {
+    let mut node = node("alice", alice().max_wanted(1_000));
+    for n in 0..200_u64 {
+        let named: Vec<String> = (0..100).map(|k| format!("invented-{n}-{k}")).collect();
+        let said = lip109(&format!("s{n}"), n).sync().after(named.iter().map(String::as_str));
+        node.handle(at(300), said.input()).expect("taken");
+        let _told = drain(&mut node);
+    }
+    assert_eq!(status(&node).missing, 1_000);
+    // All are given up in the end, and nothing is left of them.
+    let effects = run(&mut node, 3 * 3_600 * 1_000);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Synced { lost: 1_000, .. })));
+    assert_eq!(status(&node).missing, 0);
+}
+
+#[test]
+fn cycles_of_any_length_are_delivered() {
+    for length in [2, 3, 10, 300_usize] {
+        for order in 0..2 {
+            let mut node = node("alice", alice());
+            let mut members: Vec<usize> = (0..length).collect();
+            if order == 1 {
+                members.reverse();
+            }
+            for n in members {
+                let next = format!("b{}", (n + 1) % length);
+                let said = lip109(&format!("b{n}"), n as u64).after([next.as_str()]);
+                node.handle(at(1_000), said.input()).expect("taken");
+            }
+            assert_eq!(delivered(&drain(&mut node)).len(), length);
+            assert_eq!((status(&node).incoming, status(&node).missing), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_message_that_names_itself_is_delivered_once() {
+    let mut node = node("alice", alice());
+    let said = lip109("b1", 1).after(["b1"]).asking(entry("b1", "bob"));
+    node.handle(at(5), said.input()).expect("taken");
+    node.handle(at(5), said.input()).expect("taken");
+    assert_eq!(delivered(&drain(&mut node)), ids(&["b1"]));
+    assert_eq!((status(&node).incoming, status(&node).missing), (0, 0));
+}
+
+#[test]
+fn a_dependency_named_many_times_is_waited_for_once() {
+    let mut node = node("alice", alice());
+    let said = lip109("b2", 2).after(["b1"; 256]);
+    node.handle(at(5), said.input()).expect("taken");
+    assert_eq!(status(&node).missing, 1);
+    node.handle(at(5), lip109("b1", 1).input()).expect("taken");
+    assert_eq!(delivered(&drain(&mut node)), ids(&["b1", "b2"]));
+}
+
+#[test]
+fn a_request_repeated_a_thousand_times_is_answered_once() {
+    let mut node = node("alice", alice());
+    node.handle(at(0), lip109("b1", 0).content(&"x".repeat(10_000)).input()).expect("taken");
+    for n in 0..1_000_u64 {
+        let said = lip109(&format!("s{n}"), n).by("eve").sync();
+        let said = (0..20).fold(said, |said, _| said.asking(entry("b1", "bob")));
+        node.handle(at(10 + n), said.input()).expect("taken");
+    }
+    let effects = run(&mut node, 120_000);
+    assert_eq!(sends(&effects, SendReason::Repair), 1);
+}
+
+#[test]
+fn steady_requests_for_one_message_are_answered_at_most_every_half_of_t_min() {
+    let mut node = node("alice", alice());
+    node.handle(at(0), publish("m1")).expect("published");
+    node.handle(at(0), lip109("b1", 0).after(["m1"]).input()).expect("taken");
+    let mut answers = 0;
+    for second in 0..600 {
+        let said = lip109("s", second).by("eve").sync().asking(entry("m1", "alice"));
+        node.handle(at(second * 1_000), said.input()).expect("taken");
+        answers += sends(&run(&mut node, second * 1_000 + 999), SendReason::Repair);
+    }
+    assert!((30..=41).contains(&answers), "{answers} in ten minutes at T_min 30 s");
+}
+
+#[test]
+fn requests_for_everything_are_bounded() {
+    let mut node = node("alice", alice().max_answers(50));
+    for n in 0..200 {
+        node.handle(at(0), lip109(&format!("b{n}"), n).input()).expect("taken");
+    }
+    let _delivered = drain(&mut node);
+    let said = (0..200).fold(lip109("s", 0).by("eve").sync(), |said, n| {
+        said.asking(entry(format!("b{n}").as_str(), "bob"))
+    });
+    node.handle(at(300), said.input()).expect("taken");
+    let effects = run(&mut node, 120_000);
+    let bounded = effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Bounded { bound: Bound::Answers, .. }));
+    assert_eq!(bounded.count(), 150);
+    assert_eq!(sends(&effects, SendReason::Repair), 50);
+}
+
+#[test]
+fn floods_of_unknown_channels_open_no_more_than_allowed() {
+    let config = alice().auto_open(true).max_auto_channels(3).build().expect("valid settings");
+    let mut node = Node::new(config);
+    for n in 0..1_000 {
+        let said = lip109("b1", 0).in_channel(&format!("flood-{n}"));
+        let result = node.handle(at(0), said.input()).map_err(|rejected| rejected.reason);
+        let limit = RejectReason::TooManyChannels { limit: 3 };
+        assert_eq!(result, if n < 3 { Ok(()) } else { Err(limit) });
+    }
+    assert_eq!(node.channels().count(), 3);
+    // What the application opens itself does not count, and a closed channel makes room.
+    node.handle(at(0), open()).expect("opens");
+    node.handle(at(0), Input::Close { channel: "flood-0".into() }).expect("closes");
+    let said = lip109("b1", 0).in_channel("late");
+    node.handle(at(0), said.input()).expect("there is room");
+}
+
+#[test]
+fn one_id_with_many_contents_keeps_the_first_and_is_told() {
+    let mut node = node("alice", alice());
+    let mut conflicts = 0;
+    for n in 0..100 {
+        let said = lip109("b1", 1).content(&format!("version {n}"));
+        node.handle(at(5), said.input()).expect("taken");
+        let effects = drain(&mut node);
+        conflicts += effects.iter().filter(|told| matches!(told, Effect::Conflict { .. })).count();
+    }
+    assert_eq!(conflicts, 99);
+    let log = node.log(&channel()).expect("open");
+    assert_eq!(log.get(&"b1".into()).map(|entry| &entry.content[..]), Some(&b"version 0"[..]));
+    assert_eq!(log.len(), 1);
+}
+
+#[test]
+fn replays_of_evicted_and_of_forgotten_messages_are_not_delivered_again() {
+    let config =
+        Config::builder().bloom_capacity(10).max_ids(20).max_log_messages(5).max_outgoing(5);
+    let mut node = node("alice", config);
+    let said: Vec<Bytes> = (0..60).map(|n| lip109(&format!("b{n}"), n).bytes()).collect();
+    for bytes in &said {
+        node.handle(at(100), Input::Datagram(bytes.clone())).expect("taken");
+    }
+    assert_eq!(delivered(&drain(&mut node)).len(), 60);
+    let digest = node.log(&channel()).expect("open").digest();
+    for (n, bytes) in said.iter().enumerate() {
+        let result = node.handle(at(100), Input::Datagram(bytes.clone()));
+        // The last twenty are remembered; what is older cannot be told from a repeat.
+        assert_eq!(result.is_err(), n < 40, "{n}");
+    }
+    assert_eq!(drain(&mut node), []);
+    assert_eq!(node.log(&channel()).expect("open").digest(), digest);
+}
+
+#[test]
+fn empty_sender_ids_are_one_anonymous_sender_and_never_us() {
+    let mut node = node("", alice());
+    node.handle(at(0), publish("m1")).expect("published");
+    let geometry = Geometry::new(100, 0.001).expect("a geometry");
+    let _published = drain(&mut node);
+    let said = lip109("b1", 1).by("").having(geometry, ["m1"]).asking(entry("m1", ""));
+    node.handle(at(5), said.input()).expect("taken");
+    let effects = drain(&mut node);
+    assert_eq!(delivered(&effects), ids(&["b1"]));
+    assert_eq!(status(&node).outgoing, 0, "an anonymous peer may acknowledge");
+}
+
+#[test]
+fn oversized_ids_are_refused() {
+    let long = "x".repeat(257);
+    let mut node = node("alice", alice());
+    for said in [
+        lip109(&long, 1),
+        lip109("b1", 1).by(&long),
+        lip109("b1", 1).in_channel(&long),
+        lip109("b1", 1).after([long.as_str()]),
+        lip109("b1", 1).naming(entry("b0", &long)),
+        nim("b1", 1).asking(entry(long.as_str(), "bob")),
+    ] {
+        let refused = node.handle(at(5), said.input()).expect_err("too long");
+        assert!(matches!(refused.reason, RejectReason::Decode(_)), "{refused}");
+    }
+    assert_eq!(status(&node), Status::default());
+}
+
+/// Every participant that hears a nim peer with odd ids would otherwise be mute among LIP-109 ones.
+#[test]
+fn ids_that_lip109_cannot_say_do_not_spoil_own_messages() {
+    for dialect in [Dialect::Lip109, Dialect::Bridge] {
+        let mut node = node("alice", alice().dialect(dialect));
+        let mut said = nim("x", 1);
+        said.message.message_id = MessageId::from(&[0xff, 0xfe][..]);
+        node.handle(at(5), said.input()).expect("nim-sds allows any bytes");
+        let odd = entry(&[0xfd][..], "bob");
+        node.handle(at(5), nim("n2", 2).naming(odd).input()).expect("taken");
+        node.handle(at(5), publish("m1")).expect("published");
+        let mut effects = drain(&mut node);
+        effects.extend(run(&mut node, 400_000));
+        for bytes in sent(&effects) {
+            let decoded = wire::decode(&bytes, &Limits::default());
+            assert!(decoded.is_ok(), "{decoded:?}");
+        }
+        assert!(sends(&effects, SendReason::New) > 0 && sends(&effects, SendReason::Sync) > 0);
+    }
+}
+
+#[test]
+fn a_request_that_nobody_may_answer_does_not_silence_ours() {
+    let mut node = node("alice", alice());
+    node.handle(at(0), lip109("b2", 2).after(["b1"]).input()).expect("taken");
+    let mut asked = 0;
+    for round in 0..20 {
+        let said = lip109("s", round).by("eve").sync().asking(entry("b1", ""));
+        node.handle(at(round * 20_000), said.input()).expect("taken");
+        for bytes in sent(&run(&mut node, round * 20_000 + 19_999)) {
+            let (_, message) = wire::decode(&bytes, &Limits::default()).expect("ours");
+            asked += message.repair_request.len();
+        }
+    }
+    assert!(asked > 0);
+}
+
+#[test]
+fn more_heads_than_fit_into_a_message_cause_no_storm_of_syncs() {
+    use common::{Faults, Group};
+    let configs = (0..20_u64).map(|n| {
+        let config = alice().participant_id(format!("p{n}").into()).seed(n);
+        config.build().expect("valid settings")
+    });
+    let mut group = Group::new(configs.collect(), 1, Faults { loss: 0, dup: 0, delay_ms: 100 });
+    for n in 0..20 {
+        group.handle(n, publish(&format!("m{n}"))).expect("published");
+    }
+    group.run_until(300_000, |_| false);
+    group.check_converged();
+    group.sends.clear();
+    group.run_until(900_000, |_| false);
+    // Ten minutes of quiet periods of 20 to 60 s, two syncs for each to name all heads.
+    assert!((10..=80).contains(&group.sends["Sync"]), "{:?}", group.sends);
+}
+
+/// The bytes of all cases of all vector files.
+fn vectors() -> Vec<Bytes> {
+    let folder = env::var("SDS_VECTORS")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into());
+    let mut found = Vec::new();
+    for file in fs::read_dir(folder).expect("the folder of vectors") {
+        let path = file.expect("an entry of the folder").path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let text = fs::read_to_string(path).expect("a vector file");
+            collect(&serde_json::from_str(&text).expect("a JSON file"), &mut found);
+        }
+    }
+    found
+}
+
+/// Every string of hexadecimal digits, whatever it is for.
+fn collect(value: &serde_json::Value, found: &mut Vec<Bytes>) {
+    if let Some(text) = value.as_str() {
+        let byte = |at| u8::from_str_radix(text.get(at..at + 2).unwrap_or("?"), 16).ok();
+        let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(byte).collect();
+        found.extend(bytes.map(Bytes::from));
+    }
+    value.as_array().into_iter().flatten().for_each(|value| collect(value, found));
+    value.as_object().into_iter().flatten().for_each(|(_, value)| collect(value, found));
+}
+
+#[test]
+fn every_vector_thrown_at_a_node_is_taken_or_refused() {
+    let vectors = vectors();
+    assert!(vectors.len() > 300);
+    let dialects = [Dialect::Lip109, Dialect::NimSds, Dialect::Bridge];
+    for (dialect, wall) in dialects.into_iter().flat_map(|d| [(d, true), (d, false)]) {
+        let config = alice().dialect(dialect).auto_open(true).sync_to_nim(true);
+        let mut node = node("alice", config);
+        node.handle(at(0), publish("m1")).expect("published");
+        let (mut taken, mut now) = (0, 0);
+        for bytes in vectors.iter().chain(vectors.iter().rev()) {
+            now += 500;
+            let time = if wall { at(now) } else { Now::without_wall(Instant::from_millis(now)) };
+            taken += usize::from(node.handle(time, Input::Datagram(bytes.clone())).is_ok());
+            node.handle(time, Input::Tick).expect("a tick is always taken");
+            for bytes in sent(&drain(&mut node)) {
+                wire::decode(&bytes, &Limits::default()).expect("what we send is a message");
+            }
+        }
+        assert!(taken > 50, "{dialect:?}: {taken}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Any claims at all: memory stays within its bounds, and all that waits ends.
+    #[test]
+    fn whatever_is_claimed_the_bounds_hold_and_everything_ends(
+        claims in prop::collection::vec(
+            (0..40_u8, any::<Option<u8>>(), prop::collection::vec(0..60_u8, 0..8), any::<bool>()),
+            1..120,
+        ),
+    ) {
+        let config = alice().max_incoming_messages(5).max_wanted(9).max_answers(3).max_log_messages(7);
+        let mut node = node("alice", config.max_outgoing(3));
+        for (n, (id, lamport, named, sync)) in claims.iter().enumerate() {
+            let now = at(n as u64 * 1_000);
+            let named: Vec<String> = named.iter().map(|id| format!("x{id}")).collect();
+            let lamport = lamport.map_or(EPOCH_MS, |ahead| EPOCH_MS + u64::from(ahead));
+            let said = lip109(&format!("x{id}"), 0).lamport(lamport);
+            let said = said.after(named.iter().map(String::as_str));
+            let said = named.iter().fold(said, |said, id| said.asking(entry(id.as_str(), "bob")));
+            let _refused = node.handle(now, if *sync { said.sync() } else { said }.input());
+            node.handle(now, Input::Tick).expect("a tick is always taken");
+            let _told = drain(&mut node);
+            let status = status(&node);
+            prop_assert!(status.incoming <= 5 && status.missing <= 9 && status.logged <= 7);
+        }
+        let _told = run(&mut node, 12 * 3_600 * 1_000);
+        prop_assert_eq!((status(&node).incoming, status(&node).missing), (0, 0));
+    }
+}
