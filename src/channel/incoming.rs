@@ -2,7 +2,7 @@
 //! to those that wait for it.
 //!
 //! The index lives where the missing id is looked up anyway: a wanted id keeps its waiters in its
-//! [`Want`](super::repair::Want), one that is itself waiting keeps them here. Delivering a message
+//! [`Want`](super::wanted::Want), one that is itself waiting keeps them here. Delivering a message
 //! therefore costs what it releases, however much else waits.
 
 use alloc::boxed::Box;

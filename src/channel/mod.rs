@@ -6,11 +6,12 @@
 //! | `receive` | messages of others: checks, duplicates, acknowledgements |
 //! | `deliver` | causal buffering and release, eviction |
 //! | `missing` | what is reported, fetched and given up |
-//! | `repair` | SDS-R requests and answers |
+//! | `repair`, `answers` | SDS-R: what we ask for, what we answer |
 //! | `sync` | sync messages, and bridging into the other dialect |
 //! | `restore` | state from the store |
-//! | `log`, `incoming`, `outgoing`, `record`, `filters`, `slots` | the data they work on |
+//! | `log`, `incoming`, `outgoing`, `record`, `filters`, `wanted`, `slots` | the data they work on |
 
+mod answers;
 mod deliver;
 mod filters;
 mod incoming;
@@ -25,6 +26,7 @@ mod restore;
 mod slots;
 mod sync;
 mod view;
+mod wanted;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -35,15 +37,16 @@ use bytes::{Bytes, BytesMut};
 pub(crate) use self::receive::check;
 pub use self::view::{LogView, Status};
 
+use self::answers::Answers;
 use self::filters::Filters;
 use self::incoming::Incoming;
 use self::log::Log;
 use self::missing::Retrieval;
 use self::outgoing::Outgoing;
 use self::record::{IdDigest, IdTable, Place};
-use self::repair::{Answers, Wanted};
 use self::slots::Slot;
 use self::sync::SyncState;
+use self::wanted::Wanted;
 use crate::config::{Config, Dialect};
 use crate::effect::Effect;
 use crate::entry::DeliverySeq;

@@ -1,0 +1,146 @@
+//! The outgoing repair requests: dependencies that are not here.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::Timer;
+use super::incoming::Waiters;
+use super::record::IdDigest;
+use super::slots::{Slot, Slots};
+use crate::entry::detach;
+use crate::time::Instant;
+use crate::timer::{TimerKey, Timers};
+use crate::wire::HistoryEntry;
+
+/// A dependency that is not here.
+#[derive(Debug)]
+pub(super) struct Want {
+    pub(super) entry: HistoryEntry,
+    pub(super) digest: IdDigest,
+    /// Messages that wait for it; none if it is wanted in the background.
+    pub(super) waiters: Waiters,
+    /// Times it was asked for, by us or by others.
+    pub(super) rounds: u32,
+    /// When it was first missed.
+    pub(super) since: Instant,
+    /// When it was last asked for, by us or by others.
+    pub(super) asked: Option<Instant>,
+    pub(super) request: Request,
+    /// When it is given up, unless there is progress.
+    pub(super) lost_at: Instant,
+    /// Runs out when something happens to it: its request becomes due, or it is given up.
+    pub(super) timer: TimerKey,
+    /// Whether it stays wanted although nothing waits for it.
+    pub(super) background: bool,
+    /// Whether the embedder was asked to fetch it.
+    pub(super) retrieved: bool,
+}
+
+/// Where the request for a dependency stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Request {
+    /// It becomes due then.
+    Scheduled(Instant),
+    /// It goes out with the next message; since when.
+    Due(Instant),
+    /// Repair is switched off.
+    Off,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) wants: Slots<Want>,
+    /// Requests for the next message, earliest first.
+    pub(super) due: BTreeSet<(Instant, Slot)>,
+}
+
+impl Wanted {
+    pub(super) fn len(&self) -> usize {
+        self.wants.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.wants.is_empty()
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Want> {
+        self.wants.get(slot)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Want> {
+        self.wants.get_mut(slot)
+    }
+
+    /// The next `limit` dependencies behind `passed`, in a circle, and the last of them.
+    pub(super) fn after(
+        &self,
+        passed: Option<Slot>,
+        limit: usize,
+    ) -> (Vec<HistoryEntry>, Option<Slot>) {
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.wants.iter().partition(|(slot, _)| passed.is_some_and(|passed| *slot <= passed));
+        let next: Vec<_> = after.into_iter().chain(before).take(limit).collect();
+        let last = next.last().map(|(slot, _)| *slot);
+        (next.into_iter().map(|(_, want)| want.entry.clone()).collect(), last)
+    }
+
+    /// Up to `limit` dependencies that the embedder was not asked to fetch, as if it were now.
+    pub(super) fn take_unretrieved(&mut self, limit: usize) -> Vec<HistoryEntry> {
+        let new = self.wants.iter_mut().filter(|want| !want.retrieved).take(limit);
+        new.map(|want| {
+            want.retrieved = true;
+            want.entry.clone()
+        })
+        .collect()
+    }
+
+    /// Takes note of a hint or sender that was not known when a dependency was first missed.
+    pub(super) fn learn(&mut self, slot: Slot, named: &HistoryEntry) {
+        let Some(want) = self.wants.get_mut(slot) else { return };
+        let known = &want.entry;
+        if (known.retrieval_hint.is_none() && named.retrieval_hint.is_some())
+            || (known.sender_id.is_empty() && !named.sender_id.is_empty())
+        {
+            let entry = HistoryEntry {
+                message_id: known.message_id.clone(),
+                retrieval_hint: known.retrieval_hint.clone().or(named.retrieval_hint.clone()),
+                sender_id: if known.sender_id.is_empty() {
+                    &named.sender_id
+                } else {
+                    &known.sender_id
+                }
+                .clone(),
+            };
+            want.entry = detach(&entry);
+        }
+    }
+
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Takes a request out of those that go out next.
+    pub(super) fn withdraw(&mut self, slot: Slot) {
+        let Some(want) = self.wants.get_mut(slot) else { return };
+        if let Request::Due(at) = want.request {
+            self.due.remove(&(at, slot));
+        }
+        want.request = Request::Off;
+    }
+}
+
+impl Want {
+    /// Sets the timer to what comes first.
+    pub(super) fn set_timer(&mut self, timers: &mut Timers<Timer>, slot: Slot) {
+        timers.cancel(self.timer);
+        self.timer = match self.request {
+            Request::Scheduled(at) if at < self.lost_at => {
+                timers.schedule(at, Timer::Request(slot))
+            }
+            Request::Scheduled(_) | Request::Due(_) | Request::Off => {
+                timers.schedule(self.lost_at, Timer::GiveUp(slot))
+            }
+        };
+    }
+}
