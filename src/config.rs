@@ -149,7 +149,8 @@ config! {
     seed: u64 = 0;
     /// Whether a message of an unknown channel opens it. Default: no; the message is refused.
     auto_open: bool = false;
-    /// Most channels that messages of others may open, of which each costs some kilobytes.
+    /// Most channels that messages of others may open, of which each costs 1.6 kilobytes
+    /// and what it holds.
     /// Default 1,024.
     max_auto_channels: usize = 1_024;
     /// What waits for the store. Default: [`Durability::None`].
@@ -185,19 +186,20 @@ config! {
     causal_history_len: usize = 2;
     /// Most heads named in one message; more are rotated through the following ones. Default 16.
     max_heads: usize = 16;
-    /// Most bodies in the log of one channel. Default 10,000. Memory: some 450 bytes an entry
-    /// beside its bytes.
+    /// Most bodies in the log of one channel. Default 10,000. Memory: some 600 bytes an entry
+    /// beside its content and ids.
     max_log_messages: usize = 10_000;
     /// Most bytes in the log of one channel, backing allocations counted. Default 16 MiB.
     max_log_bytes: usize = 16 << 20;
     /// Ids remembered after their bodies are gone. Default 12,000, at least 1.2 ×
-    /// `bloom_capacity`. Memory: 90 bytes an id.
+    /// `bloom_capacity`. Memory: some 120 bytes an id.
     max_ids: usize = 12_000;
     /// Ids remembered as met without being logged: declared met, given up, or of sync messages.
-    /// Default 4,096. Memory: 70 bytes an id.
+    /// Default 4,096. Memory: some 80 bytes an id.
     max_met_ids: usize = 4_096;
 
     /// Most own messages not yet acknowledged; `Publish` is refused beyond. Default 1,000.
+    /// Memory: some 400 bytes each beside the log's.
     max_outgoing: usize = 1_000;
     /// Whether unacknowledged messages are sent again. Default: yes.
     resend: bool = true;
@@ -213,13 +215,13 @@ config! {
     /// wrong is below this, from 0 to 1. Default one in a million.
     ack_confidence: f64 = 1e-6;
 
-    /// Most messages that wait for dependencies. Default 16,384. Memory: some 400 bytes each
-    /// beside its bytes.
+    /// Most messages that wait for dependencies. Default 16,384. Memory: some 600 bytes each
+    /// beside its content and ids.
     max_incoming_messages: usize = 16_384;
     /// Most bytes of messages that wait for dependencies. Default 16 MiB.
     max_incoming_bytes: usize = 16 << 20;
-    /// Most dependencies wanted at once. Default 16,384. Memory: some 350 bytes each beside its
-    /// id, sender and hint.
+    /// Most dependencies wanted at once. Default 16,384. Memory: some 500 bytes each, its id,
+    /// sender and hint included.
     max_wanted: usize = 16_384;
     /// Time without progress after which a dependency is given up. Default 1 h.
     lost_after: Duration = Duration::from_secs(3_600);

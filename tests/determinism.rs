@@ -1,4 +1,4 @@
-//! The same inputs give the same bytes.
+//! The same inputs give the same bytes: invariant I6 of ARCHITECTURE.md.
 
 mod common;
 

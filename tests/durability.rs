@@ -1,4 +1,5 @@
-//! What a store that is slow, fails or forgets does to a node, and what a restart keeps.
+//! What a store that is slow, fails or forgets does to a node, and what a restart keeps: invariants
+//! I3, I9 and I10 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 

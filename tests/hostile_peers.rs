@@ -1,5 +1,5 @@
 //! What peers may send to hurt a node: it neither panics nor hangs, its memory stays bounded, and
-//! the rest of the group gets through.
+//! the rest of the group gets through: invariants I4, I7 and I8 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 

@@ -1,4 +1,4 @@
-//! What holds for any inputs in any order.
+//! What holds for any inputs in any order: invariants I1, I2, I3, I5 and I8 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 

@@ -1,4 +1,5 @@
-//! Runs every case of every vector file and says how many there were.
+//! Runs every case of every vector file and says how many there were: invariant I14 of
+//! ARCHITECTURE.md.
 //!
 //! Vectors are bytes and numbers that the existing implementations produced. The files are those of
 //! the folder named by `SDS_VECTORS`, or else of `tests/vectors`. Nothing is skipped in silence: a
