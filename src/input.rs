@@ -17,7 +17,8 @@ use crate::snapshot::Snapshot;
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Input {
-    /// A message as it came from the transport, of either dialect.
+    /// A message as it came from the transport, of either dialect, in an allocation of its own:
+    /// the log may keep slices of it, and counts its length against `max_log_bytes`.
     Datagram(Bytes),
     /// A message of our own.
     Publish {
