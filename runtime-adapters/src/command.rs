@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use async_channel::{Receiver, Sender};
 use sds_proto::{ChannelId, ContentDigest, Input, LogDigest, LogEntry, Rejected, Status};
 
 use crate::metrics::Metrics;
+use crate::reply::Reply;
 
 /// One question or order, and where its answer goes.
 #[derive(Debug)]
@@ -36,23 +36,5 @@ impl LogSnapshot {
         content_digest: ContentDigest,
     ) -> Self {
         Self { entries, digest, content_digest }
-    }
-}
-
-/// Takes the one answer to a command.
-#[derive(Debug)]
-pub(crate) struct Reply<T>(Sender<T>);
-
-impl<T> Reply<T> {
-    /// A place for an answer, and where it arrives.
-    pub(crate) fn pair() -> (Self, Receiver<T>) {
-        let (sender, receiver) = async_channel::bounded(1);
-        (Self(sender), receiver)
-    }
-
-    /// Answers, unless whoever asked has stopped waiting.
-    pub(crate) fn send(self, answer: T) {
-        // There is room for the one answer, so that this fails only if nobody waits for it.
-        drop(self.0.try_send(answer));
     }
 }

@@ -45,6 +45,11 @@ impl Driver {
         }
     }
 
+    /// Counts a turn.
+    pub(crate) const fn begin_turn(&mut self) {
+        self.metrics.turns += 1;
+    }
+
     /// Whether another datagram may be queued for sending.
     pub(crate) fn can_queue_send(&self) -> bool {
         self.sends.len() < self.max_sends

@@ -2,6 +2,7 @@
 
 use core::error::Error;
 use core::fmt;
+use std::io;
 
 use bytes::Bytes;
 use sds_proto::{Durability, RejectReason};
@@ -15,6 +16,8 @@ pub enum StartError {
         /// What the configuration asks for.
         durability: Durability,
     },
+    /// The operating system gave no poller or no thread to run on.
+    NoResources(io::ErrorKind),
 }
 
 impl fmt::Display for StartError {
@@ -25,6 +28,9 @@ impl fmt::Display for StartError {
                 "durability {durability:?} needs a store and this driver has none: configure \
                  Durability::None"
             ),
+            Self::NoResources(kind) => {
+                write!(f, "the operating system has no poller or thread to spare: {kind}")
+            }
         }
     }
 }
@@ -37,6 +43,9 @@ impl Error for StartError {}
 pub enum HandleError {
     /// The node refused it; nothing changed.
     Rejected(RejectReason),
+    /// There is no room for the command now; nothing changed. Only calls that do not wait, like
+    /// [`try_publish`](crate::Handle::try_publish), say so.
+    Full,
     /// The driver has stopped. If it was stopped by [`shutdown`](crate::Handle::shutdown) or by
     /// dropping all handles, nothing was done; if its future was dropped, it may have been.
     Stopped,
@@ -46,6 +55,7 @@ impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(reason) => reason.fmt(f),
+            Self::Full => f.write_str("the driver has no room for the command now"),
             Self::Stopped => f.write_str("the driver has stopped"),
         }
     }

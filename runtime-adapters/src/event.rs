@@ -10,6 +10,7 @@ use futures_core::Stream;
 use sds_proto::{ChannelId, Effect, MessageId, RejectReason, SendReason};
 
 use crate::transport::{Peer, SendError};
+use crate::wait::Wait;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -83,6 +84,12 @@ impl Events {
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
         core::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// The events as they come, for a thread that has nothing else to do: it sleeps until the
+    /// next, and ends with the driver.
+    pub fn iter(&mut self) -> impl Iterator<Item = Event> {
+        core::iter::from_fn(|| self.next().wait())
     }
 
     fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {

@@ -1,23 +1,34 @@
 //! What an application holds to talk to its driver.
 
 use core::convert::Infallible;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
+use futures_core::Stream;
 use sds_proto::{
-    ChannelId, Config, DeliverySeq, Input, MessageId, PublishKind, RejectReason, RetrievalId,
-    Retrieved, Status,
+    ChannelId, Config, DeliverySeq, Input, MessageId, PublishKind, RejectReason, Rejected,
+    RetrievalId, Retrieved, Status,
 };
 
-use crate::command::{Command, LogSnapshot, Reply};
+use crate::command::{Command, LogSnapshot};
 use crate::error::{HandleError, PublishError};
+#[cfg(feature = "event-loop")]
+use crate::event_loop::thread::LoopThread;
 use crate::metrics::Metrics;
+use crate::port::Outlet;
+use crate::reply::{self, Answer, Reply};
 
 /// Tells a driver what to do. Clones talk to the same driver, from any thread.
 ///
-/// Dropping the last clone shuts the driver down as [`shutdown`](Self::shutdown) does, without
-/// waiting for it.
+/// Dropping the last clone shuts the driver down as [`shutdown`](Self::shutdown) does: without
+/// waiting for it if the driver is a task, and waiting for its thread if it is an event loop, so
+/// that what there is to send goes out before the process can end.
+///
+/// A thread without an executor [waits](crate::Wait) where a task awaits:
+/// `handle.open("greetings").wait()?`.
 ///
 /// # Cancellation
 ///
@@ -29,18 +40,33 @@ use crate::metrics::Metrics;
 /// nothing either way.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    commands: Sender<Command>,
+    commands: Outlet,
     stop: Sender<Infallible>,
     stopped: Receiver<Infallible>,
+    /// Last, so that the thread has been told to stop when the last one waits for it.
+    #[cfg(feature = "event-loop")]
+    thread: Option<Arc<LoopThread>>,
 }
 
 impl Handle {
     pub(crate) const fn new(
-        commands: Sender<Command>,
+        commands: Outlet,
         stop: Sender<Infallible>,
         stopped: Receiver<Infallible>,
     ) -> Self {
-        Self { commands, stop, stopped }
+        Self {
+            commands,
+            stop,
+            stopped,
+            #[cfg(feature = "event-loop")]
+            thread: None,
+        }
+    }
+
+    /// The same, and the last clone waits for `thread` to end.
+    #[cfg(feature = "event-loop")]
+    pub(crate) fn on(self, thread: LoopThread) -> Self {
+        Self { thread: Some(Arc::new(thread)), ..self }
     }
 
     /// Publishes a message; resolves when the node has accepted it, which is before anybody has
@@ -64,6 +90,30 @@ impl Handle {
     ) -> Result<(), PublishError> {
         self.publish_as(PublishKind::Content, channel.into(), message_id.into(), content.into())
             .await
+    }
+
+    /// Publishes a message if there is room for the command now, and does not wait for the node
+    /// to accept it: the [`Publication`] says when it has. Any number may be on their way.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](HandleError::Full), when it is worth trying again once earlier commands have been
+    /// answered, or [`Stopped`](HandleError::Stopped). The error gives the content back. A handle
+    /// of an event loop that several threads use by reference also is full while another call
+    /// waits for room or is taking it; clones are not.
+    pub fn try_publish(
+        &self,
+        channel: impl Into<ChannelId>,
+        message_id: impl Into<MessageId>,
+        content: impl Into<Bytes>,
+    ) -> Result<Publication, PublishError> {
+        let kind = PublishKind::Content;
+        let (command, answer, content) =
+            publishing(kind, channel.into(), message_id.into(), content.into());
+        match self.commands.try_send(command) {
+            Ok(()) => Ok(Publication { asked: self.asked(answer), content }),
+            Err(reason) => Err(PublishError { reason, content }),
+        }
     }
 
     /// Publishes a message that is delivered at once to whoever hears it, and neither logged nor
@@ -221,6 +271,11 @@ impl Handle {
     pub async fn shutdown(&self) {
         self.stop.close();
         let Err(async_channel::RecvError) = self.stopped.recv().await;
+        #[cfg(feature = "event-loop")]
+        if let Some(thread) = &self.thread {
+            // It has nothing left to do.
+            thread.join();
+        }
     }
 
     async fn publish_as(
@@ -230,10 +285,11 @@ impl Handle {
         message_id: MessageId,
         content: Bytes,
     ) -> Result<(), PublishError> {
-        let given = content.clone();
-        self.input(Input::Publish { channel, message_id, content, kind })
-            .await
-            .map_err(|reason| PublishError { reason, content: given })
+        let (command, answer, content) = publishing(kind, channel, message_id, content);
+        match self.commands.send(command).await {
+            Ok(()) => Publication { asked: self.asked(answer), content }.await,
+            Err(reason) => Err(PublishError { reason, content }),
+        }
     }
 
     async fn input(&self, input: Input) -> Result<(), HandleError> {
@@ -242,8 +298,75 @@ impl Handle {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, HandleError> {
-        let (reply, answer) = Reply::pair();
-        self.commands.send(command(reply)).await.map_err(|_| HandleError::Stopped)?;
-        answer.recv().await.map_err(|_| HandleError::Stopped)
+        let (reply, answer) = reply::pair();
+        self.commands.send(command(reply)).await?;
+        self.asked(answer).await
+    }
+
+    /// The answer to a command that was sent just now.
+    fn asked<T>(&self, answer: Answer<T>) -> Asked<T> {
+        let in_doubt = self.commands.may_be_too_late().then(|| Box::pin(self.stopped.clone()));
+        Asked { answer, in_doubt }
+    }
+}
+
+/// The command, where its answer arrives, and the content to give back.
+fn publishing(
+    kind: PublishKind,
+    channel: ChannelId,
+    message_id: MessageId,
+    content: Bytes,
+) -> (Command, Answer<Result<(), Rejected>>, Bytes) {
+    let (reply, answer) = reply::pair();
+    let given = content.clone();
+    let input = Input::Publish { channel, message_id, content, kind };
+    (Command::Input { input, reply }, answer, given)
+}
+
+/// A message on its way to the node, from [`Handle::try_publish`].
+///
+/// Resolves as [`Handle::publish`] does. Dropping it discards the answer; the message is published
+/// all the same, unless the node refuses it.
+#[derive(Debug)]
+#[must_use = "whether the message was accepted is known only to whoever awaits it"]
+pub struct Publication {
+    asked: Asked<Result<(), Rejected>>,
+    content: Bytes,
+}
+
+impl Future for Publication {
+    type Output = Result<(), PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reason = match ready!(Pin::new(&mut self.asked).poll(cx)) {
+            Ok(Ok(())) => return Poll::Ready(Ok(())),
+            Ok(Err(rejected)) => HandleError::Rejected(rejected.reason),
+            Err(error) => error,
+        };
+        let content = core::mem::take(&mut self.content);
+        Poll::Ready(Err(PublishError { reason, content }))
+    }
+}
+
+/// An answer to come, or the news that there will be none.
+#[derive(Debug)]
+struct Asked<T> {
+    answer: Answer<T>,
+    /// Set if the driver may not have seen the command: then there is an answer once it has
+    /// stopped, or none.
+    in_doubt: Option<Pin<Box<Receiver<Infallible>>>>,
+}
+
+impl<T> Future for Asked<T> {
+    type Output = Result<T, HandleError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match &mut self.in_doubt {
+            None => ready!(Pin::new(&mut self.answer).poll(cx)),
+            Some(stopped) => match ready!(stopped.as_mut().poll_next(cx)) {
+                None => self.answer.take(),
+            },
+        };
+        Poll::Ready(answer.ok_or(HandleError::Stopped))
     }
 }

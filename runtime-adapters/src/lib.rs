@@ -1,8 +1,9 @@
 //! Drivers and transports for Scalable Data Sync: [`sds_proto::Node`] on real sockets and clocks.
 //!
-//! The node decides, and does nothing; a *driver* does what it says. A driver is one task that
-//! owns the node, a [`Transport`] and a timer. The application keeps a [`Handle`] to tell it
-//! what to do, and [`Events`], a stream of what happened.
+//! The node decides, and does nothing; a *driver* does what it says. A driver is one task, or one
+//! thread, that owns the node, a [`Transport`] and a timer. The application keeps a [`Handle`] to
+//! tell it what to do, and [`Events`], a stream of what happened. Both are the same whatever the
+//! driver; tasks await them, and threads without an executor [wait](Wait) for them.
 //!
 #![cfg_attr(feature = "smol", doc = "```")]
 #![cfg_attr(not(feature = "smol"), doc = "```ignore")]
@@ -46,7 +47,8 @@
 //!
 //! # What is bounded, and what happens at the bound
 //!
-//! * *Commands*: [`Options::commands`] wait at most; then calls of a [`Handle`] wait.
+//! * *Commands*: [`Options::commands`] wait at most; then calls of a [`Handle`] wait, and
+//!   [`try_publish`](Handle::try_publish) says that it is full.
 //! * *Events*: once [`Options::events`] wait to be read, the driver takes in neither datagrams
 //!   nor commands until one is read. Timers go on, so that resends, repairs and syncs still
 //!   leave, and what they have to report is queued beyond the bound: that is at most a few events
@@ -59,8 +61,11 @@
 //! # Features
 //!
 //! * `smol` (default): the module `smol`, a driver on the smol executor, and `transport::Udp`.
-//!   Without it, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
-//!   [`Transport`].
+//! * `event-loop` (default): the module `event_loop`, a driver on a thread of its own, with its
+//!   own UDP transport. Links no executor.
+//!
+//! Without either, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
+//! [`Transport`].
 #![forbid(unsafe_code)]
 
 mod clock;
@@ -68,22 +73,28 @@ mod command;
 mod driver;
 mod error;
 mod event;
+#[cfg(feature = "event-loop")]
+pub mod event_loop;
 mod handle;
 mod metrics;
 mod options;
+mod port;
+mod reply;
 mod run;
 #[cfg(feature = "smol")]
 pub mod smol;
 mod timer;
 pub mod transport;
+mod wait;
 
 pub use clock::Clock;
 pub use command::LogSnapshot;
 pub use error::{HandleError, PublishError, StartError};
 pub use event::{Event, Events};
-pub use handle::Handle;
+pub use handle::{Handle, Publication};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use run::Run;
 pub use timer::Timer;
 pub use transport::Transport;
+pub use wait::Wait;

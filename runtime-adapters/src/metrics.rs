@@ -30,6 +30,9 @@ pub struct Metrics {
     pub receive_failures: u64,
     /// Events that were skipped because too many were unread.
     pub skipped_events: u64,
+    /// Turns of the driver: how often it looked whether there was something to do. An idle one
+    /// makes none.
+    pub turns: u64,
 }
 
 impl Metrics {

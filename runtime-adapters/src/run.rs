@@ -12,12 +12,12 @@ use async_channel::Receiver;
 use futures_core::Stream;
 use sds_proto::{Config, Durability};
 
-use crate::command::Command;
 use crate::driver::Driver;
 use crate::error::StartError;
 use crate::event::{self, Events};
 use crate::handle::Handle;
 use crate::options::Options;
+use crate::port::{self, Inlet, Outlet};
 use crate::timer::Timer;
 use crate::transport::Transport;
 
@@ -52,11 +52,23 @@ impl<T: Transport, C: Timer> Run<T, C> {
         timer: C,
         options: Options,
     ) -> Result<(Handle, Events, Self), StartError> {
+        let port = port::shared(options.commands.max(1));
+        Self::with_port(config, transport, timer, options, port)
+    }
+
+    /// The same, and commands come through `port`.
+    pub(crate) fn with_port(
+        config: Config,
+        transport: T,
+        timer: C,
+        options: Options,
+        port: (Outlet, Inlet),
+    ) -> Result<(Handle, Events, Self), StartError> {
         let durability = *config.durability();
         if durability != Durability::None {
             return Err(StartError::NeedsStore { durability });
         }
-        let (command_sender, commands) = async_channel::bounded(options.commands.max(1));
+        let (outlet, commands) = port;
         let (stop_sender, stop) = async_channel::bounded(1);
         let (stopping, stopped) = async_channel::bounded(1);
         let (sink, events) = event::queue(options.events.max(1));
@@ -67,13 +79,13 @@ impl<T: Transport, C: Timer> Run<T, C> {
             timer,
             timer_at: None,
             receive_after: None,
-            commands: Box::pin(commands),
+            commands,
             stop: Box::pin(stop),
             flush: options.flush,
             flush_until: None,
             _stopped_when_dropped: stopping,
         };
-        let handle = Handle::new(command_sender, stop_sender, stopped);
+        let handle = Handle::new(outlet, stop_sender, stopped);
         Ok((handle, events, Self { running: Some(running) }))
     }
 }
@@ -105,7 +117,7 @@ impl<T, C> Drop for Running<T, C> {
     /// the commands, and with them their callers waiting.
     fn drop(&mut self) {
         self.commands.close();
-        while self.commands.try_recv().is_ok() {}
+        while self.commands.try_next().is_some() {}
     }
 }
 
@@ -122,7 +134,7 @@ struct Running<T, C> {
     timer: C,
     timer_at: Option<Instant>,
     receive_after: Option<Instant>,
-    commands: Pin<Box<Receiver<Command>>>,
+    commands: Inlet,
     /// Closed by a shutdown or with the last handle.
     stop: Pin<Box<Receiver<Infallible>>>,
     flush: Duration,
@@ -155,6 +167,7 @@ enum Part {
 
 impl<T: Transport, C: Timer> Running<T, C> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        self.driver.begin_turn();
         if self.flush_until.is_none() && self.stop.as_mut().poll_next(cx).is_ready() {
             self.flush_until = Some(Instant::now() + self.flush);
             self.commands.close();
@@ -228,7 +241,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
 
     fn carry_out(&mut self, cx: &mut Context<'_>) -> Part {
         for _ in 0..COMMAND_BUDGET {
-            match self.commands.as_mut().poll_next(cx) {
+            match self.commands.poll_next(cx) {
                 Poll::Ready(Some(command)) => self.driver.carry_out(command),
                 // The end of the commands shows as the order to stop, which is looked at first.
                 Poll::Ready(None) | Poll::Pending => return Part::Done,
@@ -253,7 +266,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
 
     /// Commands that were taken, effects and queued datagrams; nothing new.
     fn shut_down(&mut self, flush_until: Instant, cx: &mut Context<'_>) -> Turn {
-        while let Ok(command) = self.commands.try_recv() {
+        while let Some(command) = self.commands.try_next() {
             self.driver.carry_out(command);
         }
         if Instant::now() >= flush_until {

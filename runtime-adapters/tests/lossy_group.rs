@@ -61,6 +61,15 @@ fn small_groups_converge_in_each_dialect() {
 }
 
 #[test]
+fn small_groups_converge_on_each_driver() {
+    for driver in ["smol", "event-loop"] {
+        let size = ["--participants", "3", "--messages", "20", "--driver", driver];
+        let output = lossy_group(&size);
+        assert_converged(&output, "converged: 3/3 participants, 60 messages, log ");
+    }
+}
+
+#[test]
 fn without_repair_a_group_does_not_converge_and_says_what_is_missing() {
     let output = lossy_group(&["--participants", "3", "--messages", "20", "--no-repair"]);
     assert_not_converged(&output, "not converged: 0/3 participants; p0 lacks ");
@@ -78,6 +87,7 @@ fn nonsense_is_refused_with_the_value_and_the_bound() {
         ("--timeout-s", "0", "1..=86400"),
         ("--seed", "x", "invalid digit"),
         ("--dialect", "klingon", "possible values: lip109, nim, mixed"),
+        ("--driver", "horse", "possible values: smol, event-loop"),
     ] {
         let output = lossy_group(&[option, value]);
         let complaint = String::from_utf8(output.stderr).unwrap();

@@ -60,6 +60,9 @@ pub(crate) struct GroupArgs {
     /// What is spoken.
     #[arg(long, value_enum, default_value_t = Spoken::Lip109)]
     pub(crate) dialect: Spoken,
+    /// What runs each participant's node.
+    #[arg(long, value_enum, default_value_t = Driver::Smol)]
+    pub(crate) driver: Driver,
     /// Neither resend nor repair: under loss the group must not converge.
     #[arg(long)]
     pub(crate) no_repair: bool,
@@ -75,6 +78,15 @@ pub(crate) enum Spoken {
     /// The first half takes only LIP-109, the second half only nim-sds, the one in the middle is
     /// a bridge.
     Mixed,
+}
+
+/// The drivers of sds-runtime.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Driver {
+    /// A task on the smol executor.
+    Smol,
+    /// An event loop on a thread of its own.
+    EventLoop,
 }
 
 /// What this process is to do.
@@ -128,9 +140,17 @@ impl Args {
 impl GroupArgs {
     /// The same options as a command line.
     pub(crate) fn to_command_line(&self) -> Vec<String> {
-        let Self { participants, messages, loss, dup, reorder_ms, seed, dialect, no_repair } = self;
-        let dialect = dialect.to_possible_value();
-        let dialect = dialect.as_ref().map_or("", |value| value.get_name());
+        let Self {
+            participants,
+            messages,
+            loss,
+            dup,
+            reorder_ms,
+            seed,
+            dialect,
+            driver,
+            no_repair,
+        } = self;
         let mut line = vec![
             format!("--participants={participants}"),
             format!("--messages={messages}"),
@@ -138,13 +158,19 @@ impl GroupArgs {
             format!("--dup={dup}"),
             format!("--reorder-ms={reorder_ms}"),
             format!("--seed={seed}"),
-            format!("--dialect={dialect}"),
+            format!("--dialect={}", as_given(dialect)),
+            format!("--driver={}", as_given(driver)),
         ];
         if *no_repair {
             line.push("--no-repair".into());
         }
         line
     }
+}
+
+/// An option's value as it stands on the command line.
+fn as_given(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }
 
 fn is_free(dir: &Path) -> bool {

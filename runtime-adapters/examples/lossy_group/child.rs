@@ -12,11 +12,12 @@ use async_channel::Receiver;
 use fastrand::Rng;
 use futures_lite::future;
 use sds_proto::RejectReason;
+use sds_runtime::event_loop::EventLoop;
 use sds_runtime::smol::Timer;
-use sds_runtime::transport::{Faults, Lossy, Udp};
-use sds_runtime::{Handle, HandleError, LogSnapshot, Metrics};
+use sds_runtime::transport::{Faults, Lossy, UdpBuilder};
+use sds_runtime::{Events, Handle, HandleError, LogSnapshot, Metrics, Options};
 
-use crate::args::{GroupArgs, Member};
+use crate::args::{Driver, GroupArgs, Member};
 use crate::pipe::{Order, Progress, Report};
 use crate::profile::{self, CHANNEL};
 use crate::record::{Figure, LOG, Logged, PUBLISHED, Published, SUMMARY};
@@ -34,36 +35,47 @@ type Failure = Box<dyn Error>;
 
 /// Takes part in the group until told to stop.
 pub(crate) fn run(member: &Member) -> Result<(), Failure> {
-    let transport = match open(member) {
-        Ok(transport) => transport,
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            return Ok(say(Report::PortTaken)?);
-        }
-        Err(error) => return Err(error.into()),
-    };
     fs::create_dir_all(&member.dir)?;
-    let config = profile::config(&member.group, member.index)?;
-    let (handle, events) = sds_runtime::smol::spawn(config, transport)?;
+    let (handle, events) = match start(member) {
+        Ok(started) => started,
+        Err(error) if is_port_taken(error.as_ref()) => return Ok(say(Report::PortTaken)?),
+        Err(error) => return Err(error),
+    };
     let progress = Cell::default();
     let recorder = Recorder::create(&member.dir, events, &progress)?;
     smol::block_on(participate(member, &handle, recorder))
 }
 
-/// The socket, and the bad network in front of it.
-fn open(member: &Member) -> io::Result<Lossy<Udp, Timer>> {
+/// A node on its driver, with a socket and a bad network in front of it.
+fn start(member: &Member) -> Result<(Handle, Events), Failure> {
     let Member { group, index, ports, .. } = member;
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let own = *ports.get(*index).ok_or(io::ErrorKind::InvalidInput)?;
+    let own = *ports.get(*index).ok_or("a participant without a port")?;
     let others = ports.iter().copied().filter(|port| *port != own).map(address).collect();
-    let socket = Udp::builder()
-        .receive_buffer(SOCKET_BUFFER)
-        .send_buffer(SOCKET_BUFFER)
-        .unicast(address(own), others)?;
+    let socket = UdpBuilder::new().receive_buffer(SOCKET_BUFFER).send_buffer(SOCKET_BUFFER);
     let faults = Faults::seeded(profile::seed(group, *index))
         .loss(f64::from(group.loss) / 100.0)
         .duplication(f64::from(group.dup) / 100.0)
         .reordering(Duration::from_millis(group.reorder_ms));
-    Ok(Lossy::new(socket, Timer::default(), faults))
+    let config = profile::config(group, *index)?;
+    match group.driver {
+        Driver::Smol => {
+            let socket = socket.unicast(address(own), others)?;
+            let transport = Lossy::new(socket, Timer::default(), faults);
+            Ok(sds_runtime::smol::spawn(config, transport)?)
+        }
+        Driver::EventLoop => {
+            let event_loop = EventLoop::new()?;
+            let socket = socket.unicast_on(&event_loop, address(own), others)?;
+            let transport = Lossy::new(socket, event_loop.timer(), faults);
+            Ok(event_loop.spawn(config, transport, Options::default())?)
+        }
+    }
+}
+
+fn is_port_taken(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 async fn participate(

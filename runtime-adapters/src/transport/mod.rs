@@ -9,13 +9,15 @@ use bytes::Bytes;
 
 mod lossy;
 mod memory;
-#[cfg(feature = "smol")]
-mod udp;
+#[cfg(any(feature = "smol", feature = "event-loop"))]
+pub(crate) mod udp;
 
 pub use lossy::{Faults, Lossy};
 pub use memory::{Memory, MemoryGroup};
 #[cfg(feature = "smol")]
-pub use udp::{Multicast, Udp, UdpBuilder};
+pub use udp::Udp;
+#[cfg(any(feature = "smol", feature = "event-loop"))]
+pub use udp::{Multicast, UdpBuilder};
 
 /// Carries datagrams to everybody in the group and back, as best it can.
 ///

@@ -1,4 +1,4 @@
-//! The smol driver on in-memory transports: what goes in comes out, and nothing else does.
+//! Every driver on in-memory transports: what goes in comes out, and nothing else does.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may fail")]
 
 mod common;
@@ -9,23 +9,88 @@ use bytes::Bytes;
 use common::{CHANNEL, config, next, next_delivery, run};
 use futures_lite::StreamExt;
 use sds_proto::{Config, Durability, Effect, RejectReason};
-use sds_runtime::smol::{self as driver, Timer};
+use sds_runtime::event_loop::EventLoop;
 use sds_runtime::transport::{Faults, Lossy, MemoryGroup, Peer};
-use sds_runtime::{Event, Events, Handle, HandleError, StartError, Transport};
+use sds_runtime::{Event, Events, Handle, HandleError, Options, StartError, Transport};
+
+type Started = Result<(Handle, Events), StartError>;
+
+/// A driver, as an application chooses it.
+trait Driver {
+    fn spawn(config: Config, transport: impl Transport) -> Started;
+
+    /// The same, and the transport suffers from `faults`.
+    fn spawn_lossy(config: Config, transport: impl Transport, faults: Faults) -> Started;
+}
+
+struct OnSmol;
+
+impl Driver for OnSmol {
+    fn spawn(config: Config, transport: impl Transport) -> Started {
+        sds_runtime::smol::spawn(config, transport)
+    }
+
+    fn spawn_lossy(config: Config, transport: impl Transport, faults: Faults) -> Started {
+        let timer = sds_runtime::smol::Timer::default();
+        Self::spawn(config, Lossy::new(transport, timer, faults))
+    }
+}
+
+struct OnEventLoop;
+
+impl Driver for OnEventLoop {
+    fn spawn(config: Config, transport: impl Transport) -> Started {
+        sds_runtime::event_loop::spawn(config, transport)
+    }
+
+    fn spawn_lossy(config: Config, transport: impl Transport, faults: Faults) -> Started {
+        let event_loop = EventLoop::new().unwrap();
+        let timer = event_loop.timer();
+        event_loop.spawn(config, Lossy::new(transport, timer, faults), Options::default())
+    }
+}
+
+/// Each of these on each driver.
+macro_rules! conformance {
+    ($($name:ident,)*) => {
+        mod smol_driver {
+            $(#[test] fn $name() { super::$name::<super::OnSmol>(); })*
+        }
+        mod event_loop {
+            $(#[test] fn $name() { super::$name::<super::OnEventLoop>(); })*
+        }
+    };
+}
+
+conformance! {
+    messages_go_both_ways,
+    logs_and_digests_agree_once_all_is_delivered,
+    an_acknowledgement_is_reported,
+    an_ephemeral_message_is_heard_and_not_logged,
+    a_bad_network_only_delays,
+    a_refused_publish_says_why_and_gives_the_content_back,
+    other_refusals_say_why,
+    a_datagram_too_large_for_the_transport_is_reported_with_its_limit,
+    a_refused_datagram_is_reported_with_its_source,
+    a_driver_without_a_store_refuses_durability,
+    a_driver_whose_events_nobody_reads_goes_on_once_they_are_dropped,
+    shutdown_closes_the_transport_and_ends_the_events_after_the_last,
+    dropping_the_last_handle_shuts_down,
+    handles_work_from_many_threads,
+}
 
 /// A participant that has joined the group and opened the channel.
-async fn join(group: &MemoryGroup, name: &str) -> (Handle, Events) {
-    let (handle, events) = driver::spawn(config(name), group.join()).unwrap();
+async fn join<D: Driver>(group: &MemoryGroup, name: &str) -> (Handle, Events) {
+    let (handle, events) = D::spawn(config(name), group.join()).unwrap();
     handle.open(CHANNEL).await.unwrap();
     (handle, events)
 }
 
-#[test]
-fn messages_go_both_ways() {
+fn messages_go_both_ways<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(64);
-        let (alice, mut alice_events) = join(&group, "alice").await;
-        let (bob, mut bob_events) = join(&group, "bob").await;
+        let (alice, mut alice_events) = join::<D>(&group, "alice").await;
+        let (bob, mut bob_events) = join::<D>(&group, "bob").await;
 
         alice.publish(CHANNEL, "m1", "hello").await.unwrap();
         let delivery = next_delivery(&mut bob_events).await;
@@ -39,12 +104,11 @@ fn messages_go_both_ways() {
     });
 }
 
-#[test]
-fn logs_and_digests_agree_once_all_is_delivered() {
+fn logs_and_digests_agree_once_all_is_delivered<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(1_024);
-        let (alice, _alice_events) = join(&group, "alice").await;
-        let (bob, mut bob_events) = join(&group, "bob").await;
+        let (alice, _alice_events) = join::<D>(&group, "alice").await;
+        let (bob, mut bob_events) = join::<D>(&group, "bob").await;
         for number in 0..100 {
             alice.publish(CHANNEL, format!("m{number}"), "content").await.unwrap();
         }
@@ -61,12 +125,11 @@ fn logs_and_digests_agree_once_all_is_delivered() {
     });
 }
 
-#[test]
-fn an_acknowledgement_is_reported() {
+fn an_acknowledgement_is_reported<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(64);
-        let (alice, mut events) = join(&group, "alice").await;
-        let (_bob, _events) = join(&group, "bob").await;
+        let (alice, mut events) = join::<D>(&group, "alice").await;
+        let (_bob, _events) = join::<D>(&group, "bob").await;
         alice.publish(CHANNEL, "m1", "hello").await.unwrap();
         let acked = |event| match event {
             Event::Node(Effect::Acked { message_id, .. }) => Some(message_id),
@@ -76,12 +139,11 @@ fn an_acknowledgement_is_reported() {
     });
 }
 
-#[test]
-fn an_ephemeral_message_is_heard_and_not_logged() {
+fn an_ephemeral_message_is_heard_and_not_logged<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(64);
-        let (alice, _alice_events) = join(&group, "alice").await;
-        let (bob, mut events) = join(&group, "bob").await;
+        let (alice, _alice_events) = join::<D>(&group, "alice").await;
+        let (bob, mut events) = join::<D>(&group, "bob").await;
         alice.publish_ephemeral(CHANNEL, "e1", "typing").await.unwrap();
         let ephemeral = |event| match event {
             Event::Node(Effect::DeliverEphemeral { content, .. }) => Some(content),
@@ -92,15 +154,13 @@ fn an_ephemeral_message_is_heard_and_not_logged() {
     });
 }
 
-#[test]
-fn a_bad_network_only_delays() {
+fn a_bad_network_only_delays<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(1_024);
         let lossy = |name: &str, seed| {
             let faults = Faults::seeded(seed).loss(0.4).duplication(0.2);
             let faults = faults.reordering(core::time::Duration::from_millis(50));
-            let transport = Lossy::new(group.join(), Timer::default(), faults);
-            driver::spawn(config(name), transport).unwrap()
+            D::spawn_lossy(config(name), group.join(), faults).unwrap()
         };
         let (alice, _alice_events) = lossy("alice", 1);
         let (bob, mut bob_events) = lossy("bob", 2);
@@ -116,10 +176,9 @@ fn a_bad_network_only_delays() {
     });
 }
 
-#[test]
-fn a_refused_publish_says_why_and_gives_the_content_back() {
+fn a_refused_publish_says_why_and_gives_the_content_back<D: Driver>() {
     run(async {
-        let (alice, _events) = join(&MemoryGroup::new(64), "alice").await;
+        let (alice, _events) = join::<D>(&MemoryGroup::new(64), "alice").await;
         let content = Bytes::from_static(b"precious");
 
         let error = alice.publish("elsewhere", "m1", content.clone()).await.unwrap_err();
@@ -134,10 +193,9 @@ fn a_refused_publish_says_why_and_gives_the_content_back() {
     });
 }
 
-#[test]
-fn other_refusals_say_why() {
+fn other_refusals_say_why<D: Driver>() {
     run(async {
-        let (alice, _events) = join(&MemoryGroup::new(64), "alice").await;
+        let (alice, _events) = join::<D>(&MemoryGroup::new(64), "alice").await;
         let rejected = |reason| Err(HandleError::Rejected(reason));
         assert_eq!(alice.open(CHANNEL).await, rejected(RejectReason::ChannelAlreadyOpen));
         assert_eq!(alice.close("elsewhere").await, rejected(RejectReason::ChannelNotOpen));
@@ -153,11 +211,10 @@ fn rejected_log() -> Result<sds_runtime::LogSnapshot, HandleError> {
     Err(HandleError::Rejected(RejectReason::ChannelNotOpen))
 }
 
-#[test]
-fn a_datagram_too_large_for_the_transport_is_reported_with_its_limit() {
+fn a_datagram_too_large_for_the_transport_is_reported_with_its_limit<D: Driver>() {
     run(async {
         let group = MemoryGroup::with_max_datagram_len(64, 100);
-        let (alice, mut events) = join(&group, "alice").await;
+        let (alice, mut events) = join::<D>(&group, "alice").await;
         alice.publish(CHANNEL, "m1", vec![7; 200]).await.unwrap();
         let too_large = |event| match event {
             Event::TooLarge { message_id, len, limit, .. } => Some((message_id, len, limit)),
@@ -170,11 +227,10 @@ fn a_datagram_too_large_for_the_transport_is_reported_with_its_limit() {
     });
 }
 
-#[test]
-fn a_refused_datagram_is_reported_with_its_source() {
+fn a_refused_datagram_is_reported_with_its_source<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(64);
-        let (alice, mut events) = join(&group, "alice").await;
+        let (alice, mut events) = join::<D>(&group, "alice").await;
         let mut stranger = group.join();
         let junk = Bytes::from_static(b"\xff\xff\xff");
         core::future::poll_fn(|cx| stranger.poll_send(cx, &junk)).await.unwrap();
@@ -189,19 +245,17 @@ fn a_refused_datagram_is_reported_with_its_source() {
     });
 }
 
-#[test]
-fn a_driver_without_a_store_refuses_durability() {
+fn a_driver_without_a_store_refuses_durability<D: Driver>() {
     let durable = Config::builder().durability(Durability::Strict).build().unwrap();
-    let error = driver::spawn(durable, MemoryGroup::new(1).join()).unwrap_err();
+    let error = D::spawn(durable, MemoryGroup::new(1).join()).unwrap_err();
     assert_eq!(error, StartError::NeedsStore { durability: Durability::Strict });
     assert!(error.to_string().contains("needs a store"), "{error}");
 }
 
-#[test]
-fn a_driver_whose_events_nobody_reads_goes_on_once_they_are_dropped() {
+fn a_driver_whose_events_nobody_reads_goes_on_once_they_are_dropped<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(4_096);
-        let (alice, events) = join(&group, "alice").await;
+        let (alice, events) = join::<D>(&group, "alice").await;
         drop(events);
         for number in 0..3_000 {
             let published = alice.publish(CHANNEL, format!("m{number}"), "content").await;
@@ -215,11 +269,10 @@ fn a_driver_whose_events_nobody_reads_goes_on_once_they_are_dropped() {
     });
 }
 
-#[test]
-fn shutdown_closes_the_transport_and_ends_the_events_after_the_last() {
+fn shutdown_closes_the_transport_and_ends_the_events_after_the_last<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(64);
-        let (alice, events) = join(&group, "alice").await;
+        let (alice, events) = join::<D>(&group, "alice").await;
         alice.publish(CHANNEL, "m1", "hello").await.unwrap();
         assert_eq!(group.present(), 1);
 
@@ -236,11 +289,10 @@ fn shutdown_closes_the_transport_and_ends_the_events_after_the_last() {
     });
 }
 
-#[test]
-fn dropping_the_last_handle_shuts_down() {
+fn dropping_the_last_handle_shuts_down<D: Driver>() {
     run(async {
         let group = MemoryGroup::new(64);
-        let (alice, mut events) = join(&group, "alice").await;
+        let (alice, mut events) = join::<D>(&group, "alice").await;
         let clone = alice.clone();
         drop(alice);
         clone.publish(CHANNEL, "m1", "hello").await.unwrap();
@@ -251,11 +303,10 @@ fn dropping_the_last_handle_shuts_down() {
     });
 }
 
-#[test]
-fn handles_work_from_many_threads() {
+fn handles_work_from_many_threads<D: Driver>() {
     const fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
     run(async {
-        let (alice, _events) = join(&MemoryGroup::new(64), "alice").await;
+        let (alice, _events) = join::<D>(&MemoryGroup::new(64), "alice").await;
         shared(&alice);
         let threads = ["a", "b", "c", "d"].map(|name| {
             let alice = alice.clone();

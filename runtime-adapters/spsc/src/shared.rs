@@ -1,0 +1,339 @@
+//! What the two ends share: one allocation with a header of three padded lines, then the slots.
+
+use alloc::{alloc::handle_alloc_error, sync::Arc};
+use core::{
+    alloc::Layout,
+    marker::PhantomData,
+    mem::{ManuallyDrop, MaybeUninit},
+    ops::Deref,
+    ptr::NonNull,
+};
+
+use crate::{
+    park::WaitCell,
+    sync::{
+        AtomicBool, AtomicUsize, Fault, Ordering, alloc, broken, dealloc, fence, full_fence_unless,
+    },
+};
+
+/// A line of its own: 128 bytes, for adjacent lines are fetched in pairs.
+#[repr(align(128))]
+pub(crate) struct Padded<T>(T);
+
+impl<T> Deref for Padded<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The shared state that does not depend on the type of the messages.
+#[repr(C)]
+pub(crate) struct Header {
+    /// Position of the next message to be written. Stored by the sender only.
+    pub(crate) tail: Padded<AtomicUsize>,
+    /// Position of the next message to be read, as far as the receiver has made it known. Stored
+    /// by the receiver only.
+    pub(crate) head: Padded<AtomicUsize>,
+    rare: Padded<Rare>,
+}
+
+/// Read often, written when something rare happens.
+struct Rare {
+    capacity: usize,
+    /// Ends that are not dropped yet.
+    ends: AtomicUsize,
+    closed: AtomicBool,
+    /// The head at which a waiting sender wants to be woken.
+    wake_sender_at: AtomicUsize,
+    sender: WaitCell,
+    receiver: WaitCell,
+    /// Where the receiver waits instead, if it waits for many channels.
+    receiver_elsewhere: Option<Arc<WaitCell>>,
+}
+
+impl Header {
+    fn new(capacity: usize, first: usize, receiver_elsewhere: Option<Arc<WaitCell>>) -> Self {
+        Self {
+            tail: Padded(AtomicUsize::new(first)),
+            head: Padded(AtomicUsize::new(first)),
+            rare: Padded(Rare {
+                capacity,
+                ends: AtomicUsize::new(2),
+                closed: AtomicBool::new(false),
+                wake_sender_at: AtomicUsize::new(first),
+                sender: WaitCell::new(),
+                receiver: WaitCell::new(),
+                receiver_elsewhere,
+            }),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.rare.capacity
+    }
+
+    /// How many positions the receiver may keep to itself: they cost the sender nothing, for it
+    /// looks at the head only when it runs out of room.
+    pub(crate) fn batch(&self) -> usize {
+        (self.capacity() / 4).clamp(1, 32)
+    }
+
+    /// Messages between two counters, at most the capacity: the counters are read one by one.
+    pub(crate) fn distance(&self, head: usize, tail: usize) -> usize {
+        let len = tail.wrapping_sub(head);
+        if len > isize::MAX as usize { 0 } else { len.min(self.capacity()) }
+    }
+
+    /// Publishes `head` unless the receiver, on whose thread this is, has published one after it:
+    /// a head that goes back would let the sender write to slots that are in use. Returns the last.
+    pub(crate) fn advance_head(&self, head: usize) -> usize {
+        let published = self.head.load(Ordering::Relaxed);
+        if head.wrapping_sub(published) > self.capacity() {
+            return published;
+        }
+        self.head.store(head, Ordering::Release);
+        head
+    }
+
+    /// Relaxed: a sender that sees it late has sent before the close.
+    #[inline(always)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.rare.closed.load(Ordering::Relaxed)
+    }
+
+    /// With acquire: who sees it sees every message that was sent before.
+    pub(crate) fn is_closed_for_good(&self) -> bool {
+        self.rare.closed.load(Ordering::Acquire)
+    }
+
+    /// Closes both directions and wakes whoever waits.
+    pub(crate) fn close(&self) {
+        self.rare.closed.store(true, Ordering::Release);
+        if broken(Fault::SilentClose) {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        self.receiver().wake();
+        self.rare.sender.wake();
+    }
+
+    #[inline(always)]
+    fn receiver(&self) -> &WaitCell {
+        match &self.rare.receiver_elsewhere {
+            Some(elsewhere) => elsewhere,
+            None => &self.rare.receiver,
+        }
+    }
+
+    /// Wakes the receiver if it waits; after a fence that follows the store of what it waits for.
+    #[inline(always)]
+    pub(crate) fn wake_receiver(&self) {
+        let receiver = self.receiver();
+        if receiver.is_armed() {
+            receiver.wake();
+        }
+    }
+
+    /// Wakes the sender if it waits and `head` frees half of the channel; after a fence that
+    /// follows the store of `head`.
+    #[inline(always)]
+    pub(crate) fn wake_sender(&self, head: usize) {
+        if !self.rare.sender.is_armed() {
+            return;
+        }
+        // The fence before this load pairs with the one after the sender's registration, whose
+        // target is stored before it.
+        let target = self.rare.wake_sender_at.load(Ordering::Relaxed);
+        if head.wrapping_sub(target) <= isize::MAX as usize {
+            self.rare.sender.wake();
+        }
+    }
+
+    /// Wakes the sender if it waits, whatever is free.
+    pub(crate) fn wake_sender_now(&self) {
+        fence(Ordering::SeqCst);
+        self.rare.sender.wake();
+    }
+
+    /// Lets the sender wait until half of the channel before `tail` is read. It must look again.
+    pub(crate) fn register_sender(&self, waker: &core::task::Waker, tail: usize) {
+        let target = tail.wrapping_sub(self.capacity() / 2);
+        self.rare.wake_sender_at.store(target, Ordering::Relaxed);
+        self.rare.sender.register(waker);
+        full_fence_unless(Fault::NoWaiterFence);
+    }
+
+    /// Lets the receiver wait. It must look again.
+    pub(crate) fn register_receiver(&self, waker: &core::task::Waker) {
+        self.receiver().register(waker);
+        full_fence_unless(Fault::NoWaiterFence);
+    }
+
+    pub(crate) fn withdraw_sender(&self) {
+        self.rare.sender.withdraw();
+    }
+
+    pub(crate) fn withdraw_receiver(&self) {
+        self.receiver().withdraw();
+    }
+}
+
+/// A slot of either core.
+pub(crate) trait Slot {
+    type Item;
+
+    /// A slot without a message, in a channel whose first position is `first`.
+    fn vacant(first: usize) -> Self;
+
+    /// Takes the message out.
+    ///
+    /// # Safety
+    /// There is one, and nobody else is at the slot.
+    unsafe fn take(&self) -> Self::Item;
+}
+
+/// One end's share of the allocation. Closes the channel when dropped; the second to be dropped
+/// drops the messages between head and tail and frees the memory.
+pub(crate) struct Shared<S: Slot> {
+    header: NonNull<Header>,
+    slots: NonNull<S>,
+    /// Of the power of two that holds the capacity.
+    mask: usize,
+    owned: PhantomData<S>,
+}
+
+// SAFETY: the header is `Sync`, the slots are handed over by its counters, and the last end may
+// drop messages on its thread, which `Item: Send` allows.
+unsafe impl<S: Slot<Item: Send>> Send for Shared<S> {}
+
+impl<S: Slot> Shared<S> {
+    /// Two shares of a new channel.
+    ///
+    /// # Panics
+    /// If `capacity` is 0, or more bytes are needed than an allocation may have.
+    pub(crate) fn pair(capacity: usize, elsewhere: Option<Arc<WaitCell>>) -> (Self, Self) {
+        assert!(capacity > 0, "a channel holds at least one message");
+        let storage = capacity.checked_next_power_of_two().filter(|n| *n <= isize::MAX as usize);
+        let storage = storage.expect("the capacity is within the address space");
+        // One lap short of overflow, so that every program passes it at once and not one after years.
+        let first = 0_usize.wrapping_sub(storage);
+        let (layout, offset) = Self::layout(storage);
+        // SAFETY: the layout has the size of a header at least.
+        let memory = unsafe { alloc(layout) };
+        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        let header = memory.cast::<Header>();
+        // SAFETY: `offset` is within the layout.
+        let slots = unsafe { memory.add(offset) }.cast::<S>();
+        // SAFETY: the memory is ours alone, laid out for a header and `storage` slots.
+        unsafe {
+            header.write(Header::new(capacity, first, elsewhere));
+            for index in 0..storage {
+                slots.add(index).write(S::vacant(first));
+            }
+        }
+        let share = || Self { header, slots, mask: storage - 1, owned: PhantomData };
+        (share(), share())
+    }
+
+    fn layout(storage: usize) -> (Layout, usize) {
+        let slots = Layout::array::<S>(storage).ok();
+        slots
+            .and_then(|slots| Layout::new::<Header>().extend(slots).ok())
+            .expect("the capacity is within the address space")
+    }
+
+    /// Position of the first message of a channel that nothing was sent on yet.
+    pub(crate) fn first(&self) -> usize {
+        0_usize.wrapping_sub(self.mask + 1)
+    }
+
+    /// The same share once more, which gives up nothing when it goes. It must not outlive the
+    /// share.
+    #[inline(always)]
+    pub(crate) fn alias(&self) -> ManuallyDrop<Self> {
+        let Self { header, slots, mask, .. } = *self;
+        ManuallyDrop::new(Self { header, slots, mask, owned: PhantomData })
+    }
+
+    #[inline(always)]
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: freed by the last share only, and this one is alive.
+        unsafe { self.header.as_ref() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot(&self, position: usize) -> &S {
+        // SAFETY: masked, it is within the storage; slots live as long as the shares, and a
+        // shared reference to one gives access to nothing but cells and atomics.
+        unsafe { self.slots.add(position & self.mask).as_ref() }
+    }
+
+    /// The slots from `position` on as they lie in memory: up to the end of the storage, then from
+    /// its start, `count` in all.
+    #[cfg(not(sds_loom))]
+    pub(crate) fn runs(&self, position: usize, count: usize) -> [(NonNull<S>, usize); 2] {
+        let start = position & self.mask;
+        let first = count.min(self.mask + 1 - start);
+        // SAFETY: `start` is within the storage.
+        [(unsafe { self.slots.add(start) }, first), (self.slots, count - first)]
+    }
+}
+
+impl<S: Slot> Drop for Shared<S> {
+    /// Inlined, so that no end's address is ever taken for it and the counters of an end can live
+    /// in registers.
+    #[inline(always)]
+    fn drop(&mut self) {
+        give_up(self.alias());
+    }
+}
+
+/// Gives up the share that `shared` is an alias of.
+#[cold]
+#[inline(never)]
+fn give_up<S: Slot>(shared: ManuallyDrop<Shared<S>>) {
+    let header = shared.header();
+    header.close();
+    let order = if broken(Fault::UnorderedFree) { Ordering::Relaxed } else { Ordering::AcqRel };
+    if header.rare.ends.fetch_sub(1, order) == 2 {
+        return; // `shared.header` may dangle from here on
+    }
+    let _free = Free::<S> { header: shared.header, slots: shared.slots, mask: shared.mask };
+    let mut head = header.head.load(Ordering::Relaxed);
+    let tail = header.tail.load(Ordering::Relaxed);
+    while head != tail {
+        // SAFETY: the other end is gone, we acquired what it did, and both left their counters
+        // true: what lies between them was written and not taken.
+        drop(unsafe { shared.slot(head).take() });
+        head = head.wrapping_add(1);
+    }
+}
+
+/// Frees the allocation, even if dropping a message panics.
+struct Free<S: Slot> {
+    header: NonNull<Header>,
+    slots: NonNull<S>,
+    mask: usize,
+}
+
+impl<S: Slot> Drop for Free<S> {
+    fn drop(&mut self) {
+        let (layout, _) = Shared::<S>::layout(self.mask + 1);
+        // SAFETY: no share is left; this is the layout of the allocation, whose start is the
+        // header; slots hold their messages as `MaybeUninit`, so none is dropped twice.
+        unsafe {
+            for index in 0..=self.mask {
+                self.slots.add(index).drop_in_place();
+            }
+            self.header.drop_in_place();
+            dealloc(self.header.cast().as_ptr(), layout);
+        }
+    }
+}
+
+/// Room for a message that the counters or the slot itself know to be there or not.
+pub(crate) type Room<T> = crate::sync::UnsafeCell<MaybeUninit<T>>;

@@ -1,0 +1,381 @@
+//! What an event loop sleeps on: the operating system's poller, and the alarms that are set.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+use std::time::Instant;
+
+use mio::event::{Event, Source};
+use mio::{Events, Interest, Poll as Poller, Registry, Token};
+
+/// Readiness of sockets taken note of at a time.
+const EVENTS: usize = 64;
+/// Stands for the reactor's own wake-ups; sockets count from 0.
+const WOKEN: Token = Token(usize::MAX);
+
+/// Sleeps. There is one to each [`Reactor`].
+#[derive(Debug)]
+pub(super) struct Sleeper {
+    poller: Poller,
+    events: Events,
+    reactor: Arc<Reactor>,
+}
+
+impl Sleeper {
+    pub(super) fn new() -> io::Result<Self> {
+        let poller = Poller::new()?;
+        let reactor = Reactor {
+            registry: poller.registry().try_clone()?,
+            rouser: mio::Waker::new(poller.registry(), WOKEN)?,
+            phase: AtomicU8::new(Phase::RUNNING),
+            waiting: Mutex::default(),
+        };
+        Ok(Self { poller, events: Events::with_capacity(EVENTS), reactor: Arc::new(reactor) })
+    }
+
+    pub(super) const fn reactor(&self) -> &Arc<Reactor> {
+        &self.reactor
+    }
+
+    /// Runs `future` to its end on this thread, asleep whenever there is nothing to do.
+    pub(super) fn run<F: Future + Unpin>(mut self, mut future: F) -> F::Output {
+        let waker = Waker::from(Arc::clone(&self.reactor));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            // Whatever woke it, it looks at now.
+            self.reactor.begin();
+            if let Poll::Ready(output) = core::pin::Pin::new(&mut future).poll(&mut cx) {
+                return output;
+            }
+            self.sleep();
+        }
+    }
+
+    /// Returns after a wake-up, when a socket became ready, or when an alarm is due; at once if
+    /// there was a wake-up since the future began to run.
+    fn sleep(&mut self) {
+        let timeout = if self.reactor.fall_asleep() {
+            let first = self.reactor.waiting().alarms.first_key_value().map(|((at, _), _)| *at);
+            first.map(|at| at.saturating_duration_since(Instant::now()))
+        } else {
+            Some(Duration::ZERO)
+        };
+        match self.poller.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            // It fails for descriptors that are none, and ours stay open as long as we are here.
+            Err(error) => panic!("the poller of an event loop is broken: {error}"),
+        }
+        // First, so that wake-ups from here cost no system call.
+        self.reactor.begin();
+        self.reactor.wake_for(&self.events);
+    }
+}
+
+/// Who waits for what, shared by an event loop with its sockets and timers.
+#[derive(Debug)]
+pub(super) struct Reactor {
+    registry: Registry,
+    rouser: mio::Waker,
+    phase: AtomicU8,
+    waiting: Mutex<Waiting>,
+}
+
+/// What the event loop's thread is at. Only one that sleeps costs whoever wakes it a system call.
+struct Phase;
+
+impl Phase {
+    const RUNNING: u8 = 0;
+    /// Running, and to run once more before it sleeps.
+    const WOKEN: u8 = 1;
+    const ASLEEP: u8 = 2;
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    sockets: BTreeMap<usize, Readiness>,
+    alarms: BTreeMap<Alarm, Waker>,
+    next_id: usize,
+}
+
+/// When, and whose: the id of a timer.
+pub(super) type Alarm = (Instant, usize);
+
+/// What is known of a socket. News that nobody waits for are kept for the next who asks.
+#[derive(Debug, Default)]
+struct Readiness {
+    readable: Direction,
+    writable: Direction,
+}
+
+#[derive(Debug, Default)]
+struct Direction {
+    ready: bool,
+    waiting: Option<Waker>,
+}
+
+/// What a socket is to be ready for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum For {
+    Receiving,
+    Sending,
+}
+
+impl Reactor {
+    /// An id for a timer.
+    pub(super) fn next_id(&self) -> usize {
+        self.waiting().next_id()
+    }
+
+    /// Watches a socket; its readiness is asked for by the id.
+    pub(super) fn register(&self, socket: &mut impl Source) -> io::Result<usize> {
+        let id = self.next_id();
+        self.waiting().sockets.insert(id, Readiness::default());
+        let registered =
+            self.registry.register(socket, Token(id), Interest::READABLE | Interest::WRITABLE);
+        if registered.is_err() {
+            self.waiting().sockets.remove(&id);
+        }
+        registered.map(|()| id)
+    }
+
+    pub(super) fn deregister(&self, id: usize, socket: &mut impl Source) {
+        // What cannot be deregistered is closed now, which comes to the same.
+        drop(self.registry.deregister(socket));
+        let socket = self.waiting().sockets.remove(&id);
+        drop(socket);
+    }
+
+    /// Ready if there was news of the socket since it was last asked; else `cx` is woken when
+    /// there is. Ask only after an attempt that would have blocked: news come once.
+    pub(super) fn poll_ready(&self, id: usize, what: For, cx: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting();
+        let Some(socket) = waiting.sockets.get_mut(&id) else {
+            return Poll::Ready(());
+        };
+        let direction = match what {
+            For::Receiving => &mut socket.readable,
+            For::Sending => &mut socket.writable,
+        };
+        if core::mem::take(&mut direction.ready) {
+            return Poll::Ready(());
+        }
+        set(&mut direction.waiting, cx.waker());
+        Poll::Pending
+    }
+
+    /// Wakes `waker` once the alarm is due.
+    pub(super) fn set_alarm(&self, alarm: Alarm, waker: &Waker) {
+        let mut waiting = self.waiting();
+        waiting.alarms.insert(alarm, waker.clone());
+        let first = waiting.alarms.first_key_value().is_some_and(|(first, _)| *first == alarm);
+        drop(waiting);
+        // On the event loop's own thread it is not asleep, and looks before it sleeps.
+        if first && self.phase.load(Ordering::SeqCst) == Phase::ASLEEP {
+            self.rouse();
+        }
+    }
+
+    pub(super) fn clear_alarm(&self, alarm: Alarm) {
+        let waker = self.waiting().alarms.remove(&alarm);
+        drop(waker);
+    }
+
+    /// `false` if there was a wake-up since it began: then it must not sleep.
+    fn fall_asleep(&self) -> bool {
+        let (from, to) = (Phase::RUNNING, Phase::ASLEEP);
+        self.phase.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Not asleep, and with all wake-ups so far noticed: what was done before them is seen from
+    /// here on.
+    fn begin(&self) {
+        self.phase.swap(Phase::RUNNING, Ordering::SeqCst);
+    }
+
+    fn rouse(&self) {
+        if self.phase.swap(Phase::WOKEN, Ordering::SeqCst) == Phase::ASLEEP {
+            // It fails if the poller is full of wake-ups, which does as well.
+            drop(self.rouser.wake());
+        }
+    }
+
+    /// Wakes those for whom there is news.
+    fn wake_for(&self, events: &Events) {
+        let mut wakers = Vec::new();
+        let mut waiting = self.waiting();
+        for event in events {
+            waiting.take_note(event, &mut wakers);
+        }
+        let now = Instant::now();
+        while let Some(alarm) = waiting.alarms.first_entry().filter(|alarm| alarm.key().0 <= now) {
+            wakers.push(alarm.remove());
+        }
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing panics while the lock is held, so that a poisoned lock guards a sound state.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Reactor {
+    fn wake(self: Arc<Self>) {
+        self.rouse();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rouse();
+    }
+}
+
+impl Waiting {
+    const fn next_id(&mut self) -> usize {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn take_note(&mut self, event: &Event, wakers: &mut Vec<Waker>) {
+        let Some(socket) = self.sockets.get_mut(&event.token().0) else {
+            return;
+        };
+        // An error is news for both: the next attempt says what it is.
+        for (news, direction) in [
+            (event.is_readable() || event.is_error(), &mut socket.readable),
+            (event.is_writable() || event.is_error(), &mut socket.writable),
+        ] {
+            if news {
+                direction.ready = true;
+                wakers.extend(direction.waiting.take());
+            }
+        }
+    }
+}
+
+fn set(slot: &mut Option<Waker>, waker: &Waker) {
+    match slot {
+        Some(set) => set.clone_from(waker),
+        None => *slot = Some(waker.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::super::timer::Timer;
+    use super::*;
+    use crate::Timer as _;
+
+    /// Far longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn wake_ups_while_running_end_in_one_more_run() {
+        let sleeper = Sleeper::new().unwrap();
+        let mut runs = 0;
+        sleeper.run(core::future::poll_fn(|cx| {
+            runs += 1;
+            if runs == 1 {
+                cx.waker().wake_by_ref();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        }));
+        assert_eq!(runs, 2);
+    }
+
+    #[test]
+    fn an_alarm_ends_in_one_run() {
+        let sleeper = Sleeper::new().unwrap();
+        let mut timer = Timer::new(sleeper.reactor());
+        let soon = || Some(Instant::now() + Duration::from_millis(5));
+        timer.set(soon());
+        let (mut runs, mut alarms) = (0, 0);
+        sleeper.run(core::future::poll_fn(|cx| {
+            runs += 1;
+            while timer.poll(cx).is_ready() {
+                alarms += 1;
+                timer.set(soon());
+            }
+            if alarms < 3 { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        assert!(runs <= 1 + alarms, "{runs} runs for {alarms} alarms");
+    }
+
+    #[test]
+    fn no_wake_up_of_another_thread_is_lost() {
+        let sleeper = Sleeper::new().unwrap();
+        let waker = Waker::from(Arc::clone(sleeper.reactor()));
+        let token = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    // The next only once the last was noticed: none can stand in for another.
+                    while token.load(Ordering::Relaxed) {
+                        thread::yield_now();
+                    }
+                    token.store(true, Ordering::Relaxed);
+                    waker.wake_by_ref();
+                }
+            });
+            let mut noticed = 0;
+            sleeper.run(core::future::poll_fn(|_| {
+                noticed += usize::from(token.swap(false, Ordering::Relaxed));
+                if noticed == 10_000 { Poll::Ready(()) } else { Poll::Pending }
+            }));
+        });
+    }
+
+    #[test]
+    fn an_alarm_set_on_another_thread_shortens_the_sleep() {
+        let sleeper = Sleeper::new().unwrap();
+        let reactor = Arc::clone(sleeper.reactor());
+        let mut late = Timer::new(&reactor);
+        late.set(Some(Instant::now() + PATIENCE));
+        let done = Arc::new(AtomicBool::new(false));
+        let setter = {
+            let done = Arc::clone(&done);
+            thread::spawn(move || {
+                while reactor.phase.load(Ordering::SeqCst) != Phase::ASLEEP {
+                    thread::yield_now();
+                }
+                let mut timer = Timer::new(&reactor);
+                timer.set(Some(Instant::now() + Duration::from_millis(1)));
+                crate::Wait::wait(core::future::poll_fn(|cx| timer.poll(cx)));
+                done.store(true, Ordering::SeqCst);
+                Waker::from(reactor).wake();
+            })
+        };
+        sleeper.run(core::future::poll_fn(|cx| {
+            assert!(late.poll(cx).is_pending());
+            if done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        setter.join().unwrap();
+    }
+
+    #[test]
+    fn a_timer_goes_off_once_and_not_early_and_leaves_nothing_behind() {
+        let sleeper = Sleeper::new().unwrap();
+        let reactor = Arc::clone(sleeper.reactor());
+        let mut timer = Timer::new(&reactor);
+        let at = Instant::now() + Duration::from_millis(5);
+        timer.set(Some(at));
+        sleeper.run(core::future::poll_fn(|cx| timer.poll(cx)));
+        assert!(Instant::now() >= at);
+        assert!(timer.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        timer.set(Some(Instant::now() + PATIENCE));
+        assert!(timer.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(reactor.waiting().alarms.len(), 1);
+        drop(timer);
+        assert!(reactor.waiting().alarms.is_empty());
+    }
+}
