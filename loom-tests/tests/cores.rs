@@ -92,7 +92,7 @@ macro_rules! both {
                 assert_eq!(seen, [1, 2, 3][..sent]);
             }
 
-            a_closing_sender_loses_nothing [NoLookAfterClose] {
+            a_closing_sender_loses_nothing [LateLookAtClose] {
                 let (mut sender, mut receiver) = $polled::<u32>(2);
                 let sending = thread::spawn(move || {
                     sender.try_send(1).expect("room");

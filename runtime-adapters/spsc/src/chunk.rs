@@ -118,13 +118,10 @@ impl<T, M: Mode> Receiver<T, M, Index> {
     /// `Empty` if there are none yet, `Closed` if there will be none.
     #[inline]
     pub fn read_chunk(&mut self, max: usize) -> Result<ReadChunk<'_, T, M>, TryRecvError> {
-        let mut len = self.consumer.present(max).min(max);
-        if len == 0 && max > 0 {
-            // Also for what an empty receiver owes to the sender.
-            self.look()?;
-            len = self.consumer.present(max).min(max);
+        match self.consumer.present(max) {
+            Ok(present) => Ok(ReadChunk { receiver: self, len: present.min(max) }),
+            Err(none) => Err(self.found(none)),
         }
-        Ok(ReadChunk { receiver: self, len })
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use crate::{
-    index,
+    TryRecvError, index,
     park::WaitCell,
     shared::{Header, Shared},
     stream,
@@ -79,7 +79,7 @@ pub(crate) trait Produce<T> {
         values.iter().take_while(|value| self.put(**value).is_ok()).count()
     }
 
-    /// Makes every message that was put visible, and `header().tail` true.
+    /// Makes every message that was put visible.
     fn publish(&mut self);
 
     fn has_room(&mut self) -> bool;
@@ -95,13 +95,22 @@ pub(crate) trait Consume<T> {
     /// Whether the head is to be published once in a while rather than with each message.
     const LAZY: bool;
 
+    /// Whether there is a message; if not, whether there may still come one.
+    fn look(&mut self) -> Result<(), TryRecvError>;
+
     /// Takes a message; the sender may use its room after the next `publish`.
-    fn take(&mut self) -> Option<T>;
+    ///
+    /// # Safety
+    /// There is one: `look` said so, and nothing was taken since.
+    unsafe fn take(&mut self) -> T;
 
     /// Makes `header().head` true.
     fn publish(&mut self);
 
     fn peek(&mut self) -> Option<&T>;
+
+    /// Messages that are there.
+    fn len(&self) -> usize;
 
     fn header(&self) -> &Header;
 
@@ -121,7 +130,8 @@ pub(crate) fn drop_what_is_there<T>(consumer: &mut impl Consume<T>) {
     }
 
     let rest = Publish(consumer, core::marker::PhantomData);
-    while let Some(value) = rest.0.take() {
-        drop(value);
+    while rest.0.look().is_ok() {
+        // SAFETY: there is one, as we just saw.
+        drop(unsafe { rest.0.take() });
     }
 }

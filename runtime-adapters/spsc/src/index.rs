@@ -8,9 +8,10 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
 
 use crate::{
+    TryRecvError,
     cores::{Consume, Produce, drop_what_is_there},
     shared::{Header, Room, Shared, Slot},
-    sync::{Fault, Ordering, UnsafeCell, release_unless},
+    sync::{Fault, Ordering, UnsafeCell, broken, release_unless},
 };
 
 /// A message, or none: the counters tell.
@@ -22,6 +23,10 @@ impl<T> Slot for Cell<T> {
 
     fn vacant(_: usize) -> Self {
         Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    fn is_full(&self, position: usize, tail: usize) -> bool {
+        position != tail
     }
 
     #[inline(always)]
@@ -46,7 +51,8 @@ pub(crate) struct Producer<T> {
 
 /// The receiver's side.
 pub(crate) struct Consumer<T> {
-    shared: Shared<Cell<T>>,
+    /// Given up by `abandon`.
+    shared: ManuallyDrop<Shared<Cell<T>>>,
     /// Position of the next message; ahead of the shared one while a batch is being read.
     head: usize,
     /// The tail as far as it is known.
@@ -58,7 +64,7 @@ pub(crate) fn pair<T>(shared: (Shared<Cell<T>>, Shared<Cell<T>>)) -> (Producer<T
     let limit = first.wrapping_add(shared.0.header().capacity());
     (
         Producer { shared: shared.0, tail: first, limit },
-        Consumer { shared: shared.1, head: first, limit: first },
+        Consumer { shared: ManuallyDrop::new(shared.1), head: first, limit: first },
     )
 }
 
@@ -152,13 +158,14 @@ impl<T> Produce<T> for Producer<T> {
 }
 
 impl<T> Consumer<T> {
-    /// Messages known of, after a look at the tail if there are fewer than `wanted`.
+    /// Messages known of, after a look at the tail if there are fewer than `wanted`. An error if
+    /// that finds none.
     #[inline(always)]
-    pub(crate) fn present(&mut self, wanted: usize) -> usize {
+    pub(crate) fn present(&mut self, wanted: usize) -> Result<usize, TryRecvError> {
         if self.limit.wrapping_sub(self.head) < wanted {
-            self.refresh();
+            self.refresh()?;
         }
-        self.limit.wrapping_sub(self.head)
+        Ok(self.limit.wrapping_sub(self.head))
     }
 
     /// The first `count` messages, which the caller knows to be there.
@@ -173,9 +180,19 @@ impl<T> Consumer<T> {
     }
 
     #[inline(always)]
-    fn refresh(&mut self) {
+    fn refresh(&mut self) -> Result<(), TryRecvError> {
+        let header = self.shared.header();
+        // Before the tail: whoever sees the close then sees what was sent before it.
+        let mut closed = header.is_closed_for_good();
         // Acquire: the messages before the tail are written.
-        self.limit = self.shared.header().tail.load(Ordering::Acquire);
+        self.limit = header.tail.load(Ordering::Acquire);
+        if self.head != self.limit {
+            return Ok(());
+        }
+        if broken(Fault::LateLookAtClose) {
+            closed = header.is_closed_for_good();
+        }
+        Err(if closed { TryRecvError::Closed } else { TryRecvError::Empty })
     }
 }
 
@@ -183,18 +200,17 @@ impl<T> Consume<T> for Consumer<T> {
     const LAZY: bool = false;
 
     #[inline(always)]
-    fn take(&mut self) -> Option<T> {
-        if self.head == self.limit {
-            self.refresh();
-            if self.head == self.limit {
-                return None;
-            }
-        }
-        // SAFETY: the position is below the tail, so a message is there, and the producer does not
-        // touch it before the head passes it.
+    fn look(&mut self) -> Result<(), TryRecvError> {
+        if self.head == self.limit { self.refresh() } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    unsafe fn take(&mut self) -> T {
+        // SAFETY: the caller knows that the position is below the tail, so a message is there, and
+        // the producer does not touch it before the head passes it.
         let value = unsafe { self.shared.slot(self.head).take() };
         self.head = self.head.wrapping_add(1);
-        Some(value)
+        value
     }
 
     #[inline(always)]
@@ -213,11 +229,14 @@ impl<T> Consume<T> for Consumer<T> {
         self.head
     }
 
+    fn len(&self) -> usize {
+        let header = self.header();
+        header.distance(self.head, header.tail.load(Ordering::Acquire))
+    }
+
     #[inline(always)]
     fn peek(&mut self) -> Option<&T> {
-        if self.present(1) == 0 {
-            return None;
-        }
+        self.look().ok()?;
         // SAFETY: as in `take`; the borrow of `self` keeps the head where it is.
         Some(self.shared.slot(self.head).0.with(|room| unsafe { (*room).assume_init_ref() }))
     }
@@ -233,17 +252,17 @@ impl<T> Drop for Producer<T> {
 impl<T> Drop for Consumer<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        abandon(self.shared.alias(), self.head, self.limit);
+        abandon(self.shared.alias(), self.head);
     }
 }
 
-/// Closes the channel and drops what is in it. By value, lest an end's address be taken.
+/// Closes the channel, drops what is in it and gives up the share. By value, lest an end's address
+/// be taken.
 #[cold]
 #[inline(never)]
-fn abandon<T>(shared: ManuallyDrop<Shared<Cell<T>>>, head: usize, limit: usize) {
+fn abandon<T>(shared: ManuallyDrop<Shared<Cell<T>>>, head: usize) {
     shared.header().close();
-    let shared = ManuallyDrop::into_inner(shared);
-    // The share is given up by the end whose alias this is.
-    let mut consumer = ManuallyDrop::new(Consumer { shared, head, limit });
+    let _share = ManuallyDrop::into_inner(shared.alias());
+    let mut consumer = ManuallyDrop::new(Consumer { shared, head, limit: head });
     drop_what_is_there(&mut *consumer);
 }

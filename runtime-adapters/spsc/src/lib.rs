@@ -78,7 +78,8 @@
 //! before it reads them. Core B: the same with the sequence of each slot in place of the tail. The
 //! way back is the same for both: the receiver reads slots, then stores the head with release; the
 //! sender loads it with acquire before it writes them again. Each end keeps what it last saw of the
-//! other's counter and looks again only when that is used up: an old value is only too careful.
+//! other's counter and looks again only when that is used up: an old value is only too careful. The
+//! tail of core B is a hint, by which the receiver fetches lines that the sender is done with.
 //!
 //! **Waking.** The end that waits leaves its waker, fences, and looks once more; the other stores,
 //! fences, and looks for a waker. Whichever fence is first, the other end's look comes after it and
@@ -88,13 +89,14 @@
 //! tries again sees the room. The waker itself is moved under a three-state lock that is tried and
 //! never waited for: who finds it taken leaves the waking to who has it, or wakes itself.
 //!
-//! **Closing.** Stores a flag with release, fences, and wakes both ends. A receiver that finds
-//! nothing and then the flag looks once more, for what was sent before the flag is visible with it.
+//! **Closing.** Stores a flag with release, fences, and wakes both ends. What was sent before the
+//! flag is visible with it: a receiver says that it is closed only if it looked at the flag first
+//! and then found nothing.
 //! A sender may see the flag late; its message then counts as sent before the close, and is dropped
 //! with the channel if nobody receives it.
 //!
-//! **Freeing.** Each end publishes its counter and then gives up its share, with acquire and release;
-//! the second drops what lies between the counters and frees the allocation.
+//! **Freeing.** Each end publishes how far it got and then gives up its share, with acquire and
+//! release; the second drops the messages that are still there and frees the allocation.
 //!
 //! Every step named here is left out in turn by the models under loom, which must then fail.
 //!

@@ -10,7 +10,6 @@ use core::{
 use crate::{
     CanWait, Core, Deferred, Index, Mode, RecvError, TryRecvError, Wakes, Waking,
     cores::{Consume, Pair},
-    sync::{Fault, Ordering, broken},
 };
 
 /// The receiving end of a channel. Dropping it closes the channel and drops what is there.
@@ -20,10 +19,8 @@ pub struct Receiver<T, M: Mode = Waking, C: Core = Index> {
     /// First, for a deferred mode must let go of the channel before the core does.
     pub(crate) mode: M,
     pub(crate) consumer: <C as Pair>::Consumer<T>,
-    /// The head when the sender last got to know what is free.
-    settled: usize,
-    /// How far the head may be ahead of that.
-    batch: usize,
+    /// The head at which the sender is to know again what is free.
+    settle_at: usize,
 }
 
 impl<T, M: Mode, C: Core> Receiver<T, M, C> {
@@ -31,8 +28,8 @@ impl<T, M: Mode, C: Core> Receiver<T, M, C> {
     const SETTLES: bool = <C as Pair>::Consumer::<T>::LAZY || M::IN_BATCHES;
 
     pub(crate) fn new(mode: M, consumer: <C as Pair>::Consumer<T>) -> Self {
-        let (settled, batch) = (consumer.head(), consumer.header().batch());
-        Self { mode, consumer, settled, batch }
+        let settle_at = consumer.head().wrapping_add(consumer.header().batch());
+        Self { mode, consumer, settle_at }
     }
 
     /// Takes the oldest message.
@@ -41,15 +38,21 @@ impl<T, M: Mode, C: Core> Receiver<T, M, C> {
     /// `Empty` if there is none yet, `Closed` if there will be none.
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.take() {
+        let mut none = TryRecvError::Empty;
+        match self.take(&mut none) {
             Some(value) => Ok(value),
-            None => self.nothing(),
+            None => Err(self.found(none)),
         }
     }
 
     #[inline(always)]
-    fn take(&mut self) -> Option<T> {
-        let value = self.consumer.take()?;
+    fn take(&mut self, none: &mut TryRecvError) -> Option<T> {
+        if let Err(error) = self.consumer.look() {
+            *none = error;
+            return None;
+        }
+        // SAFETY: there is one, as we just saw.
+        let value = unsafe { self.consumer.take() };
         self.took();
         Some(value)
     }
@@ -62,7 +65,7 @@ impl<T, M: Mode, C: Core> Receiver<T, M, C> {
         }
         let head = self.consumer.head();
         self.mode.took(head);
-        if Self::SETTLES && head.wrapping_sub(self.settled) >= self.batch {
+        if Self::SETTLES && head.wrapping_sub(self.settle_at) <= isize::MAX as usize {
             self.settle();
         }
     }
@@ -70,35 +73,23 @@ impl<T, M: Mode, C: Core> Receiver<T, M, C> {
     /// Makes known to the sender what is free, and wakes it if that is half.
     #[inline(always)]
     fn settle(&mut self) {
-        let head = self.consumer.head();
-        // Otherwise every message was settled as it was taken.
-        if Self::SETTLES && head != self.settled {
-            self.settled = head;
+        if !Self::SETTLES {
+            return; // every message was settled as it was taken
+        }
+        let (head, batch) = (self.consumer.head(), self.consumer.header().batch());
+        if head.wrapping_add(batch) != self.settle_at {
+            self.settle_at = head.wrapping_add(batch);
             self.consumer.publish();
             self.mode.settled(self.consumer.header(), head);
         }
     }
 
-    /// No message was seen. Inlined, so that an end that is used in one place only can stay in
+    /// No message was found. Inlined, so that an end that is used in one place only can stay in
     /// registers.
     #[inline(always)]
-    fn nothing(&mut self) -> Result<T, TryRecvError> {
-        self.look()?;
-        self.take().ok_or(TryRecvError::Closed)
-    }
-
-    /// No message was seen. `Ok` if there is one after all.
-    #[inline(always)]
-    pub(crate) fn look(&mut self) -> Result<(), TryRecvError> {
+    pub(crate) fn found(&mut self, none: TryRecvError) -> TryRecvError {
         self.settle();
-        if !self.consumer.header().is_closed_for_good() {
-            return Err(TryRecvError::Empty);
-        }
-        if broken(Fault::NoLookAfterClose) {
-            return Err(TryRecvError::Closed);
-        }
-        // A message sent between the first look and the close.
-        if self.consumer.peek().is_some() { Ok(()) } else { Err(TryRecvError::Closed) }
+        none
     }
 
     /// The oldest message, which stays where it is.
@@ -119,7 +110,7 @@ impl<T, M: Mode, C: Core> Receiver<T, M, C> {
     where
         M: CanWait,
     {
-        self.settled = self.consumer.head();
+        self.settle_at = self.consumer.head().wrapping_add(self.consumer.header().batch());
         self.consumer.publish();
         self.consumer.header().wake_sender_now();
     }
@@ -127,8 +118,7 @@ impl<T, M: Mode, C: Core> Receiver<T, M, C> {
     /// Messages in the channel, from a look at the sender's tail: there may be more by now.
     #[must_use]
     pub fn len(&self) -> usize {
-        let header = self.consumer.header();
-        header.distance(self.consumer.head(), header.tail.load(Ordering::Acquire))
+        self.consumer.len()
     }
 
     /// Whether the next [`try_recv`](Self::try_recv) would find nothing, but for what is sent
@@ -182,24 +172,20 @@ impl<T, M: CanWait, C: Core> Receiver<T, M, C> {
     /// If the channel is closed and empty.
     #[inline]
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
-        if let Some(value) = self.take() {
-            return Poll::Ready(Ok(value));
+        match self.try_recv() {
+            Ok(value) => Poll::Ready(Ok(value)),
+            Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
+            Err(TryRecvError::Empty) => self.poll_again(context),
         }
-        self.poll_nothing(context)
     }
 
-    fn poll_nothing(&mut self, context: &Context<'_>) -> Poll<Result<T, RecvError>> {
-        for registered in [false, true] {
-            match self.try_recv() {
-                Ok(value) => return Poll::Ready(Ok(value)),
-                Err(TryRecvError::Closed) => return Poll::Ready(Err(RecvError)),
-                Err(TryRecvError::Empty) => {}
-            }
-            if !registered {
-                self.consumer.header().register_receiver(context.waker());
-            }
+    fn poll_again(&mut self, context: &Context<'_>) -> Poll<Result<T, RecvError>> {
+        self.consumer.header().register_receiver(context.waker());
+        match self.try_recv() {
+            Ok(value) => Poll::Ready(Ok(value)),
+            Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
+            Err(TryRecvError::Empty) => Poll::Pending,
         }
-        Poll::Pending
     }
 
     /// Takes back the waker that [`poll_recv`](Self::poll_recv) left. Futures do it themselves.
@@ -259,7 +245,9 @@ impl<T, M: Mode, C: Core> Iterator for Drain<'_, T, M, C> {
     #[inline]
     fn next(&mut self) -> Option<T> {
         self.left = self.left.checked_sub(1)?;
-        self.receiver.consumer.take()
+        self.receiver.consumer.look().ok()?;
+        // SAFETY: there is one, as we just saw.
+        Some(unsafe { self.receiver.consumer.take() })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

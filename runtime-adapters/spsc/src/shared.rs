@@ -32,7 +32,7 @@ impl<T> Deref for Padded<T> {
 /// The shared state that does not depend on the type of the messages.
 #[repr(C)]
 pub(crate) struct Header {
-    /// Position of the next message to be written. Stored by the sender only.
+    /// Position of the next message to be written. Stored by the sender only, in core A.
     pub(crate) tail: Padded<AtomicUsize>,
     /// Position of the next message to be read, as far as the receiver has made it known. Stored
     /// by the receiver only.
@@ -189,6 +189,10 @@ pub(crate) trait Slot {
     /// A slot without a message, in a channel whose first position is `first`.
     fn vacant(first: usize) -> Self;
 
+    /// Whether this, the slot of `position`, holds a message, when everything up to `position` was
+    /// taken and nobody sends any more. `tail` is the shared one.
+    fn is_full(&self, position: usize, tail: usize) -> bool;
+
     /// Takes the message out.
     ///
     /// # Safety
@@ -199,8 +203,8 @@ pub(crate) trait Slot {
 /// One end's share of the allocation. Closes the channel when dropped; the second to be dropped
 /// drops the messages between head and tail and frees the memory.
 pub(crate) struct Shared<S: Slot> {
+    /// The slots follow at [`OFFSET`](Self::OFFSET): one pointer leads to all.
     header: NonNull<Header>,
-    slots: NonNull<S>,
     /// Of the power of two that holds the capacity.
     mask: usize,
     owned: PhantomData<S>,
@@ -211,6 +215,9 @@ pub(crate) struct Shared<S: Slot> {
 unsafe impl<S: Slot<Item: Send>> Send for Shared<S> {}
 
 impl<S: Slot> Shared<S> {
+    /// Bytes from the header to the slots.
+    const OFFSET: usize = size_of::<Header>().next_multiple_of(align_of::<S>());
+
     /// Two shares of a new channel.
     ///
     /// # Panics
@@ -221,29 +228,30 @@ impl<S: Slot> Shared<S> {
         let storage = storage.expect("the capacity is within the address space");
         // One lap short of overflow, so that every program passes it at once and not one after years.
         let first = 0_usize.wrapping_sub(storage);
-        let (layout, offset) = Self::layout(storage);
+        let layout = Self::layout(storage);
         // SAFETY: the layout has the size of a header at least.
         let memory = unsafe { alloc(layout) };
         let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
         let header = memory.cast::<Header>();
-        // SAFETY: `offset` is within the layout.
-        let slots = unsafe { memory.add(offset) }.cast::<S>();
         // SAFETY: the memory is ours alone, laid out for a header and `storage` slots.
         unsafe {
             header.write(Header::new(capacity, first, elsewhere));
+            let slots = memory.add(Self::OFFSET).cast::<S>();
             for index in 0..storage {
                 slots.add(index).write(S::vacant(first));
             }
         }
-        let share = || Self { header, slots, mask: storage - 1, owned: PhantomData };
+        let share = || Self { header, mask: storage - 1, owned: PhantomData };
         (share(), share())
     }
 
-    fn layout(storage: usize) -> (Layout, usize) {
+    fn layout(storage: usize) -> Layout {
         let slots = Layout::array::<S>(storage).ok();
-        slots
+        let (layout, offset) = slots
             .and_then(|slots| Layout::new::<Header>().extend(slots).ok())
-            .expect("the capacity is within the address space")
+            .expect("the capacity is within the address space");
+        debug_assert_eq!(offset, Self::OFFSET, "two ways to say where the slots are");
+        layout
     }
 
     /// Position of the first message of a channel that nothing was sent on yet.
@@ -255,8 +263,8 @@ impl<S: Slot> Shared<S> {
     /// share.
     #[inline(always)]
     pub(crate) fn alias(&self) -> ManuallyDrop<Self> {
-        let Self { header, slots, mask, .. } = *self;
-        ManuallyDrop::new(Self { header, slots, mask, owned: PhantomData })
+        let Self { header, mask, .. } = *self;
+        ManuallyDrop::new(Self { header, mask, owned: PhantomData })
     }
 
     #[inline(always)]
@@ -269,7 +277,25 @@ impl<S: Slot> Shared<S> {
     pub(crate) fn slot(&self, position: usize) -> &S {
         // SAFETY: masked, it is within the storage; slots live as long as the shares, and a
         // shared reference to one gives access to nothing but cells and atomics.
-        unsafe { self.slots.add(position & self.mask).as_ref() }
+        unsafe { self.slots().add(position & self.mask).as_ref() }
+    }
+
+    /// Asks for the line of a slot, where the processor can be asked.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, position: usize) {
+        #[cfg(all(target_arch = "x86_64", not(sds_loom), not(miri)))]
+        {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: every x86-64 has the instruction, and it reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(self.slot(position)).cast()) }
+        }
+        let _ = position;
+    }
+
+    #[inline(always)]
+    fn slots(&self) -> NonNull<S> {
+        // SAFETY: within the allocation, as it was laid out.
+        unsafe { self.header.cast::<u8>().add(Self::OFFSET) }.cast()
     }
 
     /// The slots from `position` on as they lie in memory: up to the end of the storage, then from
@@ -279,7 +305,7 @@ impl<S: Slot> Shared<S> {
         let start = position & self.mask;
         let first = count.min(self.mask + 1 - start);
         // SAFETY: `start` is within the storage.
-        [(unsafe { self.slots.add(start) }, first), (self.slots, count - first)]
+        [(unsafe { self.slots().add(start) }, first), (self.slots(), count - first)]
     }
 }
 
@@ -296,41 +322,37 @@ impl<S: Slot> Drop for Shared<S> {
 #[cold]
 #[inline(never)]
 fn give_up<S: Slot>(shared: ManuallyDrop<Shared<S>>) {
-    let header = shared.header();
-    header.close();
+    shared.header().close();
     let order = if broken(Fault::UnorderedFree) { Ordering::Relaxed } else { Ordering::AcqRel };
-    if header.rare.ends.fetch_sub(1, order) == 2 {
+    if shared.header().rare.ends.fetch_sub(1, order) == 2 {
         return; // `shared.header` may dangle from here on
     }
-    let _free = Free::<S> { header: shared.header, slots: shared.slots, mask: shared.mask };
-    let mut head = header.head.load(Ordering::Relaxed);
-    let tail = header.tail.load(Ordering::Relaxed);
-    while head != tail {
-        // SAFETY: the other end is gone, we acquired what it did, and both left their counters
-        // true: what lies between them was written and not taken.
-        drop(unsafe { shared.slot(head).take() });
+    let last = Last(shared);
+    let mut head = last.0.header().head.load(Ordering::Relaxed);
+    let tail = last.0.header().tail.load(Ordering::Relaxed);
+    while last.0.slot(head).is_full(head, tail) {
+        // SAFETY: the other end is gone and we acquired what it did; both left true what tells
+        // that this message was written and not taken.
+        drop(unsafe { last.0.slot(head).take() });
         head = head.wrapping_add(1);
     }
 }
 
 /// Frees the allocation, even if dropping a message panics.
-struct Free<S: Slot> {
-    header: NonNull<Header>,
-    slots: NonNull<S>,
-    mask: usize,
-}
+struct Last<S: Slot>(ManuallyDrop<Shared<S>>);
 
-impl<S: Slot> Drop for Free<S> {
+impl<S: Slot> Drop for Last<S> {
     fn drop(&mut self) {
-        let (layout, _) = Shared::<S>::layout(self.mask + 1);
+        let Shared { header, mask, .. } = *self.0;
+        let layout = Shared::<S>::layout(mask + 1);
         // SAFETY: no share is left; this is the layout of the allocation, whose start is the
         // header; slots hold their messages as `MaybeUninit`, so none is dropped twice.
         unsafe {
-            for index in 0..=self.mask {
-                self.slots.add(index).drop_in_place();
+            for index in 0..=mask {
+                self.0.slots().add(index).drop_in_place();
             }
-            self.header.drop_in_place();
-            dealloc(self.header.cast().as_ptr(), layout);
+            header.drop_in_place();
+            dealloc(header.cast().as_ptr(), layout);
         }
     }
 }

@@ -7,9 +7,10 @@
 use core::mem::{ManuallyDrop, MaybeUninit};
 
 use crate::{
+    TryRecvError,
     cores::{Consume, Produce, drop_what_is_there},
     shared::{Header, Room, Shared, Slot},
-    sync::{AtomicUsize, Fault, Ordering, UnsafeCell, release_unless},
+    sync::{AtomicUsize, Fault, Ordering, UnsafeCell, broken, release_unless},
 };
 
 /// A message, or none, and which.
@@ -20,12 +21,26 @@ pub(crate) struct Stamped<T> {
     room: Room<T>,
 }
 
+/// Messages after which the sender makes its tail known.
+const REPORT: usize = 32;
+/// How many messages further on the receiver fetches lines.
+const AHEAD: usize = 64;
+
+impl<T> Stamped<T> {
+    /// Slots in a cache line.
+    const IN_LINE: usize = 64 / size_of::<Self>();
+}
+
 impl<T> Slot for Stamped<T> {
     type Item = T;
 
     fn vacant(first: usize) -> Self {
         // Not one more than any position of the first lap.
         Self { sequence: AtomicUsize::new(first), room: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    fn is_full(&self, position: usize, _: usize) -> bool {
+        self.sequence.load(Ordering::Relaxed) == position.wrapping_add(1)
     }
 
     #[inline(always)]
@@ -46,9 +61,12 @@ pub(crate) struct Producer<T> {
 
 /// The receiver's side.
 pub(crate) struct Consumer<T> {
-    shared: Shared<Stamped<T>>,
+    /// Given up by `abandon`.
+    shared: ManuallyDrop<Shared<Stamped<T>>>,
     /// Position of the next message; ahead of the shared one by less than a batch.
     head: usize,
+    /// A tail that there was.
+    known: usize,
 }
 
 pub(crate) fn pair<T>(
@@ -56,7 +74,8 @@ pub(crate) fn pair<T>(
 ) -> (Producer<T>, Consumer<T>) {
     let first = shared.0.first();
     let limit = first.wrapping_add(shared.0.header().capacity());
-    (Producer { shared: shared.0, tail: first, limit }, Consumer { shared: shared.1, head: first })
+    let consumer = Consumer { shared: ManuallyDrop::new(shared.1), head: first, known: first };
+    (Producer { shared: shared.0, tail: first, limit }, consumer)
 }
 
 impl<T> Producer<T> {
@@ -83,14 +102,15 @@ impl<T> Produce<T> for Producer<T> {
         });
         self.tail = self.tail.wrapping_add(1);
         slot.sequence.store(self.tail, release_unless(Fault::UnorderedPublish));
+        if self.tail.is_multiple_of(REPORT) {
+            self.header().tail.store(self.tail, Ordering::Relaxed);
+        }
         Ok(())
     }
 
-    /// The receiver has seen the messages in their slots; this is for who asks how many there are.
+    /// Every slot says so itself.
     #[inline(always)]
-    fn publish(&mut self) {
-        self.header().tail.store(self.tail, Ordering::Release);
-    }
+    fn publish(&mut self) {}
 
     #[inline(always)]
     fn header(&self) -> &Header {
@@ -107,11 +127,27 @@ impl<T> Produce<T> for Producer<T> {
 }
 
 impl<T> Consumer<T> {
+    /// Asks for the line of a message further on, for lines come slowly one by one. Only for one
+    /// that the sender has filled: it would have to get it back.
     #[inline(always)]
-    fn is_ready(&self) -> bool {
+    fn fetch_ahead(&mut self) {
+        const { assert!(REPORT.is_multiple_of(Stamped::<T>::IN_LINE)) }
+        if !self.head.is_multiple_of(Stamped::<T>::IN_LINE) {
+            return;
+        }
+        let next = self.head.wrapping_add(AHEAD);
+        if self.known.wrapping_sub(next) <= isize::MAX as usize {
+            self.shared.prefetch(next);
+        } else if self.head.is_multiple_of(REPORT) {
+            self.known = self.header().tail.load(Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn is_ready(&self, position: usize) -> bool {
         // Acquire: the message was written before.
-        let sequence = self.shared.slot(self.head).sequence.load(Ordering::Acquire);
-        sequence == self.head.wrapping_add(1)
+        let sequence = self.shared.slot(position).sequence.load(Ordering::Acquire);
+        sequence == position.wrapping_add(1)
     }
 }
 
@@ -119,15 +155,27 @@ impl<T> Consume<T> for Consumer<T> {
     const LAZY: bool = true;
 
     #[inline(always)]
-    fn take(&mut self) -> Option<T> {
-        if !self.is_ready() {
-            return None;
+    fn look(&mut self) -> Result<(), TryRecvError> {
+        if self.is_ready(self.head) {
+            return Ok(());
         }
-        // SAFETY: the sequence says that the message of this position is there, and the producer
-        // does not touch the slot before the head passes it.
-        let value = unsafe { self.shared.slot(self.head).take() };
+        if !self.header().is_closed_for_good() {
+            return Err(TryRecvError::Empty);
+        }
+        // Once more, for a message sent between the first look and the close.
+        let missed = !broken(Fault::LateLookAtClose) && self.is_ready(self.head);
+        if missed { Ok(()) } else { Err(TryRecvError::Closed) }
+    }
+
+    #[inline(always)]
+    unsafe fn take(&mut self) -> T {
+        self.fetch_ahead();
+        let slot = self.shared.slot(self.head);
+        // SAFETY: the caller knows that the sequence says that the message of this position is
+        // there, and the producer does not touch the slot before the head passes it.
+        let value = unsafe { slot.take() };
         self.head = self.head.wrapping_add(1);
-        Some(value)
+        value
     }
 
     #[inline(always)]
@@ -145,20 +193,25 @@ impl<T> Consume<T> for Consumer<T> {
         self.head
     }
 
+    /// The slots that are ready are the first ones.
+    fn len(&self) -> usize {
+        let (mut ready, mut end) = (0, self.header().capacity());
+        while ready < end {
+            let middle = ready + (end - ready) / 2;
+            if self.is_ready(self.head.wrapping_add(middle)) {
+                ready = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        ready
+    }
+
     #[inline(always)]
     fn peek(&mut self) -> Option<&T> {
-        if !self.is_ready() {
-            return None;
-        }
+        self.look().ok()?;
         // SAFETY: as in `take`; the borrow of `self` keeps the head where it is.
         Some(self.shared.slot(self.head).room.with(|room| unsafe { (*room).assume_init_ref() }))
-    }
-}
-
-impl<T> Drop for Producer<T> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.publish();
     }
 }
 
@@ -169,13 +222,13 @@ impl<T> Drop for Consumer<T> {
     }
 }
 
-/// Closes the channel and drops what is in it. By value, lest an end's address be taken.
+/// Closes the channel, drops what is in it and gives up the share. By value, lest an end's address
+/// be taken.
 #[cold]
 #[inline(never)]
 fn abandon<T>(shared: ManuallyDrop<Shared<Stamped<T>>>, head: usize) {
     shared.header().close();
-    let shared = ManuallyDrop::into_inner(shared);
-    // The share is given up by the end whose alias this is.
-    let mut consumer = ManuallyDrop::new(Consumer { shared, head });
+    let _share = ManuallyDrop::into_inner(shared.alias());
+    let mut consumer = ManuallyDrop::new(Consumer { shared, head, known: head });
     drop_what_is_there(&mut *consumer);
 }

@@ -74,8 +74,8 @@ pub enum Fault {
     NoFlushFence,
     /// Closing wakes nobody.
     SilentClose,
-    /// A receiver that sees the channel closed does not look again.
-    NoLookAfterClose,
+    /// A receiver that finds nothing, and then sees the channel closed, does not look again.
+    LateLookAtClose,
     /// A future that is dropped takes back its waker without the cell's lock.
     UnlockedWithdraw,
     /// A new lane is not announced.
