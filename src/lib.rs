@@ -73,6 +73,8 @@ mod digest;
 mod effect;
 mod entry;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hash;
 mod id;
 mod input;
@@ -83,6 +85,7 @@ mod outbox;
 pub mod repair;
 mod rng;
 pub mod snapshot;
+pub mod stored;
 mod time;
 mod timer;
 pub mod wire;

@@ -330,7 +330,11 @@ impl Node {
         let key = self.record_key(id);
         let member = self.channels.get_mut(id).ok_or(RejectReason::ChannelNotOpen)?;
         let State::Loading(config) = &member.state else { return Err(RejectReason::NotLoading) };
-        let snapshot = result.as_ref().map_err(|error| RejectReason::LoadFailed(*error))?;
+        let failed = |error: StoreError| RejectReason::LoadFailed(error);
+        let snapshot = result.as_ref().map_err(|error| failed(*error))?;
+        if let Some(snapshot) = snapshot {
+            snapshot.check().map_err(|error| failed(error.into()))?;
+        }
         let (config, cx) = (Arc::clone(config), &mut cx!(self));
         let channel = match snapshot {
             Some(snapshot) => Channel::restore(cx, id.clone(), config, snapshot),

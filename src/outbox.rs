@@ -15,6 +15,7 @@ use crate::effect::{Effect, PersistId, RetrievalId};
 use crate::error::{RejectReason, StoreError};
 use crate::id::ChannelId;
 use crate::snapshot::{Change, ChangeKind};
+use crate::stored;
 use crate::time::Instant;
 
 /// First wait before a failed write is handed out again; it doubles up to [`RETRY_MAX`].
@@ -190,7 +191,9 @@ impl Outbox {
         }
         let id = PersistId(self.next_persist);
         self.next_persist += 1;
-        let changes: Arc<[Change]> = mem::take(&mut self.pending).into();
+        let all = self.pending.len();
+        let changes: Arc<[Change]> = stored::coalesce(mem::take(&mut self.pending)).into();
+        self.unsafe_changes -= all - changes.len();
         self.outstanding.push_back((id, Arc::clone(&changes)));
         Some(Effect::Persist { id, changes })
     }
@@ -248,6 +251,13 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::effect::Bound;
+    use crate::entry::{DeliverySeq, LogEntry};
+    use crate::snapshot::StoredOutgoing;
+    use smallvec::SmallVec;
+
+    fn entry(id: &str) -> LogEntry {
+        LogEntry::new(id.into(), "bob".into(), 1, SmallVec::new(), "x".into())
+    }
 
     fn outbox() -> Outbox {
         Outbox::new(Durability::Strict, 100)
@@ -302,10 +312,40 @@ mod tests {
         assert_eq!(outbox.poll(), None);
         outbox.tick(retry_at);
         let (third, changes) = polled_write(&mut outbox);
-        assert_eq!(changes, 3);
+        assert_eq!(changes, 1, "the newest clock is all that is left");
+        assert_eq!(outbox.unsafe_changes, 1);
         assert_eq!(outbox.persisted(third, Ok(()), Instant::ZERO), Ok(()));
         let released: Vec<_> = core::iter::from_fn(|| outbox.poll()).collect();
         assert_eq!(released, [Effect::Recovered, effect("a"), effect("b"), effect("c")]);
+        assert_eq!(outbox.unsafe_changes, 0);
+    }
+
+    #[test]
+    fn what_later_changes_make_void_is_not_handed_out() {
+        let mut outbox = outbox();
+        let (here, there) = (ChannelId::from("here"), ChannelId::from("there"));
+        let outgoing =
+            |resends| StoredOutgoing { seq: DeliverySeq(1), resends, possibly_acked: false };
+        outbox.change(&here, || ChangeKind::Clock(1));
+        outbox.change(&there, || ChangeKind::Clock(2));
+        outbox.change(&here, || ChangeKind::OutgoingSet(outgoing(1)));
+        outbox.change(&here, || ChangeKind::IncomingAdded(Arc::new(entry("m"))));
+        outbox.change(&here, || ChangeKind::OutgoingSet(outgoing(2)));
+        outbox.change(&here, || ChangeKind::IncomingRemoved("m".into()));
+        outbox.change(&here, || ChangeKind::Clock(3));
+        assert_eq!(outbox.unsafe_changes, 7);
+        let Some(Effect::Persist { id, changes }) = outbox.poll() else { panic!("not a write") };
+        let kinds: Vec<_> = changes.iter().map(|change| (&change.channel, &change.kind)).collect();
+        let expected = [
+            (&there, &ChangeKind::Clock(2)),
+            (&here, &ChangeKind::OutgoingSet(outgoing(2))),
+            (&here, &ChangeKind::IncomingRemoved("m".into())),
+            (&here, &ChangeKind::Clock(3)),
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(outbox.unsafe_changes, 4);
+        assert_eq!(outbox.persisted(id, Ok(()), Instant::ZERO), Ok(()));
+        assert_eq!(outbox.unsafe_changes, 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a store keeps of a channel: the changes it is handed, and the state they add up to.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use crate::bloom::Probe;
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::{ChannelId, MessageId};
+use crate::stored::{StoredError, Table};
 use crate::time::UnixMillis;
 use crate::wire::{HistoryEntry, WireDialect};
 
@@ -22,8 +24,8 @@ pub struct Change {
     pub kind: ChangeKind,
 }
 
-/// The kinds of change. Applying one twice is the same as applying it once, as long as the order
-/// is kept.
+/// The kinds of change. Each says all there is to say, whatever was said before. Applying several
+/// in order, all of them once more included, is the same as applying them once.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum ChangeKind {
@@ -48,9 +50,16 @@ pub enum ChangeKind {
     },
     /// The newest Lamport time whose id is forgotten.
     Floor(u64),
-    /// A message joined the log; the clock is at least at its time.
-    Appended(StoredEntry),
-    /// A body left the log.
+    /// A message joined the log.
+    Appended {
+        /// The message.
+        stored: StoredEntry,
+        /// The Lamport clock after it.
+        lamport: u64,
+        /// The digest of all deliveries up to it.
+        digest: LogDigest,
+    },
+    /// A body left the log, and its hint with it.
     Evicted(DeliverySeq),
     /// An own message is unacknowledged, with this state.
     OutgoingSet(StoredOutgoing),
@@ -69,11 +78,16 @@ pub enum ChangeKind {
     /// A repair answer was given, or is not needed any more.
     AnswerRemoved(MessageId),
     /// An id counts as met without being logged.
-    Met(StoredMet),
+    MetAdded(StoredMet),
+    /// The oldest of those ids are forgotten.
+    MetForgotten {
+        /// All up to this number.
+        up_to: u64,
+    },
     /// Where a logged message can be fetched from.
     Hint {
-        /// The message.
-        message_id: MessageId,
+        /// Number of its delivery.
+        seq: DeliverySeq,
         /// The hint.
         hint: Bytes,
     },
@@ -156,6 +170,8 @@ pub struct StoredAnswer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct StoredMet {
+    /// Its number among those of the channel, from 1 and ever higher.
+    pub number: u64,
     /// Keyed digest of the id.
     pub digest: u128,
     /// Whether it was given up, so that what depends on it has a gap.
@@ -165,7 +181,7 @@ pub struct StoredMet {
 /// The state of one channel, as its changes add up.
 ///
 /// [`Snapshot::apply`] is what the changes mean: a store that keeps its data otherwise must give
-/// back the same state.
+/// back the same state. [`stored`](crate::stored) is a format for that.
 #[derive(Clone, PartialEq, Debug, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -181,15 +197,13 @@ pub struct Snapshot {
     pub consumed: DeliverySeq,
     /// Digest of all deliveries, evicted ones included.
     pub digest: LogDigest,
-    /// Content ids in order of arrival.
-    pub record: VecDeque<IdRecord>,
-    /// Number of the newest id that ever was in `record`.
-    pub recorded: u64,
+    /// Content ids by number, in order of arrival.
+    pub record: BTreeMap<u64, IdRecord>,
     /// Newest Lamport time whose id is forgotten.
     pub floor: Option<u64>,
-    /// Ids met without being logged, oldest first.
-    pub met: VecDeque<StoredMet>,
-    /// Unacknowledged own messages.
+    /// Ids met without being logged by number, oldest first.
+    pub met: BTreeMap<u64, StoredMet>,
+    /// Unacknowledged own messages. The body of one may have been evicted.
     pub outgoing: BTreeMap<DeliverySeq, StoredOutgoing>,
     /// Messages that wait for dependencies.
     pub incoming: BTreeMap<MessageId, Arc<LogEntry>>,
@@ -198,44 +212,45 @@ pub struct Snapshot {
     /// Pending repair answers.
     pub answers: BTreeMap<MessageId, StoredAnswer>,
     /// Retrieval hints of logged messages.
-    pub hints: BTreeMap<MessageId, Bytes>,
+    pub hints: BTreeMap<DeliverySeq, Bytes>,
 }
 
 impl Snapshot {
-    /// Most ids of `met` kept; the core keeps fewer of them.
-    const MAX_MET: usize = 1 << 16;
+    /// Applies one change to the state of a channel, which is `None` as long as the channel was
+    /// not created, and again when it was erased. Until then no other change has an effect.
+    pub fn apply(state: &mut Option<Box<Self>>, change: &ChangeKind) {
+        match (change, &mut *state) {
+            (ChangeKind::Created { record_key }, _) => {
+                *state = Some(Box::new(Self { record_key: *record_key, ..Self::default() }));
+            }
+            (ChangeKind::Erased, _) => *state = None,
+            (change, Some(state)) => state.apply_to_created(change),
+            (_, None) => {}
+        }
+    }
 
-    /// Applies one change.
-    pub fn apply(&mut self, change: &ChangeKind) {
+    fn apply_to_created(&mut self, change: &ChangeKind) {
         match change {
-            ChangeKind::Created { record_key } => {
-                *self = Self { record_key: *record_key, ..Self::default() };
-            }
-            ChangeKind::Clock(lamport) => self.lamport = self.lamport.max(*lamport),
+            // Known to `apply`.
+            ChangeKind::Created { .. } | ChangeKind::Erased => {}
+            ChangeKind::Clock(lamport) => self.lamport = *lamport,
             ChangeKind::Recorded(record) => {
-                if record.number > self.recorded {
-                    self.recorded = record.number;
-                    self.record.push_back(*record);
-                }
+                self.record.insert(record.number, *record);
             }
-            ChangeKind::Forgotten { up_to } => {
-                while self.record.front().is_some_and(|oldest| oldest.number <= *up_to) {
-                    self.record.pop_front();
-                }
-            }
+            ChangeKind::Forgotten { up_to } => forget(&mut self.record, *up_to),
             ChangeKind::Unrecorded { number } => {
-                if let Ok(at) = self.record.binary_search_by_key(number, |known| known.number) {
-                    self.record.remove(at);
-                }
+                self.record.remove(number);
             }
-            ChangeKind::Floor(lamport) => {
-                self.floor = Some(self.floor.map_or(*lamport, |floor| floor.max(*lamport)));
+            ChangeKind::Floor(lamport) => self.floor = Some(*lamport),
+            ChangeKind::Appended { stored, lamport, digest } => {
+                self.lamport = *lamport;
+                self.delivered = stored.seq;
+                self.digest = *digest;
+                self.log.insert(stored.seq, stored.clone());
             }
-            ChangeKind::Appended(stored) => self.append(stored),
             ChangeKind::Evicted(seq) => {
-                if let Some(evicted) = self.log.remove(seq) {
-                    self.hints.remove(&evicted.entry.message_id);
-                }
+                self.log.remove(seq);
+                self.hints.remove(seq);
             }
             ChangeKind::OutgoingSet(outgoing) => {
                 self.outgoing.insert(outgoing.seq, *outgoing);
@@ -261,28 +276,68 @@ impl Snapshot {
             ChangeKind::AnswerRemoved(message_id) => {
                 self.answers.remove(message_id);
             }
-            ChangeKind::Met(met) => {
-                self.met.retain(|known| known.digest != met.digest);
-                self.met.push_back(*met);
-                if self.met.len() > Self::MAX_MET {
-                    self.met.pop_front();
-                }
+            ChangeKind::MetAdded(met) => {
+                self.met.insert(met.number, *met);
             }
-            ChangeKind::Hint { message_id, hint } => {
-                self.hints.insert(message_id.clone(), hint.clone());
+            ChangeKind::MetForgotten { up_to } => forget(&mut self.met, *up_to),
+            ChangeKind::Hint { seq, hint } => {
+                self.hints.insert(*seq, hint.clone());
             }
-            ChangeKind::Consumed(up_to) => self.consumed = self.consumed.max(*up_to),
-            ChangeKind::Erased => *self = Self::default(),
+            ChangeKind::Consumed(up_to) => self.consumed = *up_to,
         }
     }
 
-    fn append(&mut self, stored: &StoredEntry) {
-        if stored.seq <= self.delivered {
-            return; // applied before: a write that is retried may have reached the store
-        }
-        self.lamport = self.lamport.max(stored.entry.lamport);
-        self.delivered = stored.seq;
-        self.digest.add(stored.entry.lamport, &stored.entry.message_id);
-        self.log.insert(stored.seq, stored.clone());
+    /// Checks that a channel can be in this state.
+    ///
+    /// # Errors
+    ///
+    /// Its parts contradict each other, as those of a state do that somebody else has changed, or
+    /// that was put together wrongly.
+    pub fn check(&self) -> Result<(), StoredError> {
+        let ensure = |holds: bool, table: Table, with: Table| {
+            if holds { Ok(()) } else { Err(StoredError::Contradiction { table, with }) }
+        };
+        let logged: BTreeSet<&MessageId> =
+            self.log.values().map(|stored| &stored.entry.message_id).collect();
+        let last = |seq: Option<&DeliverySeq>| seq.is_none_or(|seq| *seq <= self.delivered);
+        ensure(last(self.log.keys().next_back()), Table::Log, Table::Delivered)?;
+        ensure(last(Some(&self.consumed)), Table::Consumed, Table::Delivered)?;
+        ensure(last(self.outgoing.keys().next_back()), Table::Outgoing, Table::Delivered)?;
+        let newest = self.log.values().map(|stored| stored.entry.lamport).max();
+        ensure(newest.is_none_or(|newest| newest <= self.lamport), Table::Log, Table::Clock)?;
+        ensure(logged.len() == self.log.len(), Table::Log, Table::Log)?;
+        let hinted = |seq| self.log.contains_key(seq);
+        ensure(self.hints.keys().all(hinted), Table::Hints, Table::Log)?;
+        let own = |seq| self.log.get(seq).is_none_or(|stored| stored.own);
+        ensure(self.outgoing.keys().all(own), Table::Outgoing, Table::Log)?;
+        let absent = |id| !logged.contains(id);
+        ensure(self.incoming.keys().all(absent), Table::Incoming, Table::Log)?;
+        ensure(self.wanted.keys().all(absent), Table::Wanted, Table::Log)?;
+        let absent = |id| !self.incoming.contains_key(id);
+        ensure(self.wanted.keys().all(absent), Table::Wanted, Table::Incoming)?;
+
+        number_well(Table::Log, self.log.iter().map(|(seq, stored)| (seq.0, stored.seq.0)))?;
+        number_well(Table::Outgoing, self.outgoing.iter().map(|(seq, own)| (seq.0, own.seq.0)))?;
+        number_well(Table::Ids, self.record.iter().map(|(number, id)| (*number, id.number)))?;
+        number_well(Table::Met, self.met.iter().map(|(number, met)| (*number, met.number)))?;
+        ensure(self.delivered.0 < MAX_NUMBER, Table::Delivered, Table::Delivered)
+    }
+}
+
+/// Numbers beyond this are nobody's: counting leaves 2^63 to go.
+const MAX_NUMBER: u64 = 1 << 63;
+
+/// Checks that numbers are in range, and those by which values are found those that they say.
+fn number_well(
+    table: Table,
+    mut numbers: impl Iterator<Item = (u64, u64)>,
+) -> Result<(), StoredError> {
+    let well = numbers.all(|(key, number)| key == number && (1..MAX_NUMBER).contains(&key));
+    if well { Ok(()) } else { Err(StoredError::Key { table }) }
+}
+
+fn forget<V>(records: &mut BTreeMap<u64, V>, up_to: u64) {
+    while let Some(oldest) = records.first_entry().filter(|oldest| *oldest.key() <= up_to) {
+        oldest.remove();
     }
 }

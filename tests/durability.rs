@@ -179,12 +179,12 @@ fn a_write_that_reached_the_store_before_it_failed_may_be_repeated() {
     let _lost_on_the_way = store.answer();
     let failed = Input::Persisted { id, result: Err(StoreError::Unavailable) };
     node.handle(at(200), failed).expect("asked for");
-    let once = store.channels.clone();
+    let once = store.disk.clone();
     let retry_at = node.next_deadline().expect("the retry").at.as_micros().div_ceil(1_000);
     let _degraded = drain(&mut node);
     node.handle(at(retry_at + 1_000), Input::Tick).expect("a tick is always taken");
     store.serve(&mut node, at(retry_at + 1_000));
-    assert!(store.channels == once, "what was applied twice is as if applied once");
+    assert!(store.disk == once, "what was applied twice is as if applied once");
 }
 
 #[test]
@@ -193,11 +193,11 @@ fn own_messages_that_the_store_forgot_are_taken_in_like_anyones() {
     let (mut node, _) = start(strict(), &mut store, 0);
     node.handle(at(1), publish("m1")).expect("published");
     store.serve(&mut node, at(1));
-    let older = store.channels.clone();
+    let older = store.disk.clone();
     node.handle(at(2), publish("m2")).expect("published");
     let sent = common::sent(&store.serve(&mut node, at(2)));
 
-    store.channels = older;
+    store.disk = older;
     let (mut node, _) = start(strict(), &mut store, 3);
     assert_eq!(node.status(&channel()).map(|status| status.outgoing), Some(1));
     node.handle(at(4), Input::Datagram(sent[0].clone())).expect("taken");

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use common::peer::{entry, lip109};
+use common::store::Disk;
 use common::{at, channel, delivered, drain, node, open, publish};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -89,13 +90,15 @@ struct Told {
     ordered: Vec<Effect>,
     /// What waits for nothing.
     at_once: Vec<Effect>,
-    changes: Vec<sds_proto::snapshot::Change>,
+    /// What the changes add up to: how they are grouped decides which of them are not worth
+    /// writing.
+    disk: Disk,
 }
 
 impl Told {
     fn add(&mut self, effect: Effect) {
         match effect {
-            Effect::Persist { changes, .. } => self.changes.extend_from_slice(&changes),
+            Effect::Persist { changes, .. } => self.disk.write(&changes),
             Effect::RequestRepair { .. }
             | Effect::DeliverEphemeral { .. }
             | Effect::Bounded { .. }

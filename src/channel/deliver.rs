@@ -226,8 +226,10 @@ impl Channel {
         if self.ids.set(arrived.digest, Place::Logged(slot)).is_named {
             self.log.named(slot);
         }
-        cx.outbox.change(&self.id, || {
-            ChangeKind::Appended(StoredEntry { seq, entry: Arc::clone(entry), gap, own })
+        cx.outbox.change(&self.id, || ChangeKind::Appended {
+            stored: StoredEntry { seq, entry: Arc::clone(entry), gap, own },
+            lamport: self.clock.current(),
+            digest: self.log.digest(),
         });
         cx.outbox.effect(Effect::Deliver(Delivery {
             channel: self.id.clone(),

@@ -253,9 +253,12 @@ impl Channel {
     }
 
     fn remember_met(&mut self, cx: &mut Cx<'_>, digest: IdDigest, place: Place) {
-        self.ids.remember_met(digest, place);
+        let (number, forgotten) = self.ids.remember_met(digest, place);
         let lost = place == Place::Lost;
-        cx.outbox.change(&self.id, || ChangeKind::Met(StoredMet { digest, lost }));
+        cx.outbox.change(&self.id, || ChangeKind::MetAdded(StoredMet { number, digest, lost }));
+        if let Some(up_to) = forgotten {
+            cx.outbox.change(&self.id, || ChangeKind::MetForgotten { up_to });
+        }
     }
 
     /// A hint where a logged message can be fetched from.
@@ -281,8 +284,8 @@ impl Channel {
         let Some(logged) = self.log.get_mut(slot) else { return };
         let hint = Bytes::copy_from_slice(hint);
         logged.hint = Some(hint.clone());
-        let message_id = &logged.entry.message_id;
-        cx.outbox.change(&self.id, || ChangeKind::Hint { message_id: message_id.clone(), hint });
+        let seq = logged.seq;
+        cx.outbox.change(&self.id, || ChangeKind::Hint { seq, hint });
     }
 
     pub(crate) fn consume(&mut self, cx: &mut Cx<'_>, up_to: DeliverySeq) {

@@ -93,7 +93,7 @@ impl Channel {
         self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
         if self.ids.place(digest).is_none() {
-            self.ids.remember_met(digest, Place::Sync);
+            self.ids.remember_sync(digest);
         }
         self.note_join(cx);
         if self.want_named(cx, message, &deps) && lamport > self.clock.current() {

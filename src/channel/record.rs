@@ -60,8 +60,9 @@ pub(super) struct IdTable {
     /// Number of the newest in the ring.
     recorded: u64,
     max_ids: usize,
-    /// Ids that count as met without being logged, oldest first: of content, and of syncs.
-    met: VecDeque<IdDigest>,
+    /// Ids that count as met without being logged, oldest first: of content, by number, and of
+    /// syncs.
+    met: VecDeque<(u64, IdDigest)>,
     syncs: VecDeque<IdDigest>,
     max_met: usize,
     /// Newest Lamport time whose id is forgotten.
@@ -141,15 +142,11 @@ impl IdTable {
         (Some(number), self.put(Recorded { digest, lamport, number }))
     }
 
-    /// Puts back an id that was recorded before a restart. It counts as evicted.
-    pub(super) fn restore(&mut self, digest: IdDigest, lamport: u64, number: u64) {
+    /// Puts back an id that was recorded before a restart. It counts as evicted. Returns the number
+    /// of the id that fell out of the ring for it.
+    pub(super) fn restore(&mut self, digest: IdDigest, lamport: u64, number: u64) -> Option<u64> {
         self.set(digest, Place::Evicted);
-        self.put(Recorded { digest, lamport, number });
-    }
-
-    /// Numbers go on from here.
-    pub(super) const fn restore_count(&mut self, recorded: u64) {
-        self.recorded = recorded;
+        self.put(Recorded { digest, lamport, number })
     }
 
     fn put(&mut self, recorded: Recorded) -> Option<u64> {
@@ -202,17 +199,44 @@ impl IdTable {
         }
     }
 
-    /// Remembers an id as met: [`Place::Met`], [`Place::Lost`] or [`Place::Sync`].
-    pub(super) fn remember_met(&mut self, digest: IdDigest, place: Place) {
+    /// Remembers an id as met: [`Place::Met`] or [`Place::Lost`]. Returns its number, and that of
+    /// the id that was forgotten for it.
+    pub(super) fn remember_met(&mut self, digest: IdDigest, place: Place) -> (u64, Option<u64>) {
+        let number = self.met.back().map_or(0, |(newest, _)| *newest) + 1;
+        (number, self.restore_met(digest, place, number))
+    }
+
+    /// Puts back an id that was remembered as met before a restart. Returns the number of the one
+    /// that was forgotten for it.
+    pub(super) fn restore_met(
+        &mut self,
+        digest: IdDigest,
+        place: Place,
+        number: u64,
+    ) -> Option<u64> {
         self.set(digest, place);
-        let max_met = self.max_met;
-        let ring = if place == Place::Sync { &mut self.syncs } else { &mut self.met };
-        ring.push_back(digest);
-        if ring.len() <= max_met {
-            return;
+        self.met.push_back((number, digest));
+        if self.met.len() <= self.max_met {
+            return None;
         }
-        let Some(oldest) = ring.pop_front() else { return };
-        let Entry::Occupied(known) = self.lookup(oldest) else { return };
+        let (number, oldest) = self.met.pop_front()?;
+        self.forget_met(oldest);
+        Some(number)
+    }
+
+    /// Remembers the id of a sync, which counts as met.
+    pub(super) fn remember_sync(&mut self, digest: IdDigest) {
+        self.set(digest, Place::Sync);
+        self.syncs.push_back(digest);
+        if self.syncs.len() > self.max_met
+            && let Some(oldest) = self.syncs.pop_front()
+        {
+            self.forget_met(oldest);
+        }
+    }
+
+    fn forget_met(&mut self, digest: IdDigest) {
+        let Entry::Occupied(known) = self.lookup(digest) else { return };
         if matches!(known.get().place, Place::Met | Place::Lost | Place::Sync) {
             known.remove();
         }
@@ -277,11 +301,11 @@ mod tests {
     #[test]
     fn met_ids_are_bounded_and_do_not_take_logged_ones_along() {
         let mut ids = table(8, 1);
-        ids.remember_met(1, Place::Lost);
+        assert_eq!(ids.remember_met(1, Place::Lost), (1, None));
         ids.record(1, 5);
         ids.set(1, Place::Logged(Slot::default()));
-        ids.remember_met(2, Place::Met);
-        ids.remember_met(3, Place::Met);
+        assert_eq!(ids.remember_met(2, Place::Met), (2, Some(1)));
+        assert_eq!(ids.remember_met(3, Place::Met), (3, Some(2)));
         assert_eq!(ids.place(1), Some(Place::Logged(Slot::default())));
         assert_eq!((ids.place(2), ids.place(3)), (None, Some(Place::Met)));
     }

@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::incoming::{Arrived, Deps, Waiters, Waiting};
 use super::log::{Dialects, LogKey, NewEntry};
 use super::outgoing::Probes;
@@ -25,20 +27,12 @@ impl Channel {
     ) -> Self {
         let mut channel = Self::empty(id, config, snapshot.record_key);
         channel.clock.observe(snapshot.lamport);
-        channel.restore_ids(snapshot);
+        channel.restore_ids(cx, snapshot);
         for stored in snapshot.log.values() {
-            channel.restore_entry(stored);
+            channel.restore_entry(stored, snapshot.hints.get(&stored.seq));
         }
         channel.log.restore_totals(snapshot.digest, snapshot.delivered);
         channel.consumed = snapshot.consumed;
-        for (message_id, hint) in &snapshot.hints {
-            let digest = channel.ids.digest(message_id.as_bytes());
-            if let Some(Place::Logged(slot)) = channel.ids.place(digest)
-                && let Some(logged) = channel.log.get_mut(slot)
-            {
-                logged.hint = Some(hint.clone());
-            }
-        }
         channel.redeliver(cx);
         for stored in snapshot.outgoing.values() {
             channel.restore_outgoing(cx, snapshot, *stored);
@@ -56,18 +50,29 @@ impl Channel {
         channel
     }
 
-    fn restore_ids(&mut self, snapshot: &Snapshot) {
-        for met in &snapshot.met {
-            self.ids.remember_met(met.digest, if met.lost { Place::Lost } else { Place::Met });
+    fn restore_ids(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot) {
+        let mut forgotten = None;
+        for met in snapshot.met.values() {
+            let place = if met.lost { Place::Lost } else { Place::Met };
+            forgotten = self.ids.restore_met(met.digest, place, met.number).or(forgotten);
         }
-        for record in &snapshot.record {
-            // Evicted, unless its body turns up below. If it was met or lost, it has come since.
-            self.ids.restore(record.digest, record.lamport, record.number);
-            self.filters.insert(&Probes { lip109: record.lip109, nim_sds: record.nim_sds });
+        if let Some(up_to) = forgotten {
+            cx.outbox.change(&self.id, || ChangeKind::MetForgotten { up_to });
         }
-        self.ids.restore_count(snapshot.recorded);
         if let Some(floor) = snapshot.floor {
             self.ids.raise_floor(floor);
+        }
+        let mut forgotten = None;
+        for record in snapshot.record.values() {
+            // Evicted, unless its body turns up below. If it was met or lost, it has come since.
+            let oldest = self.ids.restore(record.digest, record.lamport, record.number);
+            forgotten = oldest.or(forgotten);
+            self.filters.insert(&Probes { lip109: record.lip109, nim_sds: record.nim_sds });
+        }
+        if let Some(up_to) = forgotten {
+            // There is room for fewer than before the restart.
+            cx.outbox.change(&self.id, || ChangeKind::Forgotten { up_to });
+            self.tell_floor(cx, snapshot.floor);
         }
     }
 
@@ -77,7 +82,7 @@ impl Channel {
         (self.ids.digest(entry.message_id.as_bytes()), deps)
     }
 
-    fn restore_entry(&mut self, stored: &StoredEntry) {
+    fn restore_entry(&mut self, stored: &StoredEntry, hint: Option<&Bytes>) {
         let (digest, deps) = self.digests(&stored.entry);
         let new = NewEntry {
             entry: Arc::clone(&stored.entry),
@@ -89,6 +94,9 @@ impl Channel {
             size: stored.entry.payload_len(),
         };
         let slot = self.log.restore(new, stored.seq);
+        if let Some(logged) = self.log.get_mut(slot) {
+            logged.hint = hint.cloned();
+        }
         if self.ids.set(digest, Place::Logged(slot)).is_named {
             self.log.named(slot);
         }

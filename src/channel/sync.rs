@@ -5,7 +5,7 @@ use alloc::format;
 use core::time::Duration;
 
 use super::log::{Dialects, Logged};
-use super::record::{IdDigest, Place};
+use super::record::IdDigest;
 use super::repair::arithmetic;
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
@@ -155,7 +155,7 @@ impl Channel {
         }
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
-        self.ids.remember_met(digest, Place::Sync);
+        self.ids.remember_sync(digest);
         if self.sync.sent.len() == RECENT_SYNCS {
             self.sync.sent.pop_front();
         }

@@ -40,7 +40,10 @@ pub use detect::{channel_id, detect};
 pub use error::DecodeError;
 pub use filter::{FilterField, NimFilter};
 pub use message::{HistoryEntry, Kind, Message, Outgoing};
+pub(crate) use reader::{Field, Fields, Value};
+pub(crate) use values::Entry;
 pub use values::Limits;
+pub(crate) use writer::{Encode, Sink};
 
 /// How a message is written down. The two are not compatible with each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

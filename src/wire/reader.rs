@@ -17,16 +17,16 @@ const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
 ///
 /// Each step consumes at least one byte, so that a walk ends.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
     /// Where `rest` ends in the outermost buffer, from which errors count.
     end: usize,
 }
 
 /// One field as it is on the wire.
-pub(super) struct Field<'a> {
-    pub(super) number: u32,
-    pub(super) value: Value<'a>,
+pub(crate) struct Field<'a> {
+    pub(crate) number: u32,
+    pub(crate) value: Value<'a>,
     /// Where the tag begins in the outermost buffer.
     offset: usize,
     /// Where the value ends in the outermost buffer.
@@ -34,7 +34,7 @@ pub(super) struct Field<'a> {
 }
 
 /// The value of a field. Numbers of fixed size are skipped: no field of ours is one.
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     Fixed64,
@@ -43,13 +43,13 @@ pub(super) enum Value<'a> {
 
 impl<'a> Fields<'a> {
     /// The fields of a message that is not nested in another.
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, end: bytes.len() }
     }
 
     /// The next field, of whatever number; `None` at the end.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
 
 impl Field<'_> {
     /// The error that says that the field's wire type does not go with its number.
-    pub(super) const fn wrong_wire_type(&self) -> DecodeError {
+    pub(crate) const fn wrong_wire_type(&self) -> DecodeError {
         let wire_type = match self.value {
             Value::Varint(_) => 0,
             Value::Fixed64 => 1,
@@ -137,7 +137,7 @@ impl Field<'_> {
     }
 
     /// The fields of the message that is the `payload` of this field.
-    pub(super) const fn nested<'a>(&self, payload: &'a [u8]) -> Fields<'a> {
+    pub(crate) const fn nested<'a>(&self, payload: &'a [u8]) -> Fields<'a> {
         Fields { rest: payload, end: self.end }
     }
 }

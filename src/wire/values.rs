@@ -188,7 +188,7 @@ fn text(dialect: WireDialect, field: u32, value: &[u8]) -> Result<&[u8], DecodeE
 }
 
 /// An entry in the encoding of a dialect.
-pub(super) struct Entry<'a>(pub(super) &'a HistoryEntry, pub(super) WireDialect);
+pub(crate) struct Entry<'a>(pub(crate) &'a HistoryEntry, pub(crate) WireDialect);
 
 impl Encode for Entry<'_> {
     fn write<S: Sink>(&self, sink: &mut S) {

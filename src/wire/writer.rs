@@ -13,7 +13,7 @@ const LENGTH_DELIMITED: u32 = 2;
 const VARINT_MAX_LEN: usize = 10;
 
 /// Something that has an encoding.
-pub(super) trait Encode {
+pub(crate) trait Encode {
     /// Hands the encoding to `sink`, field by field.
     fn write<S: Sink>(&self, sink: &mut S);
 
@@ -32,7 +32,7 @@ pub(super) trait Encode {
 }
 
 /// Takes an encoding in.
-pub(super) trait Sink: Sized {
+pub(crate) trait Sink: Sized {
     /// Takes `bytes` as they are.
     fn raw(&mut self, bytes: &[u8]);
 

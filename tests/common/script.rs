@@ -15,29 +15,29 @@
 
 use core::fmt::Write as _;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sds_proto::bloom::{Geometry, MAX_K, ReceivedFilter};
 use sds_proto::hash::HashKind;
-use sds_proto::snapshot::{Change, ChangeKind, Snapshot};
+use sds_proto::snapshot::{Change, ChangeKind};
 use sds_proto::wire::{self, HistoryEntry, Limits, WireDialect};
 use sds_proto::{
-    ChannelId, Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, Input,
-    Instant, MessageId, Node, Now, OnJoin, OnLost, PersistId, PublishKind, RetrievalId, Retrieved,
+    Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, Input, Instant,
+    MessageId, Node, Now, OnJoin, OnLost, PersistId, PublishKind, RetrievalId, Retrieved,
     SendReason, StoreError, UnixMillis,
 };
 
 use super::peer::Said;
-use super::store::apply;
+use super::store::Disk;
 
 pub struct Script {
     node: Node,
     config: Config,
     micros: u64,
     wall: Option<u64>,
-    store: BTreeMap<ChannelId, Snapshot>,
+    disk: Disk,
     writes: VecDeque<(PersistId, Arc<[Change]>)>,
     /// Every id that was mentioned, to look for in filters.
     ids: BTreeSet<MessageId>,
@@ -54,7 +54,7 @@ impl Script {
             config,
             micros: 0,
             wall: None,
-            store: BTreeMap::new(),
+            disk: Disk::default(),
             writes: VecDeque::new(),
             ids: BTreeSet::new(),
             output: String::new(),
@@ -184,9 +184,7 @@ impl Script {
             other => panic!("no such answer: {other}"),
         };
         if result.is_ok() {
-            for change in changes.iter() {
-                apply(&mut self.store, change);
-            }
+            self.disk.write(&changes);
         }
         self.handle(Input::Persisted { id, result });
     }
@@ -219,8 +217,8 @@ impl Script {
             match &effect {
                 Effect::Load { channel } => {
                     // Each channel is as the store has it; a specification need not say so.
-                    let snapshot = self.store.get(channel).cloned().map(Box::new);
-                    self.handle(Input::Loaded { channel: channel.clone(), result: Ok(snapshot) });
+                    let result = Ok(self.disk.load(channel));
+                    self.handle(Input::Loaded { channel: channel.clone(), result });
                     continue;
                 }
                 Effect::Persist { id, changes } => {
@@ -383,7 +381,7 @@ fn changed(kind: &ChangeKind) -> String {
         ChangeKind::Recorded(_) => "id recorded".into(),
         ChangeKind::Forgotten { .. } => "id forgotten".into(),
         ChangeKind::Floor(lamport) => format!("floor {lamport}"),
-        ChangeKind::Appended(stored) => {
+        ChangeKind::Appended { stored, .. } => {
             format!("append #{} {}", stored.seq.0, stored.entry.message_id)
         }
         ChangeKind::Evicted(seq) => format!("evict #{}", seq.0),
@@ -400,8 +398,9 @@ fn changed(kind: &ChangeKind) -> String {
         ChangeKind::WantedRemoved(id) => format!("no longer wanted {id}"),
         ChangeKind::AnswerSet(answer) => format!("answer {}", answer.message_id),
         ChangeKind::AnswerRemoved(id) => format!("no answer {id}"),
-        ChangeKind::Met(met) => if met.lost { "id lost" } else { "id met" }.into(),
-        ChangeKind::Hint { message_id, .. } => format!("hint {message_id}"),
+        ChangeKind::MetAdded(met) => if met.lost { "id lost" } else { "id met" }.into(),
+        ChangeKind::MetForgotten { .. } => "id no longer met".into(),
+        ChangeKind::Hint { seq, .. } => format!("hint #{}", seq.0),
         ChangeKind::Consumed(up_to) => format!("consumed #{}", up_to.0),
         ChangeKind::Erased => "erased".into(),
         other => format!("{other:?}"),

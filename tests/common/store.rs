@@ -1,15 +1,18 @@
-//! A store in memory that can be told to be slow, to fail, and to forget.
+//! A store in memory that can be told to be slow, to fail, and to forget. It keeps states and
+//! records side by side, and insists that they say the same.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use sds_proto::snapshot::{Change, ChangeKind, Snapshot};
+use bytes::Bytes;
+use sds_proto::snapshot::{Change, Snapshot};
+use sds_proto::stored::{self, Key, Op, Write};
 use sds_proto::{ChannelId, Effect, Input, Node, Now, PersistId, StoreError};
 
 #[derive(Default)]
 pub struct Store {
     /// What is on "disk".
-    pub channels: BTreeMap<ChannelId, Snapshot>,
+    pub disk: Disk,
     /// Writes handed in and not yet carried out.
     pub queue: VecDeque<(PersistId, Arc<[Change]>)>,
     /// Writes that fail from now on.
@@ -22,8 +25,7 @@ impl Store {
     }
 
     pub fn load(&self, channel: &ChannelId) -> Input {
-        let snapshot = self.channels.get(channel).cloned().map(Box::new);
-        Input::Loaded { channel: channel.clone(), result: Ok(snapshot) }
+        Input::Loaded { channel: channel.clone(), result: Ok(self.disk.load(channel)) }
     }
 
     /// Carries out the oldest write and gives the answer for the node.
@@ -32,9 +34,7 @@ impl Store {
         if let Some(error) = self.failing {
             return Some(Input::Persisted { id, result: Err(error) });
         }
-        for change in changes.iter() {
-            apply(&mut self.channels, change);
-        }
+        self.disk.write(&changes);
         Some(Input::Persisted { id, result: Ok(()) })
     }
 
@@ -59,10 +59,51 @@ impl Store {
     }
 }
 
-pub fn apply(channels: &mut BTreeMap<ChannelId, Snapshot>, change: &Change) {
-    if change.kind == ChangeKind::Erased {
-        channels.remove(&change.channel);
-    } else {
-        channels.entry(change.channel.clone()).or_default().apply(&change.kind);
+/// What was written of each channel, in both forms.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Disk {
+    pub states: BTreeMap<ChannelId, Option<Box<Snapshot>>>,
+    pub records: BTreeMap<(ChannelId, Key), Bytes>,
+}
+
+impl Disk {
+    pub fn write(&mut self, changes: &[Change]) {
+        for change in changes {
+            let state = self.states.entry(change.channel.clone()).or_default();
+            Snapshot::apply(state, &change.kind);
+        }
+        stored::writes(changes).into_iter().for_each(|write| self.carry_out(write));
+    }
+
+    pub fn carry_out(&mut self, Write { channel, op }: Write) {
+        match op {
+            Op::Put { key, value } => {
+                self.records.insert((channel, key), value);
+            }
+            Op::Remove { key } => {
+                self.records.remove(&(channel, key));
+            }
+            Op::RemoveRange { first, last } => {
+                let gone =
+                    |of: &ChannelId, key: &Key| *of == channel && (&first..=&last).contains(&key);
+                self.records.retain(|(of, key), _| !gone(of, key));
+            }
+            Op::Clear => self.records.retain(|(of, _), _| *of != channel),
+        }
+    }
+
+    pub fn records_of(&self, channel: &ChannelId) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let records = self.records.iter().filter(move |((of, _), _)| of == channel);
+        records.map(|((_, key), value)| (&key[..], &value[..]))
+    }
+
+    /// The state of a channel as its records tell it.
+    pub fn load(&self, channel: &ChannelId) -> Option<Box<Snapshot>> {
+        let state = stored::snapshot(self.records_of(channel)).expect("what was written");
+        assert!(
+            state.as_ref() == self.states.get(channel).and_then(Option::as_ref),
+            "records and changes say different things"
+        );
+        state
     }
 }

@@ -1,0 +1,180 @@
+//! From changes to what is done to records, and what of it later changes make void.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::key::{Key, Table};
+use super::row::Row;
+use super::{Op, Write};
+use crate::id::ChannelId;
+use crate::snapshot::{Change, ChangeKind, Snapshot};
+
+/// What is done to one record, or to many.
+enum Step<'a> {
+    Put(Row<'a>),
+    Remove(Key),
+    /// Removes the records of a table up to this number.
+    RemoveUpTo(Table, u64),
+    Clear,
+}
+
+type Steps<'a> = SmallVec<[Step<'a>; 3]>;
+
+/// Changes as writes, in order, of which none is made void by a later one: of several puts and
+/// removals of one key only the last is left, and what is cleared is not written before.
+///
+/// Applied any number of times, as when a write is retried, they give the same records.
+/// A removal is written even if what it removes was first put by the same `changes`: a write that
+/// failed may have reached the store nevertheless, and is handed out again together with later
+/// changes.
+#[must_use]
+pub fn writes(changes: &[Change]) -> Vec<Write> {
+    let mut later = LaterSteps::default();
+    let mut writes = Vec::with_capacity(changes.len());
+    for change in changes.iter().rev() {
+        let later = later.of(&change.channel);
+        for step in steps(&change.kind).into_iter().rev() {
+            if later.keep(&step) {
+                writes.push(Write { channel: change.channel.clone(), op: step.into_op() });
+            }
+        }
+    }
+    writes.reverse();
+    writes
+}
+
+/// What makes the records of `channel` those of `snapshot`, whatever they were: for a state that
+/// comes from elsewhere, and must be in the store before the channel is opened.
+#[must_use]
+pub fn import(channel: &ChannelId, snapshot: &Snapshot) -> Vec<Write> {
+    let steps = [Step::Clear].into_iter().chain(Row::all(snapshot).map(Step::Put));
+    steps.map(|step| Write { channel: channel.clone(), op: step.into_op() }).collect()
+}
+
+/// Drops the changes that later ones make void. The newest always stays.
+pub(crate) fn coalesce(changes: Vec<Change>) -> Vec<Change> {
+    let mut later = LaterSteps::default();
+    let mut keep: Vec<bool> = Vec::with_capacity(changes.len());
+    for change in changes.iter().rev() {
+        let later = later.of(&change.channel);
+        // Each step counts, whether or not another one decides already.
+        let kept = steps(&change.kind).iter().rev().filter(|step| later.keep(step)).count();
+        keep.push(kept > 0);
+    }
+    changes
+        .into_iter()
+        .zip(keep.into_iter().rev())
+        .filter_map(|(c, keep)| keep.then_some(c))
+        .collect()
+}
+
+fn steps(kind: &ChangeKind) -> Steps<'_> {
+    match kind {
+        ChangeKind::Created { record_key } => {
+            smallvec![Step::Clear, Step::Put(Row::Channel(*record_key))]
+        }
+        ChangeKind::Clock(lamport) => put(Row::Clock(*lamport)),
+        ChangeKind::Recorded(record) => put(Row::Id(record)),
+        ChangeKind::Forgotten { up_to } => smallvec![Step::RemoveUpTo(Table::Ids, *up_to)],
+        ChangeKind::Unrecorded { number } => remove(Key::number(Table::Ids, *number)),
+        ChangeKind::Floor(lamport) => put(Row::Floor(*lamport)),
+        ChangeKind::Appended { stored, lamport, digest } => smallvec![
+            Step::Put(Row::Logged(stored)),
+            Step::Put(Row::Clock(*lamport)),
+            Step::Put(Row::Delivered(stored.seq, *digest)),
+        ],
+        ChangeKind::Evicted(seq) => smallvec![
+            Step::Remove(Key::number(Table::Log, seq.0)),
+            Step::Remove(Key::number(Table::Hints, seq.0)),
+        ],
+        ChangeKind::OutgoingSet(outgoing) => put(Row::Outgoing(outgoing)),
+        ChangeKind::OutgoingRemoved(seq) => remove(Key::number(Table::Outgoing, seq.0)),
+        ChangeKind::IncomingAdded(entry) => put(Row::Incoming(entry)),
+        ChangeKind::IncomingRemoved(id) => remove(Key::id(Table::Incoming, id.as_bytes())),
+        ChangeKind::WantedSet(wanted) => put(Row::Wanted(wanted)),
+        ChangeKind::WantedRemoved(id) => remove(Key::id(Table::Wanted, id.as_bytes())),
+        ChangeKind::AnswerSet(answer) => put(Row::Answer(answer)),
+        ChangeKind::AnswerRemoved(id) => remove(Key::id(Table::Answers, id.as_bytes())),
+        ChangeKind::MetAdded(met) => put(Row::Met(met)),
+        ChangeKind::MetForgotten { up_to } => smallvec![Step::RemoveUpTo(Table::Met, *up_to)],
+        ChangeKind::Hint { seq, hint } => put(Row::Hint(*seq, hint)),
+        ChangeKind::Consumed(up_to) => put(Row::Consumed(*up_to)),
+        ChangeKind::Erased => smallvec![Step::Clear],
+    }
+}
+
+fn put(row: Row<'_>) -> Steps<'_> {
+    smallvec![Step::Put(row)]
+}
+
+fn remove<'a>(key: Key) -> Steps<'a> {
+    smallvec![Step::Remove(key)]
+}
+
+impl Step<'_> {
+    fn into_op(self) -> Op {
+        match self {
+            Self::Put(row) => Op::Put { key: row.key(), value: row.value() },
+            Self::Remove(key) => Op::Remove { key },
+            Self::RemoveUpTo(table, number) => {
+                Op::RemoveRange { first: Key::number(table, 0), last: Key::number(table, number) }
+            }
+            Self::Clear => Op::Clear,
+        }
+    }
+}
+
+/// What was seen on the way from the newest step to the oldest.
+#[derive(Default)]
+struct LaterSteps<'a>(BTreeMap<&'a ChannelId, Later>);
+
+#[derive(Default)]
+struct Later {
+    /// Keys put or removed.
+    keys: BTreeSet<Key>,
+    /// Last keys of the ranges removed.
+    ranges: SmallVec<[Key; 2]>,
+    cleared: bool,
+}
+
+impl<'a> LaterSteps<'a> {
+    fn of(&mut self, channel: &'a ChannelId) -> &mut Later {
+        self.0.entry(channel).or_default()
+    }
+}
+
+impl Later {
+    /// Takes note of a step, and says whether anything is left of it by those that were seen.
+    fn keep(&mut self, step: &Step<'_>) -> bool {
+        if self.cleared {
+            return false;
+        }
+        match step {
+            Step::Put(row) => self.keep_key(row.key()),
+            Step::Remove(key) => self.keep_key(key.clone()),
+            Step::RemoveUpTo(table, number) => {
+                let last = Key::number(*table, *number);
+                let kept = !self.is_removed(&last);
+                if kept {
+                    self.ranges.push(last);
+                }
+                kept
+            }
+            Step::Clear => {
+                self.cleared = true;
+                true
+            }
+        }
+    }
+
+    fn keep_key(&mut self, key: Key) -> bool {
+        !self.is_removed(&key) && self.keys.insert(key)
+    }
+
+    fn is_removed(&self, key: &Key) -> bool {
+        self.ranges.iter().any(|last| last[0] == key[0] && key <= last)
+    }
+}

@@ -1,0 +1,369 @@
+//! Records as they are read: strictly, for nobody else writes them.
+
+use alloc::boxed::Box;
+use alloc::collections::btree_map::{BTreeMap, Entry as Place};
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::error::StoredError;
+use super::key::Table;
+use super::{VERSION, field};
+use crate::bloom::Probe;
+use crate::digest::LogDigest;
+use crate::entry::{DeliverySeq, LogEntry};
+use crate::id::{MessageId, ParticipantId};
+use crate::snapshot::{
+    IdRecord, Snapshot, StoredAnswer, StoredEntry, StoredMet, StoredOutgoing, StoredWanted,
+};
+use crate::time::UnixMillis;
+use crate::wire::{Field, Fields, HistoryEntry, Value, WireDialect};
+
+/// The state that the records of a channel, in any order, add up to. `None` if there are none.
+///
+/// # Errors
+///
+/// A record is malformed, or of a version or table that this release does not know, or the records
+/// contradict each other. Never part of a state.
+pub fn snapshot<'a>(
+    records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<Option<Box<Snapshot>>, StoredError> {
+    let mut reader = Reader::default();
+    let (mut any, mut first_error) = (false, None);
+    for (key, value) in records {
+        any = true;
+        match reader.read(key, value) {
+            // It explains all others.
+            Err(error @ StoredError::Version { .. }) => return Err(error),
+            Err(error) => first_error = first_error.or(Some(error)),
+            Ok(()) => {}
+        }
+    }
+    match first_error {
+        Some(error) => Err(error),
+        None if any => reader.finish().map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A state in the making.
+#[derive(Default)]
+struct Reader {
+    state: Box<Snapshot>,
+    /// Tables of a single record that were seen, as bits.
+    seen: u8,
+}
+
+impl Reader {
+    fn read(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoredError> {
+        let byte = key.first().copied();
+        let table = byte.and_then(Table::of).ok_or(StoredError::UnknownTable { byte })?;
+        let key = RecordKey { table, rest: &key[1..] };
+        // What is kept of a value are slices of one copy.
+        let copied = matches!(table, Table::Log | Table::Hints | Table::Incoming | Table::Wanted);
+        let kept = if copied { Bytes::copy_from_slice(value) } else { Bytes::new() };
+        let value = if copied { &kept } else { value };
+        let mut fields = Record::new(table, &kept, value)?;
+        self.read_fields(key, &mut fields)?;
+        fields.end()
+    }
+
+    fn read_fields(&mut self, key: RecordKey<'_>, f: &mut Record<'_>) -> Result<(), StoredError> {
+        if key.table <= Table::Floor {
+            self.once(&key)?;
+        }
+        let state = &mut *self.state;
+        match key.table {
+            Table::Channel => {
+                let found = f.number(field::VERSION)?;
+                if found != u64::from(VERSION) {
+                    return Err(StoredError::Version { found });
+                }
+                let key: [u8; 16] = f.array(field::RECORD_KEY)?;
+                let (first, second) = key.split_at(8);
+                let half = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+                state.record_key = [half(first), half(second)];
+                Ok(())
+            }
+            Table::Clock => f.number(field::ONLY).map(|lamport| state.lamport = lamport),
+            Table::Delivered => {
+                state.delivered = DeliverySeq(f.number(field::DELIVERED_SEQ)?);
+                state.digest = LogDigest::from_bytes(f.array(field::DELIVERED_DIGEST)?);
+                Ok(())
+            }
+            Table::Consumed => f.number(field::ONLY).map(|seq| state.consumed = DeliverySeq(seq)),
+            Table::Floor => f.number(field::ONLY).map(|lamport| state.floor = Some(lamport)),
+            Table::Ids => {
+                let number = key.number()?;
+                let record = IdRecord {
+                    number,
+                    digest: u128::from_be_bytes(f.array(field::ID_DIGEST)?),
+                    lamport: f.number(field::ID_LAMPORT)?,
+                    lip109: f.probe(field::ID_LIP109)?,
+                    nim_sds: f.probe(field::ID_NIM_SDS)?,
+                };
+                insert(key.table, &mut state.record, number, record)
+            }
+            Table::Met => {
+                let number = key.number()?;
+                let digest = u128::from_be_bytes(f.array(field::MET_DIGEST)?);
+                let met = StoredMet { number, digest, lost: f.flag(field::MET_LOST)? };
+                insert(key.table, &mut state.met, number, met)
+            }
+            Table::Log => {
+                let seq = DeliverySeq(key.number()?);
+                let id = f.some(field::ENTRY_ID)?;
+                let entry = f.entry(MessageId::new(f.keep(id)))?;
+                let (gap, own) = (f.flag(field::ENTRY_GAP)?, f.flag(field::ENTRY_OWN)?);
+                let stored = StoredEntry { seq, entry: Arc::new(entry), gap, own };
+                insert(key.table, &mut state.log, seq, stored)
+            }
+            Table::Hints => {
+                let seq = DeliverySeq(key.number()?);
+                let hint = f.bytes(field::ONLY)?;
+                let hint = f.keep(hint);
+                insert(key.table, &mut state.hints, seq, hint)
+            }
+            Table::Outgoing => {
+                let seq = DeliverySeq(key.number()?);
+                let outgoing = StoredOutgoing {
+                    seq,
+                    resends: f.small(field::OUTGOING_RESENDS)?,
+                    possibly_acked: f.flag(field::OUTGOING_POSSIBLY)?,
+                };
+                insert(key.table, &mut state.outgoing, seq, outgoing)
+            }
+            Table::Incoming => {
+                let id = key.id()?;
+                let entry = f.entry(id.clone())?;
+                insert(key.table, &mut state.incoming, id, Arc::new(entry))
+            }
+            Table::Wanted => {
+                let id = key.id()?;
+                let sender = f.unless_empty(field::WANTED_SENDER)?;
+                let hint = f.optional(field::WANTED_HINT)?;
+                let wanted = StoredWanted {
+                    entry: HistoryEntry {
+                        message_id: id.clone(),
+                        sender_id: ParticipantId::new(f.keep(sender)),
+                        retrieval_hint: hint.map(|hint| f.keep(hint)),
+                    },
+                    rounds: f.small(field::WANTED_ROUNDS)?,
+                    due: f.time(field::WANTED_DUE)?,
+                    background: f.flag(field::WANTED_BACKGROUND)?,
+                };
+                insert(key.table, &mut state.wanted, id, wanted)
+            }
+            Table::Answers => {
+                let message_id = key.id()?;
+                let dialect = match f.number(field::ANSWER_DIALECT)? {
+                    field::LIP109 => WireDialect::Lip109,
+                    field::NIM_SDS => WireDialect::NimSds,
+                    _ => return Err(f.wrong(field::ANSWER_DIALECT)),
+                };
+                let due = f.time(field::ANSWER_DUE)?;
+                let answer = StoredAnswer { message_id: message_id.clone(), dialect, due };
+                insert(key.table, &mut state.answers, message_id, answer)
+            }
+        }
+    }
+
+    /// Takes note of the record of a table that has no more than one.
+    fn once(&mut self, key: &RecordKey<'_>) -> Result<(), StoredError> {
+        let table = key.table;
+        if !key.rest.is_empty() {
+            return Err(StoredError::Key { table });
+        }
+        let bit = 1 << table as u8;
+        if self.seen & bit != 0 {
+            return Err(StoredError::Repeated { table });
+        }
+        self.seen |= bit;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Box<Snapshot>, StoredError> {
+        if self.seen & 1 << Table::Channel as u8 == 0 {
+            return Err(StoredError::NoChannel);
+        }
+        self.state.check()?;
+        Ok(self.state)
+    }
+}
+
+fn insert<K: Ord, V>(
+    table: Table,
+    records: &mut BTreeMap<K, V>,
+    key: K,
+    value: V,
+) -> Result<(), StoredError> {
+    match records.entry(key) {
+        Place::Vacant(place) => {
+            place.insert(value);
+            Ok(())
+        }
+        Place::Occupied(_) => Err(StoredError::Repeated { table }),
+    }
+}
+
+/// What a key says beside its table.
+struct RecordKey<'a> {
+    table: Table,
+    rest: &'a [u8],
+}
+
+impl RecordKey<'_> {
+    fn number(&self) -> Result<u64, StoredError> {
+        let bytes = self.rest.try_into().map_err(|_| StoredError::Key { table: self.table })?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    fn id(&self) -> Result<MessageId, StoredError> {
+        if self.rest.is_empty() {
+            return Err(StoredError::Key { table: self.table });
+        }
+        Ok(MessageId::from(self.rest))
+    }
+}
+
+/// The fields of a value. They are asked for in the order of their numbers, in which they must
+/// come; what was not asked for is an error. So there is one value for each state.
+struct Record<'a> {
+    table: Table,
+    /// The field that holds all of this, if the value does not do so itself.
+    within: Option<u32>,
+    /// The copy of the value, where there is one.
+    kept: &'a Bytes,
+    fields: Fields<'a>,
+    next: Option<Field<'a>>,
+}
+
+impl<'a> Record<'a> {
+    fn new(table: Table, kept: &'a Bytes, value: &'a [u8]) -> Result<Self, StoredError> {
+        let fields = Fields::new(value);
+        let mut record = Self { table, within: None, kept, fields, next: None };
+        record.advance()?;
+        Ok(record)
+    }
+
+    fn advance(&mut self) -> Result<Option<Field<'a>>, StoredError> {
+        let next = self.fields.next();
+        let next = next.map_err(|_| StoredError::Malformed { table: self.table })?;
+        Ok(core::mem::replace(&mut self.next, next))
+    }
+
+    fn wrong(&self, field: u32) -> StoredError {
+        StoredError::Field { table: self.table, field: self.within.unwrap_or(field) }
+    }
+
+    fn value(&mut self, field: u32) -> Result<Option<Value<'a>>, StoredError> {
+        if self.next.as_ref().is_none_or(|next| next.number != field) {
+            return Ok(None);
+        }
+        Ok(self.advance()?.map(|field| field.value))
+    }
+
+    fn optional_number(&mut self, field: u32) -> Result<Option<u64>, StoredError> {
+        match self.value(field)? {
+            None => Ok(None),
+            Some(Value::Varint(number)) => Ok(Some(number)),
+            Some(_) => Err(self.wrong(field)),
+        }
+    }
+
+    fn number(&mut self, field: u32) -> Result<u64, StoredError> {
+        self.optional_number(field)?.ok_or_else(|| self.wrong(field))
+    }
+
+    fn small(&mut self, field: u32) -> Result<u32, StoredError> {
+        u32::try_from(self.number(field)?).map_err(|_| self.wrong(field))
+    }
+
+    /// Absent for no, 1 for yes.
+    fn flag(&mut self, field: u32) -> Result<bool, StoredError> {
+        match self.optional_number(field)? {
+            None => Ok(false),
+            Some(1) => Ok(true),
+            Some(_) => Err(self.wrong(field)),
+        }
+    }
+
+    fn time(&mut self, field: u32) -> Result<Option<UnixMillis>, StoredError> {
+        Ok(self.optional_number(field)?.map(UnixMillis))
+    }
+
+    fn optional(&mut self, field: u32) -> Result<Option<&'a [u8]>, StoredError> {
+        match self.value(field)? {
+            None => Ok(None),
+            Some(Value::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(_) => Err(self.wrong(field)),
+        }
+    }
+
+    /// Bytes that are left out if they are empty.
+    fn unless_empty(&mut self, field: u32) -> Result<&'a [u8], StoredError> {
+        match self.optional(field)? {
+            None => Ok(&[]),
+            Some([]) => Err(self.wrong(field)),
+            Some(bytes) => Ok(bytes),
+        }
+    }
+
+    fn bytes(&mut self, field: u32) -> Result<&'a [u8], StoredError> {
+        self.optional(field)?.ok_or_else(|| self.wrong(field))
+    }
+
+    /// Bytes that must not be empty.
+    fn some(&mut self, field: u32) -> Result<&'a [u8], StoredError> {
+        let bytes = self.bytes(field)?;
+        if bytes.is_empty() { Err(self.wrong(field)) } else { Ok(bytes) }
+    }
+
+    fn array<const N: usize>(&mut self, field: u32) -> Result<[u8; N], StoredError> {
+        self.bytes(field)?.try_into().map_err(|_| self.wrong(field))
+    }
+
+    /// Two numbers, or none of them.
+    fn probe(&mut self, field: u32) -> Result<Option<Probe>, StoredError> {
+        let Some(a) = self.optional_number(field)? else { return Ok(None) };
+        Ok(Some(Probe { a, b: self.number(field + 1)? }))
+    }
+
+    /// A slice of the copy of the value.
+    fn keep(&self, bytes: &[u8]) -> Bytes {
+        self.kept.slice_ref(bytes)
+    }
+
+    /// What log and incoming buffer have in common.
+    fn entry(&mut self, id: MessageId) -> Result<LogEntry, StoredError> {
+        let sender = self.unless_empty(field::ENTRY_SENDER)?;
+        let lamport = self.number(field::ENTRY_LAMPORT)?;
+        let mut history = SmallVec::new();
+        while let Some(named) = self.optional(field::ENTRY_HISTORY)? {
+            history.push(self.named(named)?);
+        }
+        let content = self.some(field::ENTRY_CONTENT)?;
+        let sender = ParticipantId::new(self.keep(sender));
+        Ok(LogEntry::new(id, sender, lamport, history, self.keep(content)))
+    }
+
+    fn named(&self, bytes: &'a [u8]) -> Result<HistoryEntry, StoredError> {
+        let mut named = Self::new(self.table, self.kept, bytes)?;
+        named.within = Some(field::ENTRY_HISTORY);
+        let id = named.some(field::NAMED_ID)?;
+        let hint = named.optional(field::NAMED_HINT)?;
+        let sender = named.unless_empty(field::NAMED_SENDER)?;
+        named.end()?;
+        Ok(HistoryEntry {
+            message_id: MessageId::new(self.keep(id)),
+            retrieval_hint: hint.map(|hint| self.keep(hint)),
+            sender_id: ParticipantId::new(self.keep(sender)),
+        })
+    }
+
+    /// Nothing is left.
+    fn end(&self) -> Result<(), StoredError> {
+        self.next.as_ref().map_or(Ok(()), |next| Err(self.wrong(next.number)))
+    }
+}

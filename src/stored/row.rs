@@ -1,0 +1,175 @@
+//! Records as they are written.
+
+use bytes::{Bytes, BytesMut};
+
+use super::key::{Key, Table};
+use super::{VERSION, field};
+use crate::bloom::Probe;
+use crate::digest::LogDigest;
+use crate::entry::{DeliverySeq, LogEntry};
+use crate::snapshot::{
+    IdRecord, Snapshot, StoredAnswer, StoredEntry, StoredMet, StoredOutgoing, StoredWanted,
+};
+use crate::time::UnixMillis;
+use crate::wire::{Encode, Entry, Sink, WireDialect};
+
+/// One record: its key, and its value as an encoding.
+#[derive(Clone, Copy)]
+pub(super) enum Row<'a> {
+    Channel([u64; 2]),
+    Clock(u64),
+    Delivered(DeliverySeq, LogDigest),
+    Consumed(DeliverySeq),
+    Floor(u64),
+    Id(&'a IdRecord),
+    Met(&'a StoredMet),
+    Logged(&'a StoredEntry),
+    Hint(DeliverySeq, &'a Bytes),
+    Outgoing(&'a StoredOutgoing),
+    Incoming(&'a LogEntry),
+    Wanted(&'a StoredWanted),
+    Answer(&'a StoredAnswer),
+}
+
+impl<'a> Row<'a> {
+    /// The records of a channel in this state, ordered by key.
+    pub(super) fn all(snapshot: &'a Snapshot) -> impl Iterator<Item = Self> {
+        let Snapshot { lamport, delivered, consumed, .. } = *snapshot;
+        let single = [
+            Some(Self::Channel(snapshot.record_key)),
+            (lamport > 0).then_some(Self::Clock(lamport)),
+            (delivered.0 > 0).then_some(Self::Delivered(delivered, snapshot.digest)),
+            (consumed.0 > 0).then_some(Self::Consumed(consumed)),
+            snapshot.floor.map(Self::Floor),
+        ];
+        single
+            .into_iter()
+            .flatten()
+            .chain(snapshot.record.values().map(Self::Id))
+            .chain(snapshot.met.values().map(Self::Met))
+            .chain(snapshot.log.values().map(Self::Logged))
+            .chain(snapshot.hints.iter().map(|(seq, hint)| Self::Hint(*seq, hint)))
+            .chain(snapshot.outgoing.values().map(Self::Outgoing))
+            .chain(snapshot.incoming.values().map(|entry| Self::Incoming(entry)))
+            .chain(snapshot.wanted.values().map(Self::Wanted))
+            .chain(snapshot.answers.values().map(Self::Answer))
+    }
+
+    pub(super) fn key(&self) -> Key {
+        match self {
+            Self::Channel(_) => Key::only(Table::Channel),
+            Self::Clock(_) => Key::only(Table::Clock),
+            Self::Delivered(..) => Key::only(Table::Delivered),
+            Self::Consumed(_) => Key::only(Table::Consumed),
+            Self::Floor(_) => Key::only(Table::Floor),
+            Self::Id(record) => Key::number(Table::Ids, record.number),
+            Self::Met(met) => Key::number(Table::Met, met.number),
+            Self::Logged(stored) => Key::number(Table::Log, stored.seq.0),
+            Self::Hint(seq, _) => Key::number(Table::Hints, seq.0),
+            Self::Outgoing(outgoing) => Key::number(Table::Outgoing, outgoing.seq.0),
+            Self::Incoming(entry) => Key::id(Table::Incoming, entry.message_id.as_bytes()),
+            Self::Wanted(wanted) => Key::id(Table::Wanted, wanted.entry.message_id.as_bytes()),
+            Self::Answer(answer) => Key::id(Table::Answers, answer.message_id.as_bytes()),
+        }
+    }
+
+    pub(super) fn value(&self) -> Bytes {
+        // An allocation for each: a store in memory may keep some of them for long.
+        let mut value = BytesMut::new();
+        self.append_to(&mut value);
+        value.freeze()
+    }
+}
+
+impl Encode for Row<'_> {
+    fn write<S: Sink>(&self, sink: &mut S) {
+        match *self {
+            Self::Channel([first, second]) => {
+                sink.number(field::VERSION, VERSION.into());
+                let key = u128::from(first) << 64 | u128::from(second);
+                sink.bytes(field::RECORD_KEY, &key.to_be_bytes());
+            }
+            Self::Clock(lamport) | Self::Floor(lamport) => sink.number(field::ONLY, lamport),
+            Self::Consumed(seq) => sink.number(field::ONLY, seq.0),
+            Self::Hint(_, hint) => sink.bytes(field::ONLY, hint),
+            Self::Delivered(seq, digest) => {
+                sink.number(field::DELIVERED_SEQ, seq.0);
+                sink.bytes(field::DELIVERED_DIGEST, &digest.to_bytes());
+            }
+            Self::Id(record) => {
+                sink.bytes(field::ID_DIGEST, &record.digest.to_be_bytes());
+                sink.number(field::ID_LAMPORT, record.lamport);
+                write_probe(sink, field::ID_LIP109, record.lip109);
+                write_probe(sink, field::ID_NIM_SDS, record.nim_sds);
+            }
+            Self::Met(met) => {
+                sink.bytes(field::MET_DIGEST, &met.digest.to_be_bytes());
+                write_flag(sink, field::MET_LOST, met.lost);
+            }
+            Self::Logged(stored) => {
+                sink.bytes(field::ENTRY_ID, stored.entry.message_id.as_bytes());
+                write_entry(sink, &stored.entry);
+                write_flag(sink, field::ENTRY_GAP, stored.gap);
+                write_flag(sink, field::ENTRY_OWN, stored.own);
+            }
+            Self::Outgoing(outgoing) => {
+                sink.number(field::OUTGOING_RESENDS, outgoing.resends.into());
+                write_flag(sink, field::OUTGOING_POSSIBLY, outgoing.possibly_acked);
+            }
+            Self::Incoming(entry) => write_entry(sink, entry),
+            Self::Wanted(wanted) => {
+                write_some(sink, field::WANTED_SENDER, wanted.entry.sender_id.as_bytes());
+                if let Some(hint) = &wanted.entry.retrieval_hint {
+                    sink.bytes(field::WANTED_HINT, hint);
+                }
+                sink.number(field::WANTED_ROUNDS, wanted.rounds.into());
+                write_time(sink, field::WANTED_DUE, wanted.due);
+                write_flag(sink, field::WANTED_BACKGROUND, wanted.background);
+            }
+            Self::Answer(answer) => {
+                let dialect = match answer.dialect {
+                    WireDialect::Lip109 => field::LIP109,
+                    WireDialect::NimSds => field::NIM_SDS,
+                };
+                sink.number(field::ANSWER_DIALECT, dialect);
+                write_time(sink, field::ANSWER_DUE, answer.due);
+            }
+        }
+    }
+}
+
+/// What log and incoming buffer have in common.
+fn write_entry(sink: &mut impl Sink, entry: &LogEntry) {
+    write_some(sink, field::ENTRY_SENDER, entry.sender_id.as_bytes());
+    sink.number(field::ENTRY_LAMPORT, entry.lamport);
+    for named in &entry.causal_history {
+        // The dialect whose entries can say that a hint is present but empty.
+        sink.nested(field::ENTRY_HISTORY, &Entry(named, WireDialect::Lip109));
+    }
+    sink.bytes(field::ENTRY_CONTENT, &entry.content);
+}
+
+fn write_some(sink: &mut impl Sink, field: u32, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        sink.bytes(field, bytes);
+    }
+}
+
+fn write_flag(sink: &mut impl Sink, field: u32, set: bool) {
+    if set {
+        sink.number(field, 1);
+    }
+}
+
+fn write_time(sink: &mut impl Sink, field: u32, time: Option<UnixMillis>) {
+    if let Some(time) = time {
+        sink.number(field, time.0);
+    }
+}
+
+fn write_probe(sink: &mut impl Sink, field: u32, probe: Option<Probe>) {
+    if let Some(probe) = probe {
+        sink.number(field, probe.a);
+        sink.number(field + 1, probe.b);
+    }
+}

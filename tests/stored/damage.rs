@@ -1,0 +1,230 @@
+//! Records that were cut off, changed, lost or mixed up: refused, or another state that can be. Never
+//! a panic, never a part of a state.
+
+use std::fs;
+
+use sds_proto::fuzz::store_decode;
+use sds_proto::snapshot::Snapshot;
+use sds_proto::stored::{StoredError, Table, VERSION};
+
+use crate::format::everything;
+use crate::{Records, read, records};
+
+/// As the fuzzing target takes them.
+fn packed(records: &Records) -> Vec<u8> {
+    let mut data = Vec::new();
+    for (key, value) in records {
+        data.push(u8::try_from(key.len()).expect("short"));
+        data.extend_from_slice(key);
+        data.extend(u16::try_from(value.len()).expect("short").to_be_bytes());
+        data.extend_from_slice(value);
+    }
+    data
+}
+
+fn with(key: &[u8], value: &[u8]) -> Result<Option<Box<Snapshot>>, StoredError> {
+    let mut records = records(&everything());
+    records.insert(key.to_vec(), value.to_vec());
+    read(&records)
+}
+
+fn without(key: &[u8]) -> Result<Option<Box<Snapshot>>, StoredError> {
+    let mut records = records(&everything());
+    assert!(records.remove(key).is_some());
+    read(&records)
+}
+
+fn numbered(table: u8, number: u64) -> Vec<u8> {
+    [&[table][..], &number.to_be_bytes()].concat()
+}
+
+#[test]
+fn every_truncated_value_is_refused_or_another_state() {
+    let whole = records(&everything());
+    for (key, value) in &whole {
+        for len in 0..value.len() {
+            let mut records = whole.clone();
+            records.insert(key.clone(), value[..len].to_vec());
+            let state = read(&records);
+            // Only a field that may be absent can be cut off unnoticed.
+            assert_ne!(state, Ok(Some(Box::new(everything()))), "{key:x?} {len}");
+            store_decode(&packed(&records));
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused_or_another_state() {
+    let whole = records(&everything());
+    for (key, value) in &whole {
+        for bit in 0..(key.len() + value.len()) * 8 {
+            let mut record = [&key[..], value].concat();
+            record[bit / 8] ^= 1 << (bit % 8);
+            let (changed_key, changed_value) = record.split_at(key.len());
+            let mut records = whole.clone();
+            records.remove(key);
+            records.insert(changed_key.to_vec(), changed_value.to_vec());
+            assert_ne!(read(&records), Ok(Some(Box::new(everything()))), "{key:x?} bit {bit}");
+            store_decode(&packed(&records));
+        }
+    }
+}
+
+#[test]
+fn every_lost_record_is_refused_or_another_state() {
+    let whole = records(&everything());
+    for key in whole.keys() {
+        let mut records = whole.clone();
+        records.remove(key);
+        assert_ne!(read(&records), Ok(Some(Box::new(everything()))), "{key:x?}");
+        store_decode(&packed(&records));
+    }
+}
+
+#[test]
+fn unknown_versions_and_tables_are_refused_by_name() {
+    let newer = [&[8, 2, 18, 16][..], &[0; 16]].concat();
+    assert_eq!(with(&[0], &newer), Err(StoredError::Version { found: 2 }));
+    assert_eq!(with(&[0x77], &[8, 1]), Err(StoredError::UnknownTable { byte: Some(0x77) }));
+    assert_eq!(with(&[], &[8, 1]), Err(StoredError::UnknownTable { byte: None }));
+    // The version explains whatever else looks strange.
+    let mut records = records(&everything());
+    records.insert(vec![0x77], vec![]);
+    records.insert(vec![0], newer);
+    let backwards = records.iter().rev().map(|(key, value)| (&key[..], &value[..]));
+    let error = sds_proto::stored::snapshot(backwards);
+    assert_eq!(error, Err(StoredError::Version { found: 2 }));
+}
+
+#[test]
+fn malformed_records_are_refused_by_table_and_field() {
+    let field = |table, field| Err(StoredError::Field { table, field });
+    // Absent, of the wrong type, unknown, twice, out of order, out of range.
+    assert_eq!(with(&[1], &[]), field(Table::Clock, 1));
+    assert_eq!(with(&[1], &[10, 0]), field(Table::Clock, 1));
+    assert_eq!(with(&[1], &[8, 1, 16, 1]), field(Table::Clock, 2));
+    assert_eq!(with(&[1], &[8, 1, 8, 1]), field(Table::Clock, 1));
+    let digest = [&[10, 16][..], &[1; 16]].concat();
+    assert_eq!(with(&numbered(0x11, 9), &[&digest[..], &[16, 2]].concat()), field(Table::Met, 2));
+    assert_eq!(with(&numbered(0x11, 9), &[&[16, 1], &digest[..]].concat()), field(Table::Met, 1));
+    assert_eq!(
+        with(&numbered(0x11, 9), &digest[..17]),
+        Err(StoredError::Malformed { table: Table::Met })
+    );
+    assert_eq!(with(&numbered(0x11, 9), &[10, 2, 1, 1]), field(Table::Met, 1));
+    // An entry of a causal history without an id.
+    let entry = [0x18, 9, 0x22, 2, 0x1a, 0, 0x2a, 1, b'x'];
+    assert_eq!(with(b"\x30w9", &entry), field(Table::Incoming, 4));
+    assert_eq!(with(b"\x30w9", &[0x18, 9, 0x2a, 0]), field(Table::Incoming, 5));
+}
+
+#[test]
+fn keys_that_do_not_fit_their_table_are_refused() {
+    let digest = [&[10, 16][..], &[1; 16]].concat();
+    for (key, table) in [
+        (vec![1, 0], Table::Clock),
+        (vec![0x11, 0, 1], Table::Met),
+        (numbered(0x11, 0), Table::Met),
+        (numbered(0x11, u64::MAX), Table::Met),
+        (vec![0x30], Table::Incoming),
+    ] {
+        assert_eq!(
+            with(&key, if key[0] == 1 { &[8, 1] } else { &digest }),
+            Err(StoredError::Key { table })
+        );
+    }
+}
+
+#[test]
+fn records_that_contradict_each_other_are_refused() {
+    let contradiction = |table, with| Err(StoredError::Contradiction { table, with });
+    assert_eq!(without(&[0]), Err(StoredError::NoChannel));
+    assert_eq!(without(&[1]), contradiction(Table::Log, Table::Clock));
+    assert_eq!(without(&[2]), contradiction(Table::Log, Table::Delivered));
+    assert_eq!(without(&numbered(0x20, 299)), contradiction(Table::Hints, Table::Log));
+    let seq = |n: u8| [&[8, n][..], &[18, 16], &[0; 16]].concat();
+    assert_eq!(with(&[2], &seq(0)), contradiction(Table::Log, Table::Delivered));
+    assert_eq!(with(&[3], &[8, 0xff, 0x7f]), contradiction(Table::Consumed, Table::Delivered));
+    assert_eq!(with(&numbered(0x22, 299), &[8, 0]), contradiction(Table::Outgoing, Table::Log));
+    assert_eq!(
+        with(&numbered(0x22, 301), &[8, 0]),
+        contradiction(Table::Outgoing, Table::Delivered)
+    );
+    assert_eq!(with(b"\x30m1", &[0x18, 9, 0x2a, 1, 1]), contradiction(Table::Incoming, Table::Log));
+    assert_eq!(with(b"\x31m1", &[0x18, 0]), contradiction(Table::Wanted, Table::Log));
+    assert_eq!(with(b"\x31w1", &[0x18, 0]), contradiction(Table::Wanted, Table::Incoming));
+    let twice = records(&everything())[&numbered(0x20, 299)].clone();
+    assert_eq!(with(&numbered(0x20, 298), &twice), contradiction(Table::Log, Table::Log));
+    let all = records(&everything());
+    let doubled = all.iter().chain(&all).map(|(key, value)| (&key[..], &value[..]));
+    let error = sds_proto::stored::snapshot(doubled).expect_err("each key twice");
+    assert_eq!(error, StoredError::Repeated { table: Table::Channel });
+}
+
+#[test]
+fn a_blob_that_was_cut_off_or_changed_is_refused() {
+    let blob = everything().encode();
+    assert_eq!(blob[4..8], VERSION.to_be_bytes());
+    for len in 0..blob.len() {
+        assert!(Snapshot::decode(&blob[..len]).is_err(), "{len}");
+    }
+    for bit in 0..blob.len() * 8 {
+        let mut changed = blob.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let expected = match bit / 8 {
+            0..4 => StoredError::NotABlob,
+            4..8 => StoredError::Version {
+                found: u64::from(
+                    1 ^ 1_u32.rotate_left(24 - 8 * (bit as u32 / 8 - 4) + bit as u32 % 8),
+                ),
+            },
+            _ => StoredError::Damaged,
+        };
+        assert_eq!(Snapshot::decode(&changed), Err(expected), "bit {bit}");
+    }
+}
+
+#[test]
+fn every_error_says_something() {
+    for error in [
+        StoredError::NoChannel,
+        StoredError::Version { found: 9 },
+        StoredError::Field { table: Table::Log, field: 3 },
+        StoredError::Contradiction { table: Table::Log, with: Table::Clock },
+    ] {
+        assert!(error.to_string().len() > 20);
+    }
+    assert!(StoredError::Field { table: Table::Log, field: 3 }.to_string().contains("table log"));
+}
+
+#[test]
+fn the_fuzzing_corpus_is_harmless() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/store_decode");
+    let mut files = 0;
+    for file in fs::read_dir(corpus).expect("the corpus is committed") {
+        store_decode(&fs::read(file.expect("listed").path()).expect("readable"));
+        files += 1;
+    }
+    assert!(files >= 3, "{files} files");
+}
+
+/// Writes the corpus anew: `cargo test -p sds-proto --test stored -- --ignored corpus`.
+#[test]
+#[ignore = "writes files"]
+fn write_the_corpus() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/store_decode");
+    fs::create_dir_all(corpus).expect("writable");
+    let all = records(&everything());
+    let mut empty = Records::new();
+    empty.insert(vec![0], all[&[0][..]].clone());
+    let mut largest = empty.clone();
+    largest.insert(vec![1], [&[8][..], &[0xff; 9], &[1]].concat());
+    for (name, data) in [
+        ("everything", packed(&all)),
+        ("empty-channel", packed(&empty)),
+        ("last-lamport-time", packed(&largest)),
+        ("blob", everything().encode()),
+    ] {
+        fs::write(format!("{corpus}/{name}"), data).expect("writable");
+    }
+}
