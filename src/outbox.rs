@@ -251,12 +251,13 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::effect::Bound;
-    use crate::entry::{DeliverySeq, LogEntry};
-    use crate::snapshot::StoredOutgoing;
+    use crate::entry::LogEntry;
+    use crate::snapshot::{StoredAnswer, StoredIncoming};
     use smallvec::SmallVec;
 
-    fn entry(id: &str) -> LogEntry {
-        LogEntry::new(id.into(), "bob".into(), 1, SmallVec::new(), "x".into())
+    fn waiting(id: &str) -> StoredIncoming {
+        let entry = LogEntry::new(id.into(), "bob".into(), 1, SmallVec::new(), "x".into());
+        StoredIncoming { entry: Arc::new(entry), heard: None }
     }
 
     fn outbox() -> Outbox {
@@ -324,13 +325,13 @@ mod tests {
     fn what_later_changes_make_void_is_not_handed_out() {
         let mut outbox = outbox();
         let (here, there) = (ChannelId::from("here"), ChannelId::from("there"));
-        let outgoing =
-            |resends| StoredOutgoing { seq: DeliverySeq(1), resends, possibly_acked: false };
+        let answer =
+            |lip109| StoredAnswer { message_id: "a".into(), lip109, nim_sds: true, due: None };
         outbox.change(&here, || ChangeKind::Clock(1));
         outbox.change(&there, || ChangeKind::Clock(2));
-        outbox.change(&here, || ChangeKind::OutgoingSet(outgoing(1)));
-        outbox.change(&here, || ChangeKind::IncomingAdded(Arc::new(entry("m"))));
-        outbox.change(&here, || ChangeKind::OutgoingSet(outgoing(2)));
+        outbox.change(&here, || ChangeKind::AnswerSet(answer(false)));
+        outbox.change(&here, || ChangeKind::IncomingSet(waiting("m")));
+        outbox.change(&here, || ChangeKind::AnswerSet(answer(true)));
         outbox.change(&here, || ChangeKind::IncomingRemoved("m".into()));
         outbox.change(&here, || ChangeKind::Clock(3));
         assert_eq!(outbox.unsafe_changes, 7);
@@ -338,7 +339,7 @@ mod tests {
         let kinds: Vec<_> = changes.iter().map(|change| (&change.channel, &change.kind)).collect();
         let expected = [
             (&there, &ChangeKind::Clock(2)),
-            (&here, &ChangeKind::OutgoingSet(outgoing(2))),
+            (&here, &ChangeKind::AnswerSet(answer(true))),
             (&here, &ChangeKind::IncomingRemoved("m".into())),
             (&here, &ChangeKind::Clock(3)),
         ];

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::bloom::Probe;
 use crate::digest::LogDigest;
@@ -65,8 +66,12 @@ pub enum ChangeKind {
     OutgoingSet(StoredOutgoing),
     /// An own message needs no acknowledgement any more.
     OutgoingRemoved(DeliverySeq),
+    /// A logged message is to be sent on in the other dialect.
+    BridgeSet(StoredBridge),
+    /// A message was sent on, or need not be any more.
+    BridgeRemoved(DeliverySeq),
     /// A message waits for dependencies.
-    IncomingAdded(Arc<LogEntry>),
+    IncomingSet(StoredIncoming),
     /// A message waits no more.
     IncomingRemoved(MessageId),
     /// A dependency is wanted.
@@ -129,15 +134,43 @@ pub struct StoredEntry {
 }
 
 /// An unacknowledged own message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct StoredOutgoing {
     /// Number of its delivery to our own log.
     pub seq: DeliverySeq,
     /// Times it was resent.
     pub resends: u32,
-    /// Whether a filter held it.
-    pub possibly_acked: bool,
+    /// Keyed digests of the distinct senders whose filters held it, at most 64. If there is one,
+    /// the message is possibly acknowledged.
+    pub witnesses: SmallVec<[u64; 2]>,
+    /// Natural logarithm of the chance that all of those filters were wrong: 0 or less.
+    pub doubt_ln: f64,
+    /// Whether it was resent as often as allowed: it is not resent any more, and an
+    /// acknowledgement is still told as long as it is in the log.
+    pub unconfirmed: bool,
+}
+
+/// A logged message that is to be sent on in the dialect that it was not heard in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
+pub struct StoredBridge {
+    /// Number of its delivery.
+    pub seq: DeliverySeq,
+    /// The dialect it was heard in.
+    pub heard: WireDialect,
+    /// When it is sent on, where there is a wall clock.
+    pub due: Option<UnixMillis>,
+}
+
+/// A message that waits for dependencies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
+pub struct StoredIncoming {
+    /// The message.
+    pub entry: Arc<LogEntry>,
+    /// The dialect it was heard in; `None`: both.
+    pub heard: Option<WireDialect>,
 }
 
 /// A wanted dependency.
@@ -160,8 +193,10 @@ pub struct StoredWanted {
 pub struct StoredAnswer {
     /// The message asked for.
     pub message_id: MessageId,
-    /// The dialect it was asked for in.
-    pub dialect: WireDialect,
+    /// Whether it was asked for in LIP-109.
+    pub lip109: bool,
+    /// Whether it was asked for in the nim dialect.
+    pub nim_sds: bool,
     /// When it is answered, where there is a wall clock.
     pub due: Option<UnixMillis>,
 }
@@ -203,10 +238,13 @@ pub struct Snapshot {
     pub floor: Option<u64>,
     /// Ids met without being logged by number, oldest first.
     pub met: BTreeMap<u64, StoredMet>,
-    /// Unacknowledged own messages. The body of one may have been evicted.
+    /// Unacknowledged own messages. The body of one may have been evicted, unless it is
+    /// unconfirmed.
     pub outgoing: BTreeMap<DeliverySeq, StoredOutgoing>,
+    /// Logged messages to be sent on in the other dialect.
+    pub bridges: BTreeMap<DeliverySeq, StoredBridge>,
     /// Messages that wait for dependencies.
-    pub incoming: BTreeMap<MessageId, Arc<LogEntry>>,
+    pub incoming: BTreeMap<MessageId, StoredIncoming>,
     /// Wanted dependencies.
     pub wanted: BTreeMap<MessageId, StoredWanted>,
     /// Pending repair answers.
@@ -253,13 +291,19 @@ impl Snapshot {
                 self.hints.remove(seq);
             }
             ChangeKind::OutgoingSet(outgoing) => {
-                self.outgoing.insert(outgoing.seq, *outgoing);
+                self.outgoing.insert(outgoing.seq, outgoing.clone());
             }
             ChangeKind::OutgoingRemoved(seq) => {
                 self.outgoing.remove(seq);
             }
-            ChangeKind::IncomingAdded(entry) => {
-                self.incoming.insert(entry.message_id.clone(), Arc::clone(entry));
+            ChangeKind::BridgeSet(bridge) => {
+                self.bridges.insert(bridge.seq, *bridge);
+            }
+            ChangeKind::BridgeRemoved(seq) => {
+                self.bridges.remove(seq);
+            }
+            ChangeKind::IncomingSet(incoming) => {
+                self.incoming.insert(incoming.entry.message_id.clone(), incoming.clone());
             }
             ChangeKind::IncomingRemoved(message_id) => {
                 self.incoming.remove(message_id);
@@ -306,10 +350,13 @@ impl Snapshot {
         let newest = self.log.values().map(|stored| stored.entry.lamport).max();
         ensure(newest.is_none_or(|newest| newest <= self.lamport), Table::Log, Table::Clock)?;
         ensure(logged.len() == self.log.len(), Table::Log, Table::Log)?;
-        let hinted = |seq| self.log.contains_key(seq);
-        ensure(self.hints.keys().all(hinted), Table::Hints, Table::Log)?;
-        let own = |seq| self.log.get(seq).is_none_or(|stored| stored.own);
-        ensure(self.outgoing.keys().all(own), Table::Outgoing, Table::Log)?;
+        let is_logged = |seq| self.log.contains_key(seq);
+        ensure(self.hints.keys().all(is_logged), Table::Hints, Table::Log)?;
+        ensure(self.bridges.keys().all(is_logged), Table::Bridges, Table::Log)?;
+        let is_own = |outgoing: &StoredOutgoing| {
+            self.log.get(&outgoing.seq).map_or(!outgoing.unconfirmed, |stored| stored.own)
+        };
+        ensure(self.outgoing.values().all(is_own), Table::Outgoing, Table::Log)?;
         let absent = |id| !logged.contains(id);
         ensure(self.incoming.keys().all(absent), Table::Incoming, Table::Log)?;
         ensure(self.wanted.keys().all(absent), Table::Wanted, Table::Log)?;
@@ -318,6 +365,7 @@ impl Snapshot {
 
         number_well(Table::Log, self.log.iter().map(|(seq, stored)| (seq.0, stored.seq.0)))?;
         number_well(Table::Outgoing, self.outgoing.iter().map(|(seq, own)| (seq.0, own.seq.0)))?;
+        number_well(Table::Bridges, self.bridges.iter().map(|(seq, copy)| (seq.0, copy.seq.0)))?;
         number_well(Table::Ids, self.record.iter().map(|(number, id)| (*number, id.number)))?;
         number_well(Table::Met, self.met.iter().map(|(number, met)| (*number, met.number)))?;
         ensure(self.delivered.0 < MAX_NUMBER, Table::Delivered, Table::Delivered)

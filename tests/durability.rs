@@ -8,26 +8,13 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::peer::{entry, lip109};
-use common::store::Store;
+use common::store::{Store, start, strict};
 use common::{at, channel, delivered, drain, open, publish};
 use sds_proto::wire::{self, Limits};
 use sds_proto::{
-    Config, ConfigBuilder, DeliverySeq, Durability, Effect, Input, LogDigest, MessageId, Node,
-    PublishKind, RejectReason, SendReason, Status, StoreError,
+    DeliverySeq, Durability, Effect, Input, LogDigest, MessageId, Node, PublishKind, RejectReason,
+    SendReason, Status, StoreError,
 };
-
-fn strict() -> ConfigBuilder {
-    let builder = Config::builder().participant_id("alice".into()).bloom_capacity(100);
-    builder.durability(Durability::Strict)
-}
-
-/// A node whose channel is open, its beginning stored.
-fn start(config: ConfigBuilder, store: &mut Store, now: u64) -> (Node, Vec<Effect>) {
-    let mut node = Node::new(config.build().expect("valid settings"));
-    node.handle(at(now), open()).expect("opens");
-    let effects = store.serve(&mut node, at(now));
-    (node, effects)
-}
 
 fn ids(names: &[&str]) -> Vec<MessageId> {
     names.iter().map(|name| MessageId::from(*name)).collect()

@@ -52,9 +52,10 @@ impl Channel {
         digest: IdDigest,
     ) {
         if let Some(slot) = self.answers.by_digest.get(&digest) {
-            if let Some(answer) = self.answers.answers.get_mut(*slot).filter(|answer| !answer.given)
-            {
+            let Some(answer) = self.answers.answers.get_mut(*slot) else { return };
+            if !answer.given && !answer.dialects.has(dialect) {
                 answer.dialects = answer.dialects.with(Dialects::of(dialect));
+                self.persist_answer(cx, *slot);
             }
             return;
         }
@@ -67,13 +68,14 @@ impl Channel {
         }
         let t_max = signed_millis(self.config.t_max(dialect));
         let delay = Duration::from_millis(arithmetic.t_resp(me, sender, id, t_max));
-        self.schedule_answer(cx, dialect, &request.message_id, digest, delay);
+        let dialects = Dialects::of(dialect);
+        self.schedule_answer(cx, dialects, &request.message_id, digest, delay);
     }
 
     pub(super) fn schedule_answer(
         &mut self,
         cx: &mut Cx<'_>,
-        dialect: WireDialect,
+        dialects: Dialects,
         message_id: &MessageId,
         digest: IdDigest,
         delay: Duration,
@@ -92,14 +94,10 @@ impl Channel {
             }
             _ => false,
         };
-        let due = cx.wall_at(at);
-        cx.outbox.change(&self.id, || {
-            ChangeKind::AnswerSet(StoredAnswer { message_id: message_id.clone(), dialect, due })
-        });
         let slot = self.answers.answers.insert(Answer {
             digest,
             message_id,
-            dialects: Dialects::of(dialect),
+            dialects,
             timer: TimerKey::default(),
             pinned,
             given: false,
@@ -109,6 +107,20 @@ impl Channel {
             answer.timer = timer;
         }
         self.answers.by_digest.insert(digest, slot);
+        self.persist_answer(cx, slot);
+    }
+
+    fn persist_answer(&self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(answer) = self.answers.answers.get(slot) else { return };
+        let due = cx.wall_at(answer.timer.at());
+        cx.outbox.change(&self.id, || {
+            ChangeKind::AnswerSet(StoredAnswer {
+                message_id: answer.message_id.clone(),
+                lip109: answer.dialects.has(WireDialect::Lip109),
+                nim_sds: answer.dialects.has(WireDialect::NimSds),
+                due,
+            })
+        });
     }
 
     /// The message was heard: whoever asked has it now as well.

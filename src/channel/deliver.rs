@@ -10,11 +10,11 @@ use super::incoming::{Arrived, Waiters, Waiting};
 use super::log::{Dialects, NewEntry};
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
-use super::{Channel, Cx, Joining, Timer};
+use super::{Channel, Cx, Joining};
 use crate::config::{Dialect, OnJoin};
 use crate::effect::{Bound, Delivery, Effect};
 use crate::entry::{LogEntry, detach};
-use crate::snapshot::{ChangeKind, StoredEntry};
+use crate::snapshot::{ChangeKind, StoredEntry, StoredIncoming};
 use crate::wire::HistoryEntry;
 
 impl Channel {
@@ -39,7 +39,7 @@ impl Channel {
         let waiting = Box::new(Waiting { arrived, missing: 0, progress: cx.now.mono });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
-        cx.outbox.change(&self.id, || ChangeKind::IncomingAdded(Arc::clone(&entry)));
+        self.persist_waiting(cx, slot);
 
         let blocks = !self.is_joining(cx);
         let (mut missing, mut gap) = (0, false);
@@ -54,7 +54,9 @@ impl Channel {
                     None => gap = true,
                 },
                 Some(Place::Wanted(want)) => {
-                    self.wanted.learn(want, named);
+                    if self.wanted.learn(want, named) {
+                        self.persist_want(cx, want);
+                    }
                     if !blocks {
                         gap = true;
                         absent.push(named.clone());
@@ -93,6 +95,14 @@ impl Channel {
         while let Some(excess) = self.incoming.excess(max_messages, max_bytes) {
             self.drop_waiting(cx, excess, Bound::Incoming);
         }
+    }
+
+    pub(super) fn persist_waiting(&self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(Waiting { arrived, .. }) = self.incoming.get(slot) else { return };
+        cx.outbox.change(&self.id, || {
+            let (entry, heard) = (Arc::clone(&arrived.entry), arrived.heard.only());
+            ChangeKind::IncomingSet(StoredIncoming { entry, heard })
+        });
     }
 
     /// Whether unknown dependencies do not block, because we have just joined.
@@ -272,9 +282,13 @@ impl Channel {
 
     fn note_foreign(&mut self, cx: &mut Cx<'_>, slot: Slot, heard: Dialects) {
         match self.config.dialect {
-            Dialect::Bridge if heard != Dialects::BOTH => self.schedule_bridge(cx, slot),
+            Dialect::Bridge => {
+                if let Some(heard) = heard.only() {
+                    self.schedule_bridge(cx, slot, heard, None);
+                }
+            }
             Dialect::Mirror { .. } => self.mirrored = heard.only().or(self.mirrored),
-            Dialect::Lip109 | Dialect::NimSds | Dialect::Bridge => {}
+            Dialect::Lip109 | Dialect::NimSds => {}
         }
     }
 
@@ -286,6 +300,10 @@ impl Channel {
             self.ids.evicted(evicted.digest, evicted.entry.lamport);
             if let Some(key) = evicted.bridge {
                 self.timers.cancel(key);
+                cx.outbox.change(&self.id, || ChangeKind::BridgeRemoved(evicted.seq));
+            }
+            if evicted.unconfirmed {
+                cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(evicted.seq));
             }
             cx.outbox.change(&self.id, || ChangeKind::Evicted(evicted.seq));
             self.tell_floor(cx, floor);
@@ -300,7 +318,7 @@ impl Channel {
     }
 
     /// Sends bridged copies no more: the message was heard in `heard` as well.
-    pub(super) fn heard_again(&mut self, place: Place, heard: Dialects) {
+    pub(super) fn heard_again(&mut self, cx: &mut Cx<'_>, place: Place, heard: Dialects) {
         match place {
             Place::Logged(slot) => {
                 let Some(logged) = self.log.get_mut(slot) else { return };
@@ -309,11 +327,16 @@ impl Channel {
                     && let Some(key) = logged.bridge.take()
                 {
                     self.timers.cancel(key);
+                    let seq = logged.seq;
+                    cx.outbox.change(&self.id, || ChangeKind::BridgeRemoved(seq));
                 }
             }
             Place::Incoming(slot) => {
-                if let Some(waiting) = self.incoming.get_mut(slot) {
-                    waiting.arrived.heard = waiting.arrived.heard.with(heard);
+                let Some(waiting) = self.incoming.get_mut(slot) else { return };
+                let before = waiting.arrived.heard;
+                waiting.arrived.heard = before.with(heard);
+                if waiting.arrived.heard != before {
+                    self.persist_waiting(cx, slot);
                 }
             }
             Place::Evicted
@@ -323,14 +346,6 @@ impl Channel {
             | Place::Sync
             | Place::Received => {}
         }
-    }
-
-    /// Re-encodes a delivered message into the other dialect after a while, unless it is heard
-    /// there first.
-    fn schedule_bridge(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let Some(logged) = self.log.get_mut(slot) else { return };
-        let delay = super::sync::bridge_delay(&self.config, &logged.entry);
-        logged.bridge = Some(self.timers.schedule(cx.now.mono + delay, Timer::Bridge(slot)));
     }
 }
 

@@ -45,6 +45,10 @@ impl Dialects {
         }
     }
 
+    pub(super) const fn if_any(lip109: bool, nim_sds: bool) -> Self {
+        Self(lip109 as u8 | (nim_sds as u8) << 1)
+    }
+
     pub(super) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -70,9 +70,12 @@ impl Channel {
                 Some(Place::Incoming(_)) => {}
                 Some(Place::Wanted(slot)) => {
                     missing.push(detach(named));
-                    self.wanted.learn(slot, named);
-                    if let Some(want) = self.wanted.get_mut(slot) {
+                    let learnt = self.wanted.learn(slot, named);
+                    if let Some(want) = self.wanted.get_mut(slot)
+                        && (learnt || !want.background)
+                    {
                         want.background = true;
+                        self.persist_want(cx, slot);
                     }
                 }
                 _ => match self.want(cx, named, *dep, false, true) {

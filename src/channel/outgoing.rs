@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::keyed::KeyedState;
 use crate::rng::Rng;
+use crate::snapshot::StoredOutgoing;
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
@@ -48,11 +49,10 @@ pub(super) struct Unacked {
     pub(super) probes: Probes,
     pub(super) resends: u32,
     pub(super) timer: Option<TimerKey>,
-    /// Distinct senders whose filters hold it.
-    witnesses: SmallVec<[u64; 2]>,
+    /// Distinct senders whose filters hold it. If there is one, it is possibly acknowledged.
+    pub(super) witnesses: SmallVec<[u64; 2]>,
     /// Natural logarithm of the chance that all of those filters are wrong.
-    doubt_ln: f64,
-    pub(super) possibly_acked: bool,
+    pub(super) doubt_ln: f64,
 }
 
 /// What a filter says of an own message.
@@ -60,6 +60,8 @@ pub(super) struct Unacked {
 pub(super) enum Verdict {
     /// It holds the message, the first that does.
     Possibly(DeliverySeq),
+    /// It holds the message as others do, and all of them may be wrong.
+    Likelier(DeliverySeq),
     /// So many hold it that some peer has it.
     Acked(DeliverySeq),
 }
@@ -100,7 +102,6 @@ impl Outgoing {
             timer: None,
             witnesses: SmallVec::new(),
             doubt_ln: 0.0,
-            possibly_acked: false,
         })
     }
 
@@ -140,12 +141,13 @@ impl Outgoing {
             }
             unacked.witnesses.push(witness);
             unacked.doubt_ln += chance_ln;
-            if unacked.doubt_ln <= confidence_ln {
-                verdicts.push(Verdict::Acked(*seq));
-            } else if !unacked.possibly_acked {
-                unacked.possibly_acked = true;
-                verdicts.push(Verdict::Possibly(*seq));
-            }
+            verdicts.push(if unacked.doubt_ln <= confidence_ln {
+                Verdict::Acked(*seq)
+            } else if unacked.witnesses.len() == 1 {
+                Verdict::Possibly(*seq)
+            } else {
+                Verdict::Likelier(*seq)
+            });
         }
         verdicts
     }
@@ -155,7 +157,19 @@ impl Unacked {
     /// Time to the next resend: doubled with each, slower when possibly acknowledged, jittered.
     pub(super) fn resend_delay(&self, config: &Config, rng: &mut Rng) -> Duration {
         let doubled = config.resend_after.saturating_mul(1 << self.resends.min(20));
-        let slowdown = if self.possibly_acked { config.possibly_acked_slowdown } else { 1 };
+        let possibly_acked = !self.witnesses.is_empty();
+        let slowdown = if possibly_acked { config.possibly_acked_slowdown } else { 1 };
         rng.jitter(doubled.saturating_mul(slowdown).min(config.resend_max))
+    }
+
+    /// As the store keeps it.
+    pub(super) fn stored(&self, seq: DeliverySeq, unconfirmed: bool) -> StoredOutgoing {
+        StoredOutgoing {
+            seq,
+            resends: self.resends,
+            witnesses: self.witnesses.clone(),
+            doubt_ln: self.doubt_ln,
+            unconfirmed,
+        }
     }
 }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::incoming::{Arrived, Deps, Waiters};
 use super::log::Dialects;
+use super::outgoing::Unacked;
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
@@ -14,7 +15,7 @@ use crate::effect::{Effect, SendReason};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
 use crate::id::MessageId;
-use crate::snapshot::{ChangeKind, StoredOutgoing};
+use crate::snapshot::ChangeKind;
 use crate::wire::{FilterField, HistoryEntry, Outgoing as Encoding, WireDialect};
 
 /// What an own message names.
@@ -169,12 +170,9 @@ impl Channel {
         }
     }
 
-    fn persist_outgoing(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+    pub(super) fn persist_outgoing(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
         let Some(unacked) = self.outgoing.get_mut(seq) else { return };
-        let (resends, possibly_acked) = (unacked.resends, unacked.possibly_acked);
-        cx.outbox.change(&self.id, || {
-            ChangeKind::OutgoingSet(StoredOutgoing { seq, resends, possibly_acked })
-        });
+        cx.outbox.change(&self.id, || ChangeKind::OutgoingSet(unacked.stored(seq, false)));
     }
 
     /// Nobody acknowledged the message in time: it is sent again, or reported unconfirmed.
@@ -201,11 +199,15 @@ impl Channel {
     }
 
     fn unconfirmed(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
-        let Some((message_id, slot)) = self.end_outgoing(cx, seq) else { return };
+        let Some((unacked, slot)) = self.end_outgoing(seq) else { return };
         if let Some(logged) = slot.and_then(|slot| self.log.get_mut(slot)) {
             logged.unconfirmed = true;
             self.has_unconfirmed = true;
+            cx.outbox.change(&self.id, || ChangeKind::OutgoingSet(unacked.stored(seq, true)));
+        } else {
+            cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
         }
+        let message_id = unacked.entry.message_id.clone();
         cx.outbox.effect(Effect::Unconfirmed { channel: self.id.clone(), message_id });
     }
 
@@ -223,14 +225,16 @@ impl Channel {
             return;
         };
         logged.unconfirmed = false;
-        let message_id = logged.entry.message_id.clone();
+        let (seq, message_id) = (logged.seq, logged.entry.message_id.clone());
+        cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
         cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
     }
 
     pub(super) fn acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
-        if let Some((message_id, _)) = self.end_outgoing(cx, seq) {
-            cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
-        }
+        let Some((unacked, _)) = self.end_outgoing(seq) else { return };
+        cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
+        let message_id = unacked.entry.message_id.clone();
+        cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
     }
 
     pub(super) fn possibly_acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
@@ -241,12 +245,8 @@ impl Channel {
         cx.outbox.effect(Effect::PossiblyAcked { channel: self.id.clone(), message_id });
     }
 
-    /// Takes a message out of the outgoing buffer.
-    fn end_outgoing(
-        &mut self,
-        cx: &mut Cx<'_>,
-        seq: DeliverySeq,
-    ) -> Option<(MessageId, Option<Slot>)> {
+    /// Takes a message out of the outgoing buffer, and says where it is if it is logged.
+    fn end_outgoing(&mut self, seq: DeliverySeq) -> Option<(Unacked, Option<Slot>)> {
         let unacked = self.outgoing.remove(seq)?;
         if let Some(key) = unacked.timer {
             self.timers.cancel(key);
@@ -258,8 +258,7 @@ impl Channel {
         if let Some(slot) = slot {
             self.log.unpin(slot);
         }
-        cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
-        Some((unacked.entry.message_id.clone(), slot))
+        Some((unacked, slot))
     }
 
     /// Sends somebody's logged message as it is: no filter, which would be ours under another's

@@ -127,7 +127,7 @@ impl Channel {
         self.cancel_answer(cx, digest);
         let heard = Dialects::of(dialect);
         if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place {
-            self.heard_again(place, heard);
+            self.heard_again(cx, place, heard);
             self.report_conflict(cx, place, message, lamport);
             return Ok(());
         }
@@ -242,6 +242,7 @@ impl Channel {
             match verdict {
                 Verdict::Acked(seq) => self.acknowledged(cx, seq),
                 Verdict::Possibly(seq) => self.possibly_acknowledged(cx, seq),
+                Verdict::Likelier(seq) => self.persist_outgoing(cx, seq),
             }
         }
     }

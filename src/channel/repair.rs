@@ -95,7 +95,15 @@ impl Channel {
             want.request = Request::Scheduled(at);
         }
         want.set_timer(&mut self.timers, slot);
-        let due = cx.wall_at(at);
+        self.persist_want(cx, slot);
+    }
+
+    pub(super) fn persist_want(&self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(want) = self.wanted.get(slot) else { return };
+        let due = match want.request {
+            Request::Scheduled(at) | Request::Due(at) => cx.wall_at(at),
+            Request::Off => None,
+        };
         cx.outbox.change(&self.id, || {
             ChangeKind::WantedSet(StoredWanted {
                 entry: want.entry.clone(),

@@ -4,18 +4,16 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
 use super::incoming::{Arrived, Deps, Waiters, Waiting};
 use super::log::{Dialects, LogKey, NewEntry};
 use super::outgoing::Probes;
 use super::record::{IdDigest, Place};
 use super::{Channel, Cx, Joining};
-use crate::config::Config;
+use crate::config::{Config, Dialect};
 use crate::effect::{Delivery, Effect};
 use crate::entry::LogEntry;
 use crate::id::ChannelId;
-use crate::snapshot::{ChangeKind, Snapshot, StoredEntry, StoredOutgoing};
+use crate::snapshot::{ChangeKind, Snapshot, StoredEntry, StoredIncoming, StoredOutgoing};
 
 impl Channel {
     /// The channel as the store has it. What was delivered and not consumed is delivered again.
@@ -29,13 +27,13 @@ impl Channel {
         channel.clock.observe(snapshot.lamport);
         channel.restore_ids(cx, snapshot);
         for stored in snapshot.log.values() {
-            channel.restore_entry(stored, snapshot.hints.get(&stored.seq));
+            channel.restore_entry(cx, snapshot, stored);
         }
         channel.log.restore_totals(snapshot.digest, snapshot.delivered);
         channel.consumed = snapshot.consumed;
         channel.redeliver(cx);
         for stored in snapshot.outgoing.values() {
-            channel.restore_outgoing(cx, snapshot, *stored);
+            channel.restore_outgoing(cx, snapshot, stored);
         }
         channel.restore_missing(cx, snapshot);
         channel.evict(cx);
@@ -82,25 +80,32 @@ impl Channel {
         (self.ids.digest(entry.message_id.as_bytes()), deps)
     }
 
-    fn restore_entry(&mut self, stored: &StoredEntry, hint: Option<&Bytes>) {
+    fn restore_entry(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot, stored: &StoredEntry) {
         let (digest, deps) = self.digests(&stored.entry);
         let new = NewEntry {
             entry: Arc::clone(&stored.entry),
             digest,
             gap: stored.gap,
             own: stored.own,
-            // What it was heard in is forgotten; it is not bridged again.
+            // Unless a copy is pending, it need not be bridged.
             heard: Dialects::BOTH,
             size: stored.entry.payload_len(),
         };
         let slot = self.log.restore(new, stored.seq);
         if let Some(logged) = self.log.get_mut(slot) {
-            logged.hint = hint.cloned();
+            logged.hint = snapshot.hints.get(&stored.seq).cloned();
         }
         if self.ids.set(digest, Place::Logged(slot)).is_named {
             self.log.named(slot);
         }
         self.name_dependencies(&deps);
+        if let Some(copy) = snapshot.bridges.get(&stored.seq) {
+            if self.config.dialect == Dialect::Bridge {
+                self.schedule_bridge(cx, slot, copy.heard, copy.due);
+            } else {
+                cx.outbox.change(&self.id, || ChangeKind::BridgeRemoved(copy.seq));
+            }
+        }
     }
 
     fn redeliver(&self, cx: &mut Cx<'_>) {
@@ -117,7 +122,7 @@ impl Channel {
         }
     }
 
-    fn restore_outgoing(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot, stored: StoredOutgoing) {
+    fn restore_outgoing(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot, stored: &StoredOutgoing) {
         let Some(logged) = snapshot.log.get(&stored.seq) else {
             // Its body was evicted by force: it cannot be sent again, nor can its id be told.
             cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(stored.seq));
@@ -125,13 +130,20 @@ impl Channel {
         };
         let entry = &logged.entry;
         let digest = self.ids.digest(entry.message_id.as_bytes());
-        if let Some(Place::Logged(slot)) = self.ids.place(digest) {
-            self.log.pin(slot);
+        let Some(Place::Logged(slot)) = self.ids.place(digest) else { return };
+        if stored.unconfirmed {
+            self.has_unconfirmed = true;
+            if let Some(logged) = self.log.get_mut(slot) {
+                logged.unconfirmed = true;
+            }
+            return;
         }
+        self.log.pin(slot);
         let probes = self.filters.own_probes(&entry.message_id);
         let unacked = self.outgoing.add(stored.seq, Arc::clone(entry), digest, probes);
         unacked.resends = stored.resends;
-        unacked.possibly_acked = stored.possibly_acked;
+        unacked.witnesses.clone_from(&stored.witnesses);
+        unacked.doubt_ln = stored.doubt_ln;
         self.schedule_resend(cx, stored.seq);
     }
 
@@ -143,7 +155,7 @@ impl Channel {
             self.insert_want(cx, stored.clone(), digest, delay);
         }
         let waiting: Vec<_> =
-            snapshot.incoming.values().map(|entry| self.restore_waiting(cx, entry)).collect();
+            snapshot.incoming.values().map(|stored| self.restore_waiting(cx, stored)).collect();
         // What each of them waits for can be told once all of them are known.
         for (digest, entry) in waiting {
             if let Some(Place::Incoming(slot)) = self.ids.place(digest)
@@ -159,18 +171,24 @@ impl Channel {
         for answer in snapshot.answers.values() {
             let digest = self.ids.digest(answer.message_id.as_bytes());
             let delay = cx.until(answer.due).unwrap_or_default();
-            self.schedule_answer(cx, answer.dialect, &answer.message_id, digest, delay);
+            let dialects = Dialects::if_any(answer.lip109, answer.nim_sds);
+            self.schedule_answer(cx, dialects, &answer.message_id, digest, delay);
         }
     }
 
-    fn restore_waiting(&mut self, cx: &Cx<'_>, entry: &Arc<LogEntry>) -> (IdDigest, Arc<LogEntry>) {
+    fn restore_waiting(
+        &mut self,
+        cx: &Cx<'_>,
+        stored: &StoredIncoming,
+    ) -> (IdDigest, Arc<LogEntry>) {
+        let entry = &stored.entry;
         let (digest, deps) = self.digests(entry);
         let arrived = Arrived {
             entry: Arc::clone(entry),
             digest,
             deps,
             size: entry.payload_len(),
-            heard: Dialects::BOTH,
+            heard: stored.heard.map_or(Dialects::BOTH, Dialects::of),
             gap: false,
             waiters: Waiters::new(),
         };

@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::effect::SendReason;
 use crate::entry::LogEntry;
 use crate::id::MessageId;
-use crate::snapshot::ChangeKind;
-use crate::time::Instant;
+use crate::snapshot::{ChangeKind, StoredBridge};
+use crate::time::{Instant, UnixMillis};
 use crate::timer::TimerKey;
 use crate::wire::{HistoryEntry, Outgoing as Encoding, WireDialect};
 
@@ -185,10 +185,30 @@ impl Channel {
         cx.outbox.effect(send);
     }
 
+    /// Re-encodes a logged message into the other dialect than the one it was `heard` in after a
+    /// while, or when that was `due` before a restart, unless it is heard there first.
+    pub(super) fn schedule_bridge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: Slot,
+        heard: WireDialect,
+        due: Option<UnixMillis>,
+    ) {
+        let Some(logged) = self.log.get_mut(slot) else { return };
+        let delay = cx.until(due).unwrap_or_else(|| bridge_delay(&self.config, &logged.entry));
+        let at = cx.now.mono + delay;
+        logged.heard = Dialects::of(heard);
+        logged.bridge = Some(self.timers.schedule(at, Timer::Bridge(slot)));
+        let (seq, due) = (logged.seq, cx.wall_at(at));
+        cx.outbox.change(&self.id, || ChangeKind::BridgeSet(StoredBridge { seq, heard, due }));
+    }
+
     /// Re-encodes a logged message into the dialect it was not heard in.
     pub(super) fn bridge(&mut self, cx: &mut Cx<'_>, slot: Slot) {
         let Some(logged) = self.log.get_mut(slot) else { return };
         logged.bridge = None;
+        let seq = logged.seq;
+        cx.outbox.change(&self.id, || ChangeKind::BridgeRemoved(seq));
         let heard = logged.heard;
         logged.heard = Dialects::BOTH;
         let entry = alloc::sync::Arc::clone(&logged.entry);
@@ -202,7 +222,7 @@ impl Channel {
 
 /// How long a bridge waits before it re-encodes `entry`: spread over `bridge_delay` as repair
 /// answers are over T_max, so that several bridges do not all do it.
-pub(super) fn bridge_delay(config: &Config, entry: &LogEntry) -> Duration {
+fn bridge_delay(config: &Config, entry: &LogEntry) -> Duration {
     let longest = i64::try_from(config.bridge_delay.as_millis()).unwrap_or(i64::MAX);
     let (me, sender) = (config.participant_id.as_bytes(), entry.sender_id.as_bytes());
     let arithmetic = arithmetic(config, WireDialect::Lip109);

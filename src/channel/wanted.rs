@@ -96,12 +96,13 @@ impl Wanted {
     }
 
     /// Takes note of a hint or sender that was not known when a dependency was first missed.
-    pub(super) fn learn(&mut self, slot: Slot, named: &HistoryEntry) {
-        let Some(want) = self.wants.get_mut(slot) else { return };
+    /// Returns whether there was one.
+    pub(super) fn learn(&mut self, slot: Slot, named: &HistoryEntry) -> bool {
+        let Some(want) = self.wants.get_mut(slot) else { return false };
         let known = &want.entry;
-        if (known.retrieval_hint.is_none() && named.retrieval_hint.is_some())
-            || (known.sender_id.is_empty() && !named.sender_id.is_empty())
-        {
+        let learnt = (known.retrieval_hint.is_none() && named.retrieval_hint.is_some())
+            || (known.sender_id.is_empty() && !named.sender_id.is_empty());
+        if learnt {
             let entry = HistoryEntry {
                 message_id: known.message_id.clone(),
                 retrieval_hint: known.retrieval_hint.clone().or(named.retrieval_hint.clone()),
@@ -114,6 +115,7 @@ impl Wanted {
             };
             want.entry = detach(&entry);
         }
+        learnt
     }
 
     pub(super) fn has_due(&self) -> bool {

@@ -27,12 +27,19 @@ pub(super) const ENTRY_CONTENT: u32 = 5;
 pub(super) const ENTRY_GAP: u32 = 6;
 pub(super) const ENTRY_OWN: u32 = 7;
 
+pub(super) const INCOMING_HEARD: u32 = 6;
+
 pub(super) const NAMED_ID: u32 = 1;
 pub(super) const NAMED_HINT: u32 = 2;
 pub(super) const NAMED_SENDER: u32 = 3;
 
 pub(super) const OUTGOING_RESENDS: u32 = 1;
-pub(super) const OUTGOING_POSSIBLY: u32 = 2;
+pub(super) const OUTGOING_WITNESS: u32 = 2;
+pub(super) const OUTGOING_DOUBT: u32 = 3;
+pub(super) const OUTGOING_UNCONFIRMED: u32 = 4;
+
+pub(super) const BRIDGE_HEARD: u32 = 1;
+pub(super) const BRIDGE_DUE: u32 = 2;
 
 pub(super) const WANTED_SENDER: u32 = 1;
 pub(super) const WANTED_HINT: u32 = 2;
@@ -40,10 +47,10 @@ pub(super) const WANTED_ROUNDS: u32 = 3;
 pub(super) const WANTED_DUE: u32 = 4;
 pub(super) const WANTED_BACKGROUND: u32 = 5;
 
-pub(super) const ANSWER_DIALECT: u32 = 1;
+pub(super) const ANSWER_DIALECTS: u32 = 1;
 pub(super) const ANSWER_DUE: u32 = 2;
 
-/// The values of a field that says a dialect.
+/// The bits of a field that says one dialect, or both.
 pub(super) const LIP109: u64 = 1;
 pub(super) const NIM_SDS: u64 = 2;
 

@@ -31,6 +31,8 @@ pub enum Table {
     Hints = 0x21,
     /// Own messages that nobody has acknowledged.
     Outgoing = 0x22,
+    /// Logged messages to be sent on in the other dialect.
+    Bridges = 0x23,
     /// Messages that wait for dependencies.
     Incoming = 0x30,
     /// Dependencies that are not here.
@@ -40,7 +42,7 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Channel,
         Self::Clock,
         Self::Delivered,
@@ -51,6 +53,7 @@ impl Table {
         Self::Log,
         Self::Hints,
         Self::Outgoing,
+        Self::Bridges,
         Self::Incoming,
         Self::Wanted,
         Self::Answers,
@@ -75,6 +78,7 @@ impl fmt::Display for Table {
             Self::Log => "log",
             Self::Hints => "hints",
             Self::Outgoing => "outgoing",
+            Self::Bridges => "bridges",
             Self::Incoming => "incoming",
             Self::Wanted => "wanted",
             Self::Answers => "answers",

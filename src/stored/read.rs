@@ -15,7 +15,8 @@ use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::{MessageId, ParticipantId};
 use crate::snapshot::{
-    IdRecord, Snapshot, StoredAnswer, StoredEntry, StoredMet, StoredOutgoing, StoredWanted,
+    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
+    StoredOutgoing, StoredWanted,
 };
 use crate::time::UnixMillis;
 use crate::wire::{Field, Fields, HistoryEntry, Value, WireDialect};
@@ -127,17 +128,24 @@ impl Reader {
             }
             Table::Outgoing => {
                 let seq = DeliverySeq(key.number()?);
-                let outgoing = StoredOutgoing {
-                    seq,
-                    resends: f.small(field::OUTGOING_RESENDS)?,
-                    possibly_acked: f.flag(field::OUTGOING_POSSIBLY)?,
-                };
+                let resends = f.small(field::OUTGOING_RESENDS)?;
+                let (witnesses, doubt_ln) = f.witnesses()?;
+                let unconfirmed = f.flag(field::OUTGOING_UNCONFIRMED)?;
+                let outgoing = StoredOutgoing { seq, resends, witnesses, doubt_ln, unconfirmed };
                 insert(key.table, &mut state.outgoing, seq, outgoing)
+            }
+            Table::Bridges => {
+                let seq = DeliverySeq(key.number()?);
+                let heard = f.dialects(field::BRIDGE_HEARD)?;
+                let heard = heard.ok_or_else(|| f.wrong(field::BRIDGE_HEARD))?;
+                let bridge = StoredBridge { seq, heard, due: f.time(field::BRIDGE_DUE)? };
+                insert(key.table, &mut state.bridges, seq, bridge)
             }
             Table::Incoming => {
                 let id = key.id()?;
-                let entry = f.entry(id.clone())?;
-                insert(key.table, &mut state.incoming, id, Arc::new(entry))
+                let entry = Arc::new(f.entry(id.clone())?);
+                let heard = f.dialects(field::INCOMING_HEARD)?;
+                insert(key.table, &mut state.incoming, id, StoredIncoming { entry, heard })
             }
             Table::Wanted => {
                 let id = key.id()?;
@@ -157,13 +165,13 @@ impl Reader {
             }
             Table::Answers => {
                 let message_id = key.id()?;
-                let dialect = match f.number(field::ANSWER_DIALECT)? {
-                    field::LIP109 => WireDialect::Lip109,
-                    field::NIM_SDS => WireDialect::NimSds,
-                    _ => return Err(f.wrong(field::ANSWER_DIALECT)),
+                let dialects = f.dialects(field::ANSWER_DIALECTS)?;
+                let answer = StoredAnswer {
+                    message_id: message_id.clone(),
+                    lip109: dialects != Some(WireDialect::NimSds),
+                    nim_sds: dialects != Some(WireDialect::Lip109),
+                    due: f.time(field::ANSWER_DUE)?,
                 };
-                let due = f.time(field::ANSWER_DUE)?;
-                let answer = StoredAnswer { message_id: message_id.clone(), dialect, due };
                 insert(key.table, &mut state.answers, message_id, answer)
             }
         }
@@ -328,6 +336,33 @@ impl<'a> Record<'a> {
     fn probe(&mut self, field: u32) -> Result<Option<Probe>, StoredError> {
         let Some(a) = self.optional_number(field)? else { return Ok(None) };
         Ok(Some(Probe { a, b: self.number(field + 1)? }))
+    }
+
+    /// One dialect, or `None` for both.
+    fn dialects(&mut self, field: u32) -> Result<Option<WireDialect>, StoredError> {
+        const BOTH: u64 = field::LIP109 | field::NIM_SDS;
+        match self.number(field)? {
+            field::LIP109 => Ok(Some(WireDialect::Lip109)),
+            field::NIM_SDS => Ok(Some(WireDialect::NimSds)),
+            BOTH => Ok(None),
+            _ => Err(self.wrong(field)),
+        }
+    }
+
+    /// Witnesses, and the doubt they leave.
+    fn witnesses(&mut self) -> Result<(SmallVec<[u64; 2]>, f64), StoredError> {
+        let mut witnesses = SmallVec::new();
+        while let Some(witness) = self.optional_number(field::OUTGOING_WITNESS)? {
+            witnesses.push(witness);
+        }
+        if witnesses.is_empty() {
+            return Ok((witnesses, 0.0));
+        }
+        let doubt_ln = f64::from_bits(self.number(field::OUTGOING_DOUBT)?);
+        if !(doubt_ln.is_finite() && doubt_ln < 0.0) {
+            return Err(self.wrong(field::OUTGOING_DOUBT));
+        }
+        Ok((witnesses, doubt_ln))
     }
 
     /// A slice of the copy of the value.

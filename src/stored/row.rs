@@ -8,7 +8,8 @@ use crate::bloom::Probe;
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::snapshot::{
-    IdRecord, Snapshot, StoredAnswer, StoredEntry, StoredMet, StoredOutgoing, StoredWanted,
+    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
+    StoredOutgoing, StoredWanted,
 };
 use crate::time::UnixMillis;
 use crate::wire::{Encode, Entry, Sink, WireDialect};
@@ -26,7 +27,8 @@ pub(super) enum Row<'a> {
     Logged(&'a StoredEntry),
     Hint(DeliverySeq, &'a Bytes),
     Outgoing(&'a StoredOutgoing),
-    Incoming(&'a LogEntry),
+    Bridge(&'a StoredBridge),
+    Incoming(&'a StoredIncoming),
     Wanted(&'a StoredWanted),
     Answer(&'a StoredAnswer),
 }
@@ -50,7 +52,8 @@ impl<'a> Row<'a> {
             .chain(snapshot.log.values().map(Self::Logged))
             .chain(snapshot.hints.iter().map(|(seq, hint)| Self::Hint(*seq, hint)))
             .chain(snapshot.outgoing.values().map(Self::Outgoing))
-            .chain(snapshot.incoming.values().map(|entry| Self::Incoming(entry)))
+            .chain(snapshot.bridges.values().map(Self::Bridge))
+            .chain(snapshot.incoming.values().map(Self::Incoming))
             .chain(snapshot.wanted.values().map(Self::Wanted))
             .chain(snapshot.answers.values().map(Self::Answer))
     }
@@ -67,7 +70,10 @@ impl<'a> Row<'a> {
             Self::Logged(stored) => Key::number(Table::Log, stored.seq.0),
             Self::Hint(seq, _) => Key::number(Table::Hints, seq.0),
             Self::Outgoing(outgoing) => Key::number(Table::Outgoing, outgoing.seq.0),
-            Self::Incoming(entry) => Key::id(Table::Incoming, entry.message_id.as_bytes()),
+            Self::Bridge(bridge) => Key::number(Table::Bridges, bridge.seq.0),
+            Self::Incoming(incoming) => {
+                Key::id(Table::Incoming, incoming.entry.message_id.as_bytes())
+            }
             Self::Wanted(wanted) => Key::id(Table::Wanted, wanted.entry.message_id.as_bytes()),
             Self::Answer(answer) => Key::id(Table::Answers, answer.message_id.as_bytes()),
         }
@@ -114,9 +120,23 @@ impl Encode for Row<'_> {
             }
             Self::Outgoing(outgoing) => {
                 sink.number(field::OUTGOING_RESENDS, outgoing.resends.into());
-                write_flag(sink, field::OUTGOING_POSSIBLY, outgoing.possibly_acked);
+                for witness in &outgoing.witnesses {
+                    sink.number(field::OUTGOING_WITNESS, *witness);
+                }
+                if !outgoing.witnesses.is_empty() {
+                    sink.number(field::OUTGOING_DOUBT, outgoing.doubt_ln.to_bits());
+                }
+                write_flag(sink, field::OUTGOING_UNCONFIRMED, outgoing.unconfirmed);
             }
-            Self::Incoming(entry) => write_entry(sink, entry),
+            Self::Bridge(bridge) => {
+                sink.number(field::BRIDGE_HEARD, bit(bridge.heard));
+                write_time(sink, field::BRIDGE_DUE, bridge.due);
+            }
+            Self::Incoming(incoming) => {
+                write_entry(sink, &incoming.entry);
+                let both = field::LIP109 | field::NIM_SDS;
+                sink.number(field::INCOMING_HEARD, incoming.heard.map_or(both, bit));
+            }
             Self::Wanted(wanted) => {
                 write_some(sink, field::WANTED_SENDER, wanted.entry.sender_id.as_bytes());
                 if let Some(hint) = &wanted.entry.retrieval_hint {
@@ -127,14 +147,19 @@ impl Encode for Row<'_> {
                 write_flag(sink, field::WANTED_BACKGROUND, wanted.background);
             }
             Self::Answer(answer) => {
-                let dialect = match answer.dialect {
-                    WireDialect::Lip109 => field::LIP109,
-                    WireDialect::NimSds => field::NIM_SDS,
-                };
-                sink.number(field::ANSWER_DIALECT, dialect);
+                let lip109 = if answer.lip109 { field::LIP109 } else { 0 };
+                let nim_sds = if answer.nim_sds { field::NIM_SDS } else { 0 };
+                sink.number(field::ANSWER_DIALECTS, lip109 | nim_sds);
                 write_time(sink, field::ANSWER_DUE, answer.due);
             }
         }
+    }
+}
+
+const fn bit(dialect: WireDialect) -> u64 {
+    match dialect {
+        WireDialect::Lip109 => field::LIP109,
+        WireDialect::NimSds => field::NIM_SDS,
     }
 }
 

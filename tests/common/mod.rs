@@ -20,6 +20,7 @@ use sds_proto::{
     ChannelId, Config, Effect, Input, Instant, LogEntry, MessageId, Node, Now, PublishKind,
     Rejected, UnixMillis,
 };
+use store::Store;
 
 /// Wall-clock time at the start of the monotonic clock: 2026-01-01.
 pub const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -118,6 +119,8 @@ pub struct Faults {
 
 pub struct Group {
     pub nodes: Vec<Node>,
+    /// The store of each, which answers at once.
+    pub stores: Vec<Store>,
     pub now: u64,
     pub faults: Faults,
     pub rng: Rng,
@@ -131,17 +134,11 @@ pub struct Group {
 
 impl Group {
     pub fn new(configs: Vec<Config>, seed: u64, faults: Faults) -> Self {
-        let nodes: Vec<Node> = configs
-            .into_iter()
-            .map(|config| {
-                let mut node = Node::new(config);
-                node.handle(at(0), open()).expect("opens");
-                node
-            })
-            .collect();
-        Self {
-            told: vec![Vec::new(); nodes.len()],
-            nodes,
+        let count = configs.len();
+        let mut group = Self {
+            told: vec![Vec::new(); count],
+            nodes: configs.into_iter().map(Node::new).collect(),
+            stores: (0..count).map(|_| Store::default()).collect(),
             now: 0,
             faults,
             rng: Rng(seed),
@@ -149,7 +146,17 @@ impl Group {
             bytes_sent: 0,
             in_flight: BTreeMap::new(),
             sequence: 0,
+        };
+        for index in 0..count {
+            group.handle(index, open()).expect("opens");
         }
+        group
+    }
+
+    /// Builds a node anew from its store.
+    pub fn restart(&mut self, index: usize) {
+        self.nodes[index] = Node::new(self.nodes[index].config().clone());
+        self.handle(index, open()).expect("opens");
     }
 
     pub fn handle(&mut self, node: usize, input: Input) -> Result<(), Rejected> {
@@ -159,8 +166,19 @@ impl Group {
     }
 
     fn drain(&mut self, from: usize) {
+        let now = both(self.now);
         while let Some(effect) = self.nodes[from].poll_effect() {
+            let store = &mut self.stores[from];
             match effect {
+                Effect::Persist { id, changes } => {
+                    store.write(id, changes);
+                    let answer = store.answer().expect("just queued");
+                    self.nodes[from].handle(now, answer).expect("asked for");
+                }
+                Effect::Load { channel } => {
+                    let answer = store.load(&channel);
+                    self.nodes[from].handle(now, answer).expect("asked for");
+                }
                 Effect::Send { bytes, why, .. } => {
                     *self.sends.entry(format!("{why:?}")).or_default() += 1;
                     self.bytes_sent += bytes.len() as u64;

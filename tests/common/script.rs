@@ -386,11 +386,17 @@ fn changed(kind: &ChangeKind) -> String {
         }
         ChangeKind::Evicted(seq) => format!("evict #{}", seq.0),
         ChangeKind::OutgoingSet(outgoing) => {
-            let possibly = if outgoing.possibly_acked { " possibly acked" } else { "" };
-            format!("unacked #{} resent {}{possibly}", outgoing.seq.0, outgoing.resends)
+            let witnesses = match outgoing.witnesses.len() {
+                0 => String::new(),
+                n => format!(" held by {n}"),
+            };
+            let state = if outgoing.unconfirmed { "unconfirmed" } else { "unacked" };
+            format!("{state} #{} resent {}{witnesses}", outgoing.seq.0, outgoing.resends)
         }
         ChangeKind::OutgoingRemoved(seq) => format!("no longer unacked #{}", seq.0),
-        ChangeKind::IncomingAdded(entry) => format!("waits {}", entry.message_id),
+        ChangeKind::BridgeSet(bridge) => format!("to be bridged #{}", bridge.seq.0),
+        ChangeKind::BridgeRemoved(seq) => format!("no longer to be bridged #{}", seq.0),
+        ChangeKind::IncomingSet(incoming) => format!("waits {}", incoming.entry.message_id),
         ChangeKind::IncomingRemoved(id) => format!("waits no longer {id}"),
         ChangeKind::WantedSet(wanted) => {
             format!("wanted {} asked {}", wanted.entry.message_id, wanted.rounds)

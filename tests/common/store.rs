@@ -7,7 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sds_proto::snapshot::{Change, Snapshot};
 use sds_proto::stored::{self, Key, Op, Write};
-use sds_proto::{ChannelId, Effect, Input, Node, Now, PersistId, StoreError};
+use sds_proto::{
+    ChannelId, Config, ConfigBuilder, Durability, Effect, Input, Node, Now, PersistId, StoreError,
+};
+
+use super::{at, open};
 
 #[derive(Default)]
 pub struct Store {
@@ -57,6 +61,20 @@ impl Store {
         }
         effects
     }
+}
+
+/// Settings of alice, who waits for her store.
+pub fn strict() -> ConfigBuilder {
+    let builder = Config::builder().participant_id("alice".into()).bloom_capacity(100);
+    builder.durability(Durability::Strict)
+}
+
+/// A node whose channel is open, its beginning stored, or its state read.
+pub fn start(config: ConfigBuilder, store: &mut Store, now: u64) -> (Node, Vec<Effect>) {
+    let mut node = Node::new(config.build().expect("valid settings"));
+    node.handle(at(now), open()).expect("opens");
+    let effects = store.serve(&mut node, at(now));
+    (node, effects)
 }
 
 /// What was written of each channel, in both forms.

@@ -112,6 +112,24 @@ fn malformed_records_are_refused_by_table_and_field() {
         Err(StoredError::Malformed { table: Table::Met })
     );
     assert_eq!(with(&numbered(0x11, 9), &[10, 2, 1, 1]), field(Table::Met, 1));
+    // No doubt left, or none that is a number.
+    let doubt = |bits: f64| {
+        let mut value = vec![8, 0, 0x10, 7, 0x18];
+        let mut bits = bits.to_bits();
+        while bits > 0x7f {
+            value.push(bits as u8 | 0x80);
+            bits >>= 7;
+        }
+        value.push(bits as u8);
+        with(&numbered(0x22, 300), &value)
+    };
+    assert!(doubt(-1.0).is_ok());
+    for wrong in [0.0, 1.0, f64::NAN, f64::NEG_INFINITY] {
+        assert_eq!(doubt(wrong), field(Table::Outgoing, 3), "{wrong}");
+    }
+    for dialects in [0, 3, 4] {
+        assert_eq!(with(&numbered(0x23, 299), &[8, dialects]), field(Table::Bridges, 1));
+    }
     // An entry of a causal history without an id.
     let entry = [0x18, 9, 0x22, 2, 0x1a, 0, 0x2a, 1, b'x'];
     assert_eq!(with(b"\x30w9", &entry), field(Table::Incoming, 4));
@@ -150,7 +168,16 @@ fn records_that_contradict_each_other_are_refused() {
         with(&numbered(0x22, 301), &[8, 0]),
         contradiction(Table::Outgoing, Table::Delivered)
     );
-    assert_eq!(with(b"\x30m1", &[0x18, 9, 0x2a, 1, 1]), contradiction(Table::Incoming, Table::Log));
+    let waiting = [0x18, 9, 0x2a, 1, 1, 0x30, 3];
+    assert_eq!(with(b"\x30m1", &waiting), contradiction(Table::Incoming, Table::Log));
+    let copy = [8, 1];
+    assert_eq!(with(&numbered(0x23, 9), &copy), contradiction(Table::Bridges, Table::Log));
+    let unconfirmed = [8, 0, 0x20, 1];
+    assert_eq!(with(&numbered(0x22, 9), &unconfirmed), contradiction(Table::Outgoing, Table::Log));
+    assert!(
+        with(&numbered(0x22, 9), &[8, 0]).is_ok(),
+        "the body may be evicted while it is resent"
+    );
     assert_eq!(with(b"\x31m1", &[0x18, 0]), contradiction(Table::Wanted, Table::Log));
     assert_eq!(with(b"\x31w1", &[0x18, 0]), contradiction(Table::Wanted, Table::Incoming));
     let twice = records(&everything())[&numbered(0x20, 299)].clone();

@@ -9,13 +9,15 @@ use std::{env, fs};
 use bytes::Bytes;
 use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{
-    IdRecord, Snapshot, StoredAnswer, StoredEntry, StoredMet, StoredOutgoing, StoredWanted,
+    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
+    StoredOutgoing, StoredWanted,
 };
 use sds_proto::stored::Op;
 use sds_proto::wire::{HistoryEntry, WireDialect};
 use sds_proto::{
     Config, DeliverySeq, Durability, Effect, LogDigest, LogEntry, MessageId, Node, UnixMillis,
 };
+use smallvec::SmallVec;
 
 use crate::common::peer::entry;
 use crate::common::{at, channel, open, store::Store};
@@ -63,18 +65,33 @@ pub(crate) fn everything() -> Snapshot {
     }
     state.hints.insert(DeliverySeq(299), "shelf".into());
     let seq = DeliverySeq(300);
-    state.outgoing.insert(seq, StoredOutgoing { seq, resends: 3, possibly_acked: true });
+    let witnesses = [7, u64::MAX].into_iter().collect();
+    let unacked =
+        StoredOutgoing { seq, resends: 3, witnesses, doubt_ln: -50.5, unconfirmed: false };
+    state.outgoing.insert(seq, unacked);
+    let seq = DeliverySeq(298);
+    let (witnesses, own) = (SmallVec::new(), log_entry("m0", "alice", 5, &[]));
+    let unconfirmed =
+        StoredOutgoing { seq, resends: 8, witnesses, doubt_ln: 0.0, unconfirmed: true };
+    state.outgoing.insert(seq, unconfirmed);
+    state.log.insert(seq, StoredEntry { seq, entry: own, gap: false, own: true });
+    let (seq, heard) = (DeliverySeq(299), WireDialect::NimSds);
+    let due = Some(UnixMillis(1_767_225_600_500));
+    state.bridges.insert(seq, StoredBridge { seq, heard, due });
     let waiting = log_entry("w1", "bob", 1_767_225_600_400, &[hinted("lacking", "")]);
-    state.incoming.insert("w1".into(), waiting);
+    let heard = Some(WireDialect::Lip109);
+    state.incoming.insert("w1".into(), StoredIncoming { entry: waiting, heard });
+    let waiting = log_entry("w2", "", 9, &[entry("w1", "bob")]);
+    state.incoming.insert("w2".into(), StoredIncoming { entry: waiting, heard: None });
     for (id, hint, due) in [("lacking", None, Some(1_767_225_630_000)), ("seen", Some("x"), None)] {
         let mut entry = entry(id, "bob");
         entry.retrieval_hint = hint.map(Bytes::from);
         let (due, background) = (due.map(UnixMillis), hint.is_some());
         state.wanted.insert(id.into(), StoredWanted { entry, rounds: 2, due, background });
     }
-    for (id, dialect) in [("m1", WireDialect::NimSds), ("w1", WireDialect::Lip109)] {
+    for (id, lip109, nim_sds) in [("m1", false, true), ("w1", true, false), ("m2", true, true)] {
         let (message_id, due) = (MessageId::from(id), Some(UnixMillis(1_767_225_600_777)));
-        state.answers.insert(id.into(), StoredAnswer { message_id, dialect, due });
+        state.answers.insert(id.into(), StoredAnswer { message_id, lip109, nim_sds, due });
     }
     state
 }

@@ -8,12 +8,13 @@ use proptest::sample::Index;
 use sds_proto::bloom::Probe;
 use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{
-    Change, ChangeKind, IdRecord, StoredAnswer, StoredEntry, StoredMet, StoredOutgoing,
-    StoredWanted,
+    Change, ChangeKind, IdRecord, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming,
+    StoredMet, StoredOutgoing, StoredWanted,
 };
 use sds_proto::stored::{self, Op};
 use sds_proto::wire::WireDialect;
 use sds_proto::{ChannelId, DeliverySeq, LogDigest, LogEntry, MessageId, UnixMillis};
+use smallvec::SmallVec;
 
 use crate::common::peer::entry;
 use crate::common::store::Disk;
@@ -79,9 +80,10 @@ fn wanted() -> impl Strategy<Value = StoredWanted> {
 }
 
 fn answer() -> impl Strategy<Value = StoredAnswer> {
-    (id(), any::<bool>(), due()).prop_map(|(message_id, nim, due)| {
-        let dialect = if nim { WireDialect::NimSds } else { WireDialect::Lip109 };
-        StoredAnswer { message_id, dialect, due }
+    (id(), dialects(), due()).prop_map(|(message_id, only, due)| {
+        let (lip109, nim_sds) =
+            (only != Some(WireDialect::NimSds), only != Some(WireDialect::Lip109));
+        StoredAnswer { message_id, lip109, nim_sds, due }
     })
 }
 
@@ -89,12 +91,33 @@ fn due() -> impl Strategy<Value = Option<UnixMillis>> {
     prop::option::of(any::<u64>().prop_map(UnixMillis))
 }
 
+/// One, or `None` for both.
+fn dialects() -> impl Strategy<Value = Option<WireDialect>> {
+    prop::sample::select(vec![None, Some(WireDialect::Lip109), Some(WireDialect::NimSds)])
+}
+
 fn outgoing() -> impl Strategy<Value = StoredOutgoing> {
-    (seq(), any::<u32>(), any::<bool>()).prop_map(|(seq, resends, possibly_acked)| StoredOutgoing {
-        seq,
-        resends,
-        possibly_acked,
+    let witnesses = prop::collection::vec(any::<u64>(), 0..4);
+    (seq(), any::<u32>(), witnesses, -99.0..-0.1_f64, any::<bool>()).prop_map(
+        |(seq, resends, witnesses, doubt, unconfirmed)| StoredOutgoing {
+            seq,
+            resends,
+            doubt_ln: if witnesses.is_empty() { 0.0 } else { doubt },
+            witnesses: witnesses.into(),
+            unconfirmed,
+        },
+    )
+}
+
+fn bridge() -> impl Strategy<Value = StoredBridge> {
+    (seq(), any::<bool>(), due()).prop_map(|(seq, nim, due)| {
+        let heard = if nim { WireDialect::NimSds } else { WireDialect::Lip109 };
+        StoredBridge { seq, heard, due }
     })
+}
+
+fn incoming() -> impl Strategy<Value = StoredIncoming> {
+    (log_entry(), dialects()).prop_map(|(entry, heard)| StoredIncoming { entry, heard })
 }
 
 fn met() -> impl Strategy<Value = StoredMet> {
@@ -122,7 +145,9 @@ fn kind() -> impl Strategy<Value = ChangeKind> {
         1 => seq().prop_map(ChangeKind::Consumed),
         2 => outgoing().prop_map(ChangeKind::OutgoingSet),
         1 => seq().prop_map(ChangeKind::OutgoingRemoved),
-        2 => log_entry().prop_map(ChangeKind::IncomingAdded),
+        2 => bridge().prop_map(ChangeKind::BridgeSet),
+        1 => seq().prop_map(ChangeKind::BridgeRemoved),
+        2 => incoming().prop_map(ChangeKind::IncomingSet),
         1 => id().prop_map(ChangeKind::IncomingRemoved),
         2 => wanted().prop_map(ChangeKind::WantedSet),
         1 => id().prop_map(ChangeKind::WantedRemoved),
@@ -211,7 +236,9 @@ fn of_several_writes_to_one_key_the_last_is_left() {
         ChangeKind::OutgoingSet(StoredOutgoing {
             seq: DeliverySeq(1),
             resends,
-            possibly_acked: false,
+            witnesses: SmallVec::new(),
+            doubt_ln: 0.0,
+            unconfirmed: false,
         })
     };
     let changes = [

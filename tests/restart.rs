@@ -1,0 +1,300 @@
+//! What a restart must not forget, beyond the log: where each own message stands, what speaks for it,
+//! and what was promised to others. The rest is in `durability.rs`.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
+
+mod common;
+
+use core::time::Duration;
+
+use common::peer::{entry, lip109, nim};
+use common::store::{Store, start, strict};
+use common::{Faults, Group, at, channel, publish};
+use sds_proto::bloom::Geometry;
+use sds_proto::wire::{self, Limits, WireDialect};
+use sds_proto::{
+    ConfigBuilder, ContentDigest, Dialect, Effect, Input, LogDigest, MessageId, Node, SendReason,
+    Status,
+};
+
+/// Ids of the messages that `effects` acknowledge, and of those that they possibly do.
+fn acks(effects: &[Effect]) -> [Vec<&str>; 2] {
+    let (mut acked, mut possibly) = (Vec::new(), Vec::new());
+    for effect in effects {
+        match effect {
+            Effect::Acked { message_id, .. } => acked.push(message_id.as_str().expect("text")),
+            Effect::PossiblyAcked { message_id, .. } => {
+                possibly.push(message_id.as_str().expect("text"));
+            }
+            _ => {}
+        }
+    }
+    [acked, possibly]
+}
+
+/// Ticks whenever something is due, up to `end`. What was told, with the time of each.
+fn run(node: &mut Node, store: &mut Store, end: u64) -> Vec<(u64, Effect)> {
+    let mut told = Vec::new();
+    while let Some(deadline) = node.next_deadline() {
+        let due = deadline.at.as_micros().div_ceil(1_000);
+        if due > end {
+            break;
+        }
+        node.handle(at(due), Input::Tick).expect("a tick is always taken");
+        told.extend(store.serve(node, at(due)).into_iter().map(|effect| (due, effect)));
+    }
+    told
+}
+
+fn take(node: &mut Node, store: &mut Store, now: u64, input: Input) -> Vec<Effect> {
+    node.handle(at(now), input).expect("taken");
+    store.serve(node, at(now))
+}
+
+/// What was sent for the sake of `reason`: when, in which dialect, which message.
+fn sends(told: &[(u64, Effect)], reason: SendReason) -> Vec<(u64, WireDialect, &str)> {
+    let sends = told.iter().filter_map(|(now, effect)| match effect {
+        Effect::Send { message_id, dialect, why, .. } if *why == reason => {
+            Some((*now, *dialect, message_id.as_str().expect("text")))
+        }
+        _ => None,
+    });
+    sends.collect()
+}
+
+#[test]
+fn an_unconfirmed_message_is_acknowledged_after_a_restart_too_and_only_once() {
+    let config = || strict().resend_after(Duration::from_secs(1)).max_resends(1).sync(false);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    let told = run(&mut node, &mut store, 60_000);
+    assert!(told.iter().any(|(_, effect)| matches!(effect, Effect::Unconfirmed { .. })));
+
+    let (mut node, _) = start(config(), &mut store, 61_000);
+    let told = run(&mut node, &mut store, 200_000);
+    assert_eq!(sends(&told, SendReason::Resend), [], "its resends are over");
+    let named = lip109("b1", 200_001).naming(entry("m1", "alice"));
+    let told = take(&mut node, &mut store, 200_001, named.input());
+    assert_eq!(acks(&told), [vec!["m1"], vec![]]);
+
+    let (mut node, _) = start(config(), &mut store, 200_002);
+    let named = lip109("b2", 200_003).naming(entry("m1", "alice"));
+    let told = take(&mut node, &mut store, 200_003, named.input());
+    assert_eq!(acks(&told), [vec![], Vec::<&str>::new()]);
+}
+
+#[test]
+fn nothing_is_kept_of_an_unconfirmed_message_that_left_the_log() {
+    let config = || {
+        let short = strict().resend_after(Duration::from_secs(1)).max_resends(0).sync(false);
+        short.max_log_messages(2).max_outgoing(2)
+    };
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    run(&mut node, &mut store, 60_000);
+    assert_eq!(store.disk.load(&channel()).expect("created").outgoing.len(), 1);
+    for n in 0..3 {
+        take(&mut node, &mut store, 60_001, lip109(&format!("b{n}"), 60_000 + n).input());
+    }
+    assert_eq!(store.disk.load(&channel()).expect("created").outgoing.len(), 0);
+}
+
+/// A sync of `sender` whose filter holds "m1".
+fn holding(sender: &str, millis: u64) -> Input {
+    let geometry = Geometry::new(100, 0.001).expect("a geometry");
+    lip109(&format!("sync of {sender}"), millis).by(sender).sync().having(geometry, ["m1"]).input()
+}
+
+#[test]
+fn evidence_for_an_own_message_goes_on_where_it_stood() {
+    // One of these filters is wrong with a chance of about 1e-22.
+    let config = || strict().ack_confidence(1e-50).sync(false);
+    for restarts in 0..8 {
+        let mut store = Store::default();
+        let (mut node, _) = start(config(), &mut store, 0);
+        take(&mut node, &mut store, 1, publish("m1"));
+        let mut told = Vec::new();
+        for (n, sender) in ["bob", "bob", "carol", "carol", "bob", "dave"].iter().enumerate() {
+            if restarts & 1 << (n / 2) != 0 {
+                (node, _) = start(config(), &mut store, 2);
+            }
+            let effects = take(&mut node, &mut store, 3, holding(sender, 3));
+            told.push(acks(&effects).map(|ids| ids.len()));
+        }
+        assert_eq!(told, [[0, 1], [0, 0], [0, 0], [0, 0], [0, 0], [1, 0]], "{restarts:b}");
+    }
+}
+
+#[test]
+fn possibly_acknowledged_messages_stay_so_and_are_resent_slowly() {
+    let config = || {
+        let config = strict().ack_confidence(1e-50).sync(false);
+        config.resend_after(Duration::from_secs(10)).possibly_acked_slowdown(10)
+    };
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    take(&mut node, &mut store, 2, holding("bob", 2));
+    let (mut node, _) = start(config(), &mut store, 3);
+    let told = run(&mut node, &mut store, 40_000);
+    assert_eq!(sends(&told, SendReason::Resend), []);
+}
+
+fn bridge() -> ConfigBuilder {
+    strict().dialect(Dialect::Bridge).bridge_delay(Duration::from_secs(10)).sync(false)
+}
+
+#[test]
+fn a_pending_bridge_copy_is_sent_after_a_restart_when_it_was_due_and_once() {
+    let config = bridge;
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 1, lip109("b1", 1).input());
+    take(&mut node, &mut store, 1, nim("n1", 2).input());
+    let mut untouched = store.disk.clone();
+    let expected = run(&mut node, &mut store, 20_000);
+    let expected = sends(&expected, SendReason::Bridge);
+    assert_eq!(expected.len(), 2);
+
+    core::mem::swap(&mut store.disk, &mut untouched);
+    let (mut node, _) = start(config(), &mut store, 100);
+    let told = run(&mut node, &mut store, 20_000);
+    assert_eq!(sends(&told, SendReason::Bridge), expected);
+
+    let (mut node, _) = start(config(), &mut store, 20_001);
+    let told = run(&mut node, &mut store, 60_000);
+    assert_eq!(sends(&told, SendReason::Bridge), []);
+}
+
+#[test]
+fn a_bridge_copy_is_not_sent_after_a_restart_if_it_was_heard_evicted_or_is_no_longer_wanted() {
+    let pending = |store: &Store| store.disk.load(&channel()).expect("created").bridges.len();
+    let config = || bridge().max_log_messages(3).max_outgoing(3);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 1, lip109("b1", 1).input());
+    assert_eq!(pending(&store), 1);
+    take(&mut node, &mut store, 1, nim("b1", 1).input());
+    assert_eq!(pending(&store), 0);
+
+    for n in 2..6 {
+        take(&mut node, &mut store, 2, lip109(&format!("b{n}"), n).input());
+    }
+    assert_eq!(pending(&store), 3, "as many as are logged");
+    let (mut node, _) = start(strict().sync(false), &mut store, 3);
+    let told = run(&mut node, &mut store, 60_000);
+    assert_eq!(sends(&told, SendReason::Bridge), []);
+    assert_eq!(pending(&store), 0);
+}
+
+#[test]
+fn a_message_that_waited_across_a_restart_is_bridged_when_it_is_delivered() {
+    for heard_in_both in [false, true] {
+        let mut store = Store::default();
+        let (mut node, _) = start(bridge(), &mut store, 0);
+        take(&mut node, &mut store, 1, lip109("b2", 2).after(["b1"]).input());
+        if heard_in_both {
+            take(&mut node, &mut store, 1, nim("b2", 2).after(["b1"]).input());
+        }
+        let (mut node, _) = start(bridge(), &mut store, 3);
+        take(&mut node, &mut store, 4, lip109("b1", 1).input());
+        let told = run(&mut node, &mut store, 20_000);
+        let mut ids: Vec<_> =
+            sends(&told, SendReason::Bridge).into_iter().map(|(_, _, id)| id).collect();
+        ids.sort_unstable();
+        let expected: &[_] = if heard_in_both { &["b1"] } else { &["b1", "b2"] };
+        assert_eq!(ids, expected);
+    }
+}
+
+#[test]
+fn an_answer_goes_out_after_a_restart_in_each_dialect_it_was_asked_for_in() {
+    let config = || bridge().dialect(Dialect::Bridge);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    let wanted = || entry("m1", "alice");
+    take(&mut node, &mut store, 2, lip109("s1", 2).sync().asking(wanted()).input());
+    take(&mut node, &mut store, 2, nim("b1", 2).asking(wanted()).input());
+    let (mut node, _) = start(config(), &mut store, 3);
+    let told = run(&mut node, &mut store, 400_000);
+    let answers = sends(&told, SendReason::Repair);
+    let dialects: Vec<_> = answers.iter().map(|(_, dialect, _)| *dialect).collect();
+    assert_eq!(dialects, [WireDialect::Lip109, WireDialect::NimSds]);
+}
+
+#[test]
+fn what_was_learnt_of_a_wanted_message_later_is_not_forgotten() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    take(&mut node, &mut store, 1, lip109("b2", 2).naming(entry("b1", "")).input());
+    let mut named = entry("b1", "bob");
+    named.retrieval_hint = Some("shelf".into());
+    take(&mut node, &mut store, 2, lip109("s1", 3).sync().naming(named.clone()).input());
+    let (mut node, _) = start(strict(), &mut store, 3);
+    let told = run(&mut node, &mut store, 400_000);
+    let asked = told.iter().find_map(|(_, effect)| match effect {
+        Effect::Send { bytes, .. } => {
+            let (_, message) = wire::decode(bytes, &Limits::default()).expect("ours");
+            message.repair_request.into_iter().next()
+        }
+        _ => None,
+    });
+    assert_eq!(asked, Some(named));
+    let state = store.disk.load(&channel()).expect("created");
+    assert!(state.wanted[&MessageId::from("b1")].background, "a sync names it, too");
+}
+
+/// Everything that can be read of a node but its timers.
+fn state(node: &Node) -> (Status, LogDigest, ContentDigest, Vec<MessageId>) {
+    let log = node.log(&channel()).expect("open");
+    let mut status = node.status(&channel()).expect("open");
+    // A body that was a slice of its datagram comes back as an allocation of its own.
+    status.logged_bytes = 0;
+    let named = node.next_causal_history(&channel()).cloned().collect();
+    (status, log.digest(), log.content_digest(), named)
+}
+
+#[test]
+fn a_group_whose_members_restart_at_any_time_converges_as_if_they_had_not() {
+    let millis = Duration::from_millis;
+    for seed in 1..=4 {
+        let dialects = [Dialect::Lip109, Dialect::Bridge, Dialect::NimSds, Dialect::Lip109];
+        let configs = dialects.iter().enumerate().map(|(index, dialect)| {
+            let config = strict().participant_id(format!("p{index}").into()).dialect(*dialect);
+            let config = config.auto_consume(true).seed(seed * 10 + index as u64);
+            let config = config.sync_to_nim(true).repair_t_min(millis(100));
+            let config = config.repair_t_max(Some(millis(1_000))).repair_sync_min(millis(20));
+            let config = config.sync_min(millis(200)).sync_max(millis(800));
+            config.resend_after(millis(500)).resend_max(millis(5_000)).build().expect("valid")
+        });
+        let faults = Faults { loss: 30, dup: 10, delay_ms: 200 };
+        let mut group = Group::new(configs.collect(), seed, faults);
+        let (messages, mut restarts) = (20, 0);
+        for round in 0..messages {
+            for index in 0..dialects.len() {
+                group.handle(index, publish(&format!("m-{index}-{round}"))).expect("published");
+                let end = group.now + group.rng.below(20_000);
+                while group.step(end) {
+                    if group.rng.percent(10) {
+                        let unlucky = group.rng.below(dialects.len() as u64) as usize;
+                        let before = state(&group.nodes[unlucky]);
+                        group.restart(unlucky);
+                        assert_eq!(state(&group.nodes[unlucky]), before, "seed {seed}");
+                        restarts += 1;
+                    }
+                }
+            }
+        }
+        let all = dialects.len() * messages;
+        let done = group.run_until(120_000, |group| {
+            (0..dialects.len()).all(|index| group.logged(index) == all)
+        });
+        let counts: Vec<_> = (0..dialects.len()).map(|index| group.logged(index)).collect();
+        assert!(done, "seed {seed}: {counts:?}");
+        assert!(restarts > 20, "{restarts}");
+        group.check_converged();
+    }
+}
