@@ -155,6 +155,133 @@ fn a_store_that_fails_and_recovers_releases_everything_in_order() {
 }
 
 #[test]
+fn what_a_failing_store_held_leaves_as_if_it_had_not_failed() {
+    let run = |failures: usize| {
+        let mut store = Store::default();
+        let (mut node, _) = start(strict(), &mut store, 0);
+        let mut effects = Vec::new();
+        node.handle(at(1), publish("m1")).expect("published");
+        node.handle(at(1), publish("m2")).expect("published");
+        store.failing = (failures > 0).then_some(StoreError::Full);
+        effects.extend(store.serve(&mut node, at(1)));
+        for n in 1..6 {
+            let named = format!("m{}", n.min(2));
+            let said = lip109(&format!("b{n}"), n).naming(entry(named.as_str(), "alice"));
+            node.handle(at(1), said.input()).expect("others are heard");
+            effects.extend(store.serve(&mut node, at(1)));
+        }
+        let late = lip109("b7", 7).after(["b6"]);
+        node.handle(at(1), late.input()).expect("others are heard");
+        node.handle(at(1), lip109("b6", 6).input()).expect("others are heard");
+        effects.extend(store.serve(&mut node, at(1)));
+        for failed in 1..=failures {
+            store.failing = (failed < failures).then_some(StoreError::Unavailable);
+            let now = node.next_deadline().expect("the retry").at.as_micros().div_ceil(1_000);
+            node.handle(at(now), Input::Tick).expect("a tick is always taken");
+            effects.extend(store.serve(&mut node, at(now)));
+        }
+        let (told, kept): (Vec<_>, Vec<_>) = effects
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Degraded { .. } | Effect::Recovered));
+        (told, kept, store.disk)
+    };
+    let (told, expected, disk) = run(0);
+    assert!(told.is_empty() && expected.len() > 12, "{expected:?}");
+    for failures in 1..5 {
+        let (told, effects, same_disk) = run(failures);
+        assert_eq!(effects, expected);
+        assert_eq!(same_disk, disk);
+        let (recovered, degraded) = told.split_last().expect("it failed");
+        assert_eq!((recovered, degraded.len()), (&Effect::Recovered, failures));
+    }
+}
+
+#[test]
+fn a_failed_write_is_retried_ever_later_and_does_not_grow() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    node.handle(at(0), publish("m1")).expect("published");
+    store.failing = Some(StoreError::Unavailable);
+    let (mut now, mut waits, mut writes) = (0, Vec::new(), Vec::new());
+    for _ in 0..12 {
+        let mut retry_at = None;
+        while let Some(effect) = node.poll_effect() {
+            match effect {
+                Effect::Persist { id, changes } => {
+                    writes.push(changes.len());
+                    store.write(id, changes);
+                    let failed = store.answer().expect("just queued");
+                    node.handle(at(now), failed).expect("asked for");
+                }
+                Effect::Degraded { retry_at: at, .. } => retry_at = Some(at),
+                other => panic!("got out: {other:?}"),
+            }
+        }
+        let next = retry_at.expect("it failed").as_micros() / 1_000;
+        waits.push(next - now);
+        // What is due meanwhile, such as a resend, goes on; nothing of it gets out.
+        now = next;
+        node.handle(at(now), Input::Tick).expect("a tick is always taken");
+    }
+    let expected =
+        [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000, 30_000];
+    assert_eq!(waits, expected);
+    assert_eq!(writes.len(), 12, "one write at a time");
+    assert!(writes.iter().all(|changes| *changes <= 4), "{writes:?}");
+}
+
+#[test]
+fn relaxed_holds_nothing_back_and_writes_the_same() {
+    let inputs = || {
+        let named = lip109("b1", 1).naming(entry("m1", "alice")).asking(entry("m1", "alice"));
+        [publish("m1"), named.input(), lip109("b3", 3).after(["b2"]).input(), publish("m2")]
+    };
+    let run = |durability: Durability, answers: bool| {
+        let mut store = Store::default();
+        let (mut node, _) = start(strict().durability(durability), &mut store, 0);
+        let mut told = Vec::new();
+        for input in inputs() {
+            node.handle(at(1), input).expect("taken");
+            while let Some(effect) = node.poll_effect() {
+                let Effect::Persist { id, changes } = effect else {
+                    told.push(effect);
+                    continue;
+                };
+                store.write(id, changes);
+                if answers {
+                    let answer = store.answer().expect("just queued");
+                    node.handle(at(1), answer).expect("asked for");
+                }
+            }
+        }
+        while store.answer().is_some() {}
+        (told, store.disk)
+    };
+    let (expected, disk) = run(Durability::Strict, true);
+    let (told, same_disk) = run(Durability::Relaxed, false);
+    assert_eq!(told, expected);
+    assert_eq!(same_disk, disk);
+    assert_eq!(delivered(&told), ids(&["m1", "b1", "m2"]));
+    assert_eq!(run(Durability::Strict, false).0, []);
+}
+
+#[test]
+fn nothing_is_read_past_a_failed_write() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    node.handle(at(1), publish("m1")).expect("published");
+    store.failing = Some(StoreError::Unavailable);
+    store.serve(&mut node, at(1));
+    node.handle(at(1), Input::Close { channel: channel() }).expect("closes");
+    node.handle(at(1), open()).expect("opens again");
+    assert_eq!(drain(&mut node), []);
+    store.failing = None;
+    node.handle(at(1_000), Input::Tick).expect("a tick is always taken");
+    store.serve(&mut node, at(1_000));
+    assert_eq!(node.log(&channel()).expect("open").len(), 1);
+}
+
+#[test]
 fn a_write_that_reached_the_store_before_it_failed_may_be_repeated() {
     let mut store = Store::default();
     let (mut node, _) = start(strict(), &mut store, 0);
