@@ -1,10 +1,13 @@
 //! Configuration: every period, bound and choice of a node, checked once when it is built.
 
+use core::hash::Hasher;
 use core::time::Duration;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::bloom::Geometry;
 use crate::error::ConfigError;
-use crate::id::ParticipantId;
+use crate::id::{ChannelId, ParticipantId};
 use crate::wire::{Limits, WireDialect};
 
 /// Most response groups.
@@ -363,6 +366,15 @@ impl Config {
     }
 
     /// What the decoder refuses before allocating.
+    /// The key of a channel's id digests: different in each node and channel.
+    pub(crate) fn record_key(&self, channel: &ChannelId) -> [u64; 2] {
+        let mut hasher = SipHasher13::new_with_keys(self.seed, 0x7364_732d_6b65_7973);
+        hasher.write(self.participant_id.as_bytes());
+        hasher.write(channel.as_bytes());
+        let hash = hasher.finish128();
+        [hash.h1, hash.h2]
+    }
+
     pub(crate) const fn limits(&self) -> Limits {
         Limits {
             max_id_len: self.max_id_len,

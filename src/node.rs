@@ -305,7 +305,7 @@ impl Node {
             self.outbox.load(id.clone());
             State::Loading(config)
         } else {
-            let key = self.record_key(&id);
+            let key = self.config.record_key(&id);
             State::Open(Box::new(Channel::create(&mut cx!(self), id.clone(), config, key)))
         };
         self.auto_opened += usize::from(auto);
@@ -313,21 +313,12 @@ impl Node {
         Ok(())
     }
 
-    /// The key of a channel's id digests: different in each node and channel.
-    fn record_key(&self, id: &ChannelId) -> [u64; 2] {
-        let mut hasher = SipHasher13::new_with_keys(self.config.seed, 0x7364_732d_6b65_7973);
-        hasher.write(self.config.participant_id.as_bytes());
-        hasher.write(id.as_bytes());
-        let hash = hasher.finish128();
-        [hash.h1, hash.h2]
-    }
-
     fn loaded(
         &mut self,
         id: &ChannelId,
         result: &Result<Option<Box<Snapshot>>, StoreError>,
     ) -> Result<(), RejectReason> {
-        let key = self.record_key(id);
+        let key = self.config.record_key(id);
         let member = self.channels.get_mut(id).ok_or(RejectReason::ChannelNotOpen)?;
         let State::Loading(config) = &member.state else { return Err(RejectReason::NotLoading) };
         let failed = |error: StoreError| RejectReason::LoadFailed(error);

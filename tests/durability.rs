@@ -1,43 +1,15 @@
-//! What a store that is slow, fails or forgets does to a node, and what a restart keeps: invariants
-//! I3, I9 and I10 of ARCHITECTURE.md.
+//! What a store that is slow or fails does to a node: invariant I9 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
 mod common;
 
-use std::collections::BTreeSet;
-
 use common::peer::{entry, lip109};
 use common::store::{Store, start, strict};
-use common::{at, channel, delivered, drain, open, publish};
-use sds_proto::wire::{self, Limits};
+use common::{at, channel, delivered, drain, ids, open, publish};
 use sds_proto::{
-    DeliverySeq, Durability, Effect, Input, LogDigest, MessageId, Node, PublishKind, RejectReason,
-    SendReason, Status, StoreError,
+    Durability, Effect, Input, Node, PublishKind, RejectReason, SendReason, Status, StoreError,
 };
-
-fn ids(names: &[&str]) -> Vec<MessageId> {
-    names.iter().map(|name| MessageId::from(*name)).collect()
-}
-
-fn acked(effects: &[Effect]) -> Vec<MessageId> {
-    let acked = effects.iter().filter_map(|effect| match effect {
-        Effect::Acked { message_id, .. } => Some(message_id.clone()),
-        _ => None,
-    });
-    acked.collect()
-}
-
-/// Everything an observer can read of a channel.
-fn state(node: &Node) -> (Status, LogDigest, Vec<MessageId>, Vec<MessageId>) {
-    let log = node.log(&channel()).expect("open");
-    let mut status = node.status(&channel()).expect("open");
-    // A body that was a slice of its datagram comes back as an allocation of its own.
-    status.logged_bytes = 0;
-    let logged = log.iter().map(|entry| entry.message_id.clone()).collect();
-    let named = node.next_causal_history(&channel()).cloned().collect();
-    (status, log.digest(), logged, named)
-}
 
 #[test]
 fn nothing_that_depends_on_a_store_that_never_answers_gets_out() {
@@ -302,82 +274,6 @@ fn a_write_that_reached_the_store_before_it_failed_may_be_repeated() {
 }
 
 #[test]
-fn own_messages_that_the_store_forgot_are_taken_in_like_anyones() {
-    let mut store = Store::default();
-    let (mut node, _) = start(strict(), &mut store, 0);
-    node.handle(at(1), publish("m1")).expect("published");
-    store.serve(&mut node, at(1));
-    let older = store.disk.clone();
-    node.handle(at(2), publish("m2")).expect("published");
-    let sent = common::sent(&store.serve(&mut node, at(2)));
-
-    store.disk = older;
-    let (mut node, _) = start(strict(), &mut store, 3);
-    assert_eq!(node.status(&channel()).map(|status| status.outgoing), Some(1));
-    node.handle(at(4), Input::Datagram(sent[0].clone())).expect("taken");
-    let effects = store.serve(&mut node, at(4));
-    assert_eq!(delivered(&effects), ids(&["m2"]));
-    assert_eq!(acked(&effects), [], "our own word is no acknowledgement");
-    assert_eq!(node.status(&channel()).map(|status| status.outgoing), Some(1));
-}
-
-#[test]
-fn a_restart_keeps_the_state() {
-    let config = || strict().max_log_messages(6).max_outgoing(3);
-    let mut store = Store::default();
-    let (mut node, _) = start(config(), &mut store, 0);
-    for n in 0..9 {
-        let named = if n % 3 == 2 { "missing" } else { "b0" };
-        let said = lip109(&format!("b{n}"), n).after([named]);
-        node.handle(at(n), said.input()).expect("taken");
-        node.handle(at(n), publish(&format!("m{n}"))).ok();
-        store.serve(&mut node, at(n));
-    }
-    node.handle(at(9), lip109("s1", 500).sync().input()).expect("taken");
-    let log = node.log(&channel()).expect("open");
-    let message_id = log.iter().next_back().expect("an entry").message_id.clone();
-    let hint = Input::Hint { channel: channel(), message_id, hint: "shelf".into() };
-    node.handle(at(9), hint).expect("a logged message");
-    store.serve(&mut node, at(9));
-    assert!(node.status(&channel()).is_some_and(|status| status.incoming > 0));
-
-    let (restarted, _) = start(config(), &mut store, 10);
-    assert_eq!(state(&restarted), state(&node));
-    let (again, _) = start(config(), &mut store, 11);
-    assert_eq!(state(&again), state(&node));
-}
-
-#[test]
-fn what_was_consumed_is_not_delivered_again_and_the_rest_is_in_order_and_marked() {
-    let mut store = Store::default();
-    let (mut node, _) = start(strict(), &mut store, 0);
-    for n in [5, 3, 4, 1, 2] {
-        node.handle(at(1), lip109(&format!("b{n}"), n).input()).expect("taken");
-    }
-    let told = store.serve(&mut node, at(1));
-    let consumed = Input::Consumed { channel: channel(), up_to: DeliverySeq(2) };
-    node.handle(at(1), consumed).expect("the channel is open");
-    store.serve(&mut node, at(1));
-    let (_, again) = start(strict(), &mut store, 2);
-    assert_eq!(delivered(&told), ids(&["b5", "b3", "b4", "b1", "b2"]));
-    assert_eq!(delivered(&again), ids(&["b4", "b1", "b2"]));
-    for effect in &again {
-        let Effect::Deliver(delivery) = effect else { panic!("{effect:?}") };
-        assert!(delivery.redelivery);
-    }
-}
-
-#[test]
-fn with_auto_consume_nothing_is_delivered_twice() {
-    let mut store = Store::default();
-    let (mut node, _) = start(strict().auto_consume(true), &mut store, 0);
-    node.handle(at(1), lip109("b1", 1).input()).expect("taken");
-    assert_eq!(delivered(&store.serve(&mut node, at(1))), ids(&["b1"]));
-    let (_, again) = start(strict().auto_consume(true), &mut store, 2);
-    assert_eq!(again, []);
-}
-
-#[test]
 fn a_channel_that_could_not_be_loaded_waits_for_another_answer() {
     let mut store = Store::default();
     let mut node = Node::new(strict().build().expect("valid settings"));
@@ -397,208 +293,6 @@ fn a_channel_that_could_not_be_loaded_waits_for_another_answer() {
     assert_eq!(again.reason, RejectReason::NotLoading);
 }
 
-/// A participant whose process dies at one point of a run: after so many effects were carried out.
-struct Mortal {
-    node: Node,
-    store: Store,
-    /// Effects left to live.
-    left: usize,
-    crashed: bool,
-    /// What left the node in all its lives.
-    effects: Vec<Effect>,
-}
-
-impl Mortal {
-    fn new(left: usize) -> Self {
-        let mut store = Store::default();
-        let (node, _) = start(strict(), &mut store, 0);
-        Self { node, store, left, crashed: false, effects: Vec::new() }
-    }
-
-    fn handle(&mut self, now: u64, input: Input) {
-        let _refused = self.node.handle(at(now), input);
-        while let Some(effect) = self.node.poll_effect() {
-            if self.left == 0 && !self.crashed {
-                self.crash(now, &effect);
-                return;
-            }
-            self.left = self.left.saturating_sub(1);
-            self.carry_out(now, effect);
-        }
-    }
-
-    fn carry_out(&mut self, now: u64, effect: Effect) {
-        let answer = match effect {
-            Effect::Persist { id, changes } => {
-                self.store.write(id, changes);
-                self.store.answer().expect("just queued")
-            }
-            Effect::Load { channel } => self.store.load(&channel),
-            other => {
-                self.effects.push(other);
-                return;
-            }
-        };
-        self.node.handle(at(now), answer).expect("asked for");
-    }
-
-    /// Dies with `effect` in hand: a write still reaches the store, whose answer is never heard.
-    fn crash(&mut self, now: u64, effect: &Effect) {
-        self.crashed = true;
-        if let Effect::Persist { id, changes } = effect {
-            self.store.write(*id, changes.clone());
-            let _unheard = self.store.answer();
-        }
-        let (node, effects) = start(strict(), &mut self.store, now);
-        self.node = node;
-        self.effects.extend(effects);
-    }
-}
-
-/// Own messages, foreign ones in and out of order, acknowledgements, requests.
-fn run_and_crash_after(effects: usize) -> Mortal {
-    let mut mortal = Mortal::new(effects);
-    mortal.handle(1, publish("m1"));
-    mortal.handle(2, lip109("b2", 12).after(["b1"]).input());
-    mortal.handle(3, publish("m2"));
-    mortal.handle(4, lip109("b1", 11).naming(entry("m1", "alice")).input());
-    mortal.handle(5, lip109("b4", 14).after(["b3"]).asking(entry("m2", "alice")).input());
-    mortal.handle(6, publish("m3"));
-    let consumed = Input::Consumed { channel: channel(), up_to: DeliverySeq(2) };
-    mortal.handle(7, consumed);
-    mortal.handle(8, Input::Tick);
-    mortal
-}
-
-/// What the peers do until all is well: bob repeats what he said.
-fn let_bob_repeat(mortal: &mut Mortal) {
-    mortal.handle(100, lip109("b1", 11).naming(entry("m1", "alice")).input());
-    mortal.handle(101, lip109("b2", 12).after(["b1"]).input());
-    mortal.handle(102, lip109("b3", 13).input());
-    mortal.handle(103, lip109("b4", 14).after(["b3"]).asking(entry("m2", "alice")).input());
-}
-
-#[test]
-fn a_crash_at_any_point_loses_nothing_that_left_and_reuses_no_lamport_time() {
-    let mut crashes = 0;
-    for effects in 0.. {
-        let mut mortal = run_and_crash_after(effects);
-        if !mortal.crashed {
-            break;
-        }
-        crashes += 1;
-        let_bob_repeat(&mut mortal);
-        mortal.handle(104, publish("m4"));
-
-        let mut times = BTreeSet::new();
-        let mut own = BTreeSet::new();
-        for effect in &mortal.effects {
-            let Effect::Send { bytes, .. } = effect else { continue };
-            let (_, message) = wire::decode(bytes, &Limits::default()).expect("ours");
-            own.insert(message.message_id.clone());
-            times.insert((message.lamport, message.message_id.clone()));
-        }
-        let distinct: BTreeSet<_> = times.iter().map(|(lamport, _)| lamport).collect();
-        assert_eq!(distinct.len(), times.len(), "crash after {effects}: a Lamport time reused");
-        assert_eq!(own.len(), times.len(), "crash after {effects}: an id with two times");
-
-        let log = mortal.node.log(&channel()).expect("open");
-        for id in &own {
-            assert!(log.get(id).is_some(), "crash after {effects}: {id} left and is forgotten");
-        }
-        for id in ids(&["b1", "b2", "b3", "b4"]) {
-            assert!(log.get(&id).is_some(), "crash after {effects}: {id} is not here");
-        }
-        let told: BTreeSet<_> = delivered(&mortal.effects).into_iter().collect();
-        assert_eq!(told.len(), log.len(), "crash after {effects}: logged and never told");
-    }
-    assert!(crashes > 20, "{crashes}");
-}
-
-#[test]
-fn a_crash_at_any_point_repeats_deliveries_only_marked_and_in_order() {
-    for effects in 0.. {
-        let mortal = run_and_crash_after(effects);
-        if !mortal.crashed {
-            break;
-        }
-        let mut told = BTreeSet::new();
-        let mut last = DeliverySeq(0);
-        for effect in &mortal.effects {
-            let Effect::Deliver(delivery) = effect else { continue };
-            let new = told.insert(delivery.entry.message_id.clone());
-            assert!(new || delivery.redelivery, "crash after {effects}: {delivery:?}");
-            let expected = if delivery.redelivery && delivery.seq <= last {
-                DeliverySeq(1)..=last
-            } else {
-                DeliverySeq(last.0 + 1)..=DeliverySeq(last.0 + 1)
-            };
-            assert!(expected.contains(&delivery.seq), "crash after {effects}: {delivery:?}");
-            last = delivery.seq;
-        }
-    }
-}
-
-#[test]
-fn unacknowledged_messages_are_resent_and_wanted_ones_asked_for_after_a_restart() {
-    let mut store = Store::default();
-    let (mut node, _) = start(strict(), &mut store, 0);
-    node.handle(at(1), publish("m1")).expect("published");
-    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
-    store.serve(&mut node, at(1));
-    let (mut node, _) = start(strict(), &mut store, 2);
-    let (mut resent, mut asked) = (Vec::new(), Vec::new());
-    for _ in 0..20 {
-        let now = node.next_deadline().expect("a resend").at.as_micros().div_ceil(1_000);
-        node.handle(at(now), Input::Tick).expect("a tick is always taken");
-        for effect in store.serve(&mut node, at(now)) {
-            let Effect::Send { bytes, why, message_id, .. } = effect else { continue };
-            let (_, message) = wire::decode(&bytes, &Limits::default()).expect("ours");
-            asked.extend(message.repair_request.into_iter().map(|entry| entry.message_id));
-            resent.extend((why == SendReason::Resend).then_some(message_id));
-        }
-    }
-    assert_eq!(resent[0], "m1".into());
-    assert_eq!(asked[0], "b1".into());
-}
-
-#[test]
-fn a_message_dropped_for_want_of_room_is_as_new_after_a_restart() {
-    let config = || strict().max_incoming_messages(1);
-    let mut store = Store::default();
-    let (mut node, _) = start(config(), &mut store, 0);
-    let furthest = lip109("b9", 9).after(["b8"]);
-    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
-    node.handle(at(1), furthest.input()).expect("taken");
-    let effects = store.serve(&mut node, at(1));
-    assert!(effects.iter().any(|told| matches!(told, Effect::Bounded { .. })), "{effects:?}");
-
-    let (mut node, _) = start(config(), &mut store, 2);
-    node.handle(at(3), lip109("b8", 8).input()).expect("taken");
-    node.handle(at(3), furthest.input()).expect("taken");
-    assert_eq!(delivered(&store.serve(&mut node, at(3))), ids(&["b8", "b9"]));
-}
-
-#[test]
-fn a_message_that_was_lost_came_and_was_evicted_is_a_duplicate_after_a_restart() {
-    let config = || strict().max_log_messages(1).max_outgoing(1);
-    let mut store = Store::default();
-    let (mut node, _) = start(config(), &mut store, 0);
-    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
-    node.handle(at(4_000_000), Input::Tick).expect("a tick is always taken");
-    store.serve(&mut node, at(4_000_000));
-    assert_eq!(node.status(&channel()).map(|status| status.lost), Some(1));
-    node.handle(at(4_000_000), lip109("b1", 1).input()).expect("taken");
-    node.handle(at(4_000_000), lip109("b3", 3).input()).expect("taken");
-    store.serve(&mut node, at(4_000_000));
-
-    let before = state(&node);
-    let (mut node, _) = start(config(), &mut store, 4_000_001);
-    node.handle(at(4_000_002), lip109("b1", 1).input()).expect("a duplicate");
-    assert_eq!(delivered(&store.serve(&mut node, at(4_000_002))), []);
-    assert_eq!(state(&node).1, before.1);
-}
-
 #[test]
 fn a_reopened_channel_is_read_only_after_what_was_written_of_it() {
     for durability in [Durability::Relaxed, Durability::Strict] {
@@ -611,22 +305,6 @@ fn a_reopened_channel_is_read_only_after_what_was_written_of_it() {
         let log = node.log(&channel()).expect("open");
         assert_eq!(log.len(), 1, "{durability:?}");
     }
-}
-
-#[test]
-fn the_embedder_is_asked_again_after_a_restart_to_fetch_what_is_missing() {
-    let mut store = Store::default();
-    let (mut node, _) = start(strict(), &mut store, 0);
-    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
-    store.serve(&mut node, at(1));
-    let (mut node, _) = start(strict(), &mut store, 2);
-    node.handle(at(60_000), Input::Tick).expect("a tick is always taken");
-    let effects = store.serve(&mut node, at(60_000));
-    let asked = effects.iter().find_map(|effect| match effect {
-        Effect::RequestRepair { missing, .. } => Some(&missing[..]),
-        _ => None,
-    });
-    assert_eq!(asked, Some(&[entry("b1", "bob")][..]));
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::{env, fs};
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
+use sds_proto::snapshot::Snapshot;
 use sds_proto::wire::nim_snapshot::{ChannelData, ChannelMeta, HistoryUpdate};
 use sds_proto::wire::{
     self, DecodeError, FilterField, HistoryEntry, Kind, Limits, Message, NimFilter, WireDialect,
 };
+use sds_proto::{Config, Instant, Now, UnixMillis};
 use serde_json::Value;
 
 const DIALECTS: [WireDialect; 2] = [WireDialect::Lip109, WireDialect::NimSds];
@@ -36,9 +38,25 @@ fn examine(bytes: &[u8]) {
         assert!(!error.to_string().is_empty());
     }
     let _ = NimFilter::decode(bytes);
-    let _ = ChannelMeta::decode(&datagram, &limits);
-    let _ = ChannelData::decode(&datagram, &limits);
+    if let Ok(meta) = ChannelMeta::decode(&datagram, &limits) {
+        let mut data = ChannelData::default();
+        data.meta = meta;
+        imports(&data);
+    }
+    if let Ok(data) = ChannelData::decode(&datagram, &limits) {
+        imports(&data);
+    }
     let _ = HistoryUpdate::decode(&datagram, &limits);
+}
+
+/// Whatever nim-sds has stored becomes a state that a channel can be in.
+fn imports(data: &ChannelData) {
+    let config = Config::builder().max_log_messages(2).max_outgoing(2).max_wanted(3);
+    let config = config.build().expect("valid settings");
+    for now in [Now::without_wall(Instant::ZERO), Now::new(Instant::ZERO, UnixMillis(1 << 40))] {
+        let state = Snapshot::from_nim_sds(data, &"c".into(), &config, now);
+        assert_eq!(state.check(), Ok(()), "{data:?}");
+    }
 }
 
 fn survives_another_trip(dialect: WireDialect, message: &Message) {

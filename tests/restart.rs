@@ -1,5 +1,5 @@
-//! What a restart must not forget, beyond the log: where each own message stands, what speaks for it,
-//! and what was promised to others. The rest is in `durability.rs`.
+//! What a restart keeps: the log, what waits, where each own message stands and what speaks for it, and
+//! what was promised to others. Invariant I3 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -9,12 +9,12 @@ use core::time::Duration;
 
 use common::peer::{entry, lip109, nim};
 use common::store::{Store, start, strict};
-use common::{Faults, Group, at, channel, publish};
+use common::{Faults, Group, at, channel, delivered, ids, publish};
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, Limits, WireDialect};
 use sds_proto::{
-    ConfigBuilder, ContentDigest, Dialect, Effect, Input, LogDigest, MessageId, Node, SendReason,
-    Status,
+    ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, LogDigest, MessageId, Node,
+    SendReason, Status,
 };
 
 /// Ids of the messages that `effects` acknowledge, and of those that they possibly do.
@@ -60,6 +60,168 @@ fn sends(told: &[(u64, Effect)], reason: SendReason) -> Vec<(u64, WireDialect, &
         _ => None,
     });
     sends.collect()
+}
+
+/// Everything that can be read of a node but its timers.
+fn state(node: &Node) -> (Status, LogDigest, ContentDigest, Vec<MessageId>) {
+    let log = node.log(&channel()).expect("open");
+    let mut status = node.status(&channel()).expect("open");
+    // A body that was a slice of its datagram comes back as an allocation of its own.
+    status.logged_bytes = 0;
+    let named = node.next_causal_history(&channel()).cloned().collect();
+    (status, log.digest(), log.content_digest(), named)
+}
+
+#[test]
+fn a_restart_keeps_the_state() {
+    let config = || strict().max_log_messages(6).max_outgoing(3);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    for n in 0..9 {
+        let named = if n % 3 == 2 { "missing" } else { "b0" };
+        let said = lip109(&format!("b{n}"), n).after([named]);
+        node.handle(at(n), said.input()).expect("taken");
+        node.handle(at(n), publish(&format!("m{n}"))).ok();
+        store.serve(&mut node, at(n));
+    }
+    node.handle(at(9), lip109("s1", 500).sync().input()).expect("taken");
+    let log = node.log(&channel()).expect("open");
+    let message_id = log.iter().next_back().expect("an entry").message_id.clone();
+    let hint = Input::Hint { channel: channel(), message_id, hint: "shelf".into() };
+    node.handle(at(9), hint).expect("a logged message");
+    store.serve(&mut node, at(9));
+    assert!(node.status(&channel()).is_some_and(|status| status.incoming > 0));
+
+    let (restarted, _) = start(config(), &mut store, 10);
+    assert_eq!(state(&restarted), state(&node));
+    let (again, _) = start(config(), &mut store, 11);
+    assert_eq!(state(&again), state(&node));
+}
+
+#[test]
+fn own_messages_that_the_store_forgot_are_taken_in_like_anyones() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    node.handle(at(1), publish("m1")).expect("published");
+    store.serve(&mut node, at(1));
+    let older = store.disk.clone();
+    node.handle(at(2), publish("m2")).expect("published");
+    let sent = common::sent(&store.serve(&mut node, at(2)));
+
+    store.disk = older;
+    let (mut node, _) = start(strict(), &mut store, 3);
+    assert_eq!(node.status(&channel()).map(|status| status.outgoing), Some(1));
+    node.handle(at(4), Input::Datagram(sent[0].clone())).expect("taken");
+    let effects = store.serve(&mut node, at(4));
+    assert_eq!(delivered(&effects), ids(&["m2"]));
+    assert_eq!(acks(&effects), [vec![], Vec::<&str>::new()], "our own word is no acknowledgement");
+    assert_eq!(node.status(&channel()).map(|status| status.outgoing), Some(1));
+}
+
+#[test]
+fn what_was_consumed_is_not_delivered_again_and_the_rest_is_in_order_and_marked() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    for n in [5, 3, 4, 1, 2] {
+        node.handle(at(1), lip109(&format!("b{n}"), n).input()).expect("taken");
+    }
+    let told = store.serve(&mut node, at(1));
+    let consumed = Input::Consumed { channel: channel(), up_to: DeliverySeq(2) };
+    node.handle(at(1), consumed).expect("the channel is open");
+    store.serve(&mut node, at(1));
+    let (_, again) = start(strict(), &mut store, 2);
+    assert_eq!(delivered(&told), ids(&["b5", "b3", "b4", "b1", "b2"]));
+    assert_eq!(delivered(&again), ids(&["b4", "b1", "b2"]));
+    for effect in &again {
+        let Effect::Deliver(delivery) = effect else { panic!("{effect:?}") };
+        assert!(delivery.redelivery);
+    }
+}
+
+#[test]
+fn with_auto_consume_nothing_is_delivered_twice() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict().auto_consume(true), &mut store, 0);
+    node.handle(at(1), lip109("b1", 1).input()).expect("taken");
+    assert_eq!(delivered(&store.serve(&mut node, at(1))), ids(&["b1"]));
+    let (_, again) = start(strict().auto_consume(true), &mut store, 2);
+    assert_eq!(again, []);
+}
+
+#[test]
+fn unacknowledged_messages_are_resent_and_wanted_ones_asked_for_after_a_restart() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    node.handle(at(1), publish("m1")).expect("published");
+    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
+    store.serve(&mut node, at(1));
+    let (mut node, _) = start(strict(), &mut store, 2);
+    let (mut resent, mut asked) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        let now = node.next_deadline().expect("a resend").at.as_micros().div_ceil(1_000);
+        node.handle(at(now), Input::Tick).expect("a tick is always taken");
+        for effect in store.serve(&mut node, at(now)) {
+            let Effect::Send { bytes, why, message_id, .. } = effect else { continue };
+            let (_, message) = wire::decode(&bytes, &Limits::default()).expect("ours");
+            asked.extend(message.repair_request.into_iter().map(|entry| entry.message_id));
+            resent.extend((why == SendReason::Resend).then_some(message_id));
+        }
+    }
+    assert_eq!(resent[0], "m1".into());
+    assert_eq!(asked[0], "b1".into());
+}
+
+#[test]
+fn a_message_dropped_for_want_of_room_is_as_new_after_a_restart() {
+    let config = || strict().max_incoming_messages(1);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    let furthest = lip109("b9", 9).after(["b8"]);
+    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
+    node.handle(at(1), furthest.input()).expect("taken");
+    let effects = store.serve(&mut node, at(1));
+    assert!(effects.iter().any(|told| matches!(told, Effect::Bounded { .. })), "{effects:?}");
+
+    let (mut node, _) = start(config(), &mut store, 2);
+    node.handle(at(3), lip109("b8", 8).input()).expect("taken");
+    node.handle(at(3), furthest.input()).expect("taken");
+    assert_eq!(delivered(&store.serve(&mut node, at(3))), ids(&["b8", "b9"]));
+}
+
+#[test]
+fn a_message_that_was_lost_came_and_was_evicted_is_a_duplicate_after_a_restart() {
+    let config = || strict().max_log_messages(1).max_outgoing(1);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
+    node.handle(at(4_000_000), Input::Tick).expect("a tick is always taken");
+    store.serve(&mut node, at(4_000_000));
+    assert_eq!(node.status(&channel()).map(|status| status.lost), Some(1));
+    node.handle(at(4_000_000), lip109("b1", 1).input()).expect("taken");
+    node.handle(at(4_000_000), lip109("b3", 3).input()).expect("taken");
+    store.serve(&mut node, at(4_000_000));
+
+    let before = state(&node);
+    let (mut node, _) = start(config(), &mut store, 4_000_001);
+    node.handle(at(4_000_002), lip109("b1", 1).input()).expect("a duplicate");
+    assert_eq!(delivered(&store.serve(&mut node, at(4_000_002))), []);
+    assert_eq!(state(&node).1, before.1);
+}
+
+#[test]
+fn the_embedder_is_asked_again_after_a_restart_to_fetch_what_is_missing() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
+    store.serve(&mut node, at(1));
+    let (mut node, _) = start(strict(), &mut store, 2);
+    node.handle(at(60_000), Input::Tick).expect("a tick is always taken");
+    let effects = store.serve(&mut node, at(60_000));
+    let asked = effects.iter().find_map(|effect| match effect {
+        Effect::RequestRepair { missing, .. } => Some(&missing[..]),
+        _ => None,
+    });
+    assert_eq!(asked, Some(&[entry("b1", "bob")][..]));
 }
 
 #[test]
@@ -245,16 +407,6 @@ fn what_was_learnt_of_a_wanted_message_later_is_not_forgotten() {
     assert_eq!(asked, Some(named));
     let state = store.disk.load(&channel()).expect("created");
     assert!(state.wanted[&MessageId::from("b1")].background, "a sync names it, too");
-}
-
-/// Everything that can be read of a node but its timers.
-fn state(node: &Node) -> (Status, LogDigest, ContentDigest, Vec<MessageId>) {
-    let log = node.log(&channel()).expect("open");
-    let mut status = node.status(&channel()).expect("open");
-    // A body that was a slice of its datagram comes back as an allocation of its own.
-    status.logged_bytes = 0;
-    let named = node.next_causal_history(&channel()).cloned().collect();
-    (status, log.digest(), log.content_digest(), named)
 }
 
 #[test]

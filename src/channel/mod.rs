@@ -8,12 +8,13 @@
 //! | `missing` | what is reported, fetched and given up |
 //! | `repair`, `answers` | SDS-R: what we ask for, what we answer |
 //! | `sync` | sync messages, and bridging into the other dialect |
-//! | `restore` | state from the store |
+//! | `restore`, `import` | state from the store, and from that of nim-sds |
 //! | `log`, `incoming`, `outgoing`, `record`, `filters`, `wanted`, `slots` | the data they work on |
 
 mod answers;
 mod deliver;
 mod filters;
+mod import;
 mod incoming;
 mod log;
 mod missing;

@@ -28,13 +28,17 @@ pub(crate) fn check(
     if !config.accepts(dialect) {
         return Err(RejectReason::DialectNotAccepted(dialect));
     }
-    let (Some(lamport), Some(wall)) = (message.lamport, now.wall) else { return Ok(()) };
-    let skew = u64::try_from(config.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
-    let limit = wall.0.saturating_add(skew);
-    if lamport > limit {
-        return Err(RejectReason::ClockSkew { lamport, limit });
+    let limit = latest_lamport(config, now);
+    match message.lamport.filter(|lamport| *lamport > limit) {
+        Some(lamport) => Err(RejectReason::ClockSkew { lamport, limit }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The furthest that a Lamport time may be ahead. Without a wall clock nothing is too far.
+pub(super) fn latest_lamport(config: &Config, now: Now) -> u64 {
+    let skew = u64::try_from(config.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
+    now.wall.map_or(u64::MAX, |wall| wall.0.saturating_add(skew))
 }
 
 impl Channel {
@@ -173,7 +177,7 @@ impl Channel {
 
     /// Lets go of waiters that claim to depend on something newer than themselves: they could
     /// wait in a cycle.
-    fn release_cyclic(&mut self, cx: &mut Cx<'_>, waiters: &mut Waiters, lamport: u64) {
+    pub(super) fn release_cyclic(&mut self, cx: &mut Cx<'_>, waiters: &mut Waiters, lamport: u64) {
         let mut cyclic = Waiters::new();
         waiters.retain(|waiter| {
             let newer = self

@@ -64,6 +64,11 @@ pub fn sent(effects: &[Effect]) -> Vec<Bytes> {
     bytes.collect()
 }
 
+/// Message ids of these names.
+pub fn ids(names: &[&str]) -> Vec<MessageId> {
+    names.iter().map(|name| MessageId::from(*name)).collect()
+}
+
 /// Ids of all deliveries in `effects`, in order.
 pub fn delivered(effects: &[Effect]) -> Vec<MessageId> {
     let ids = effects.iter().filter_map(|effect| match effect {

@@ -1,12 +1,15 @@
 //! Messages in both dialects, odd and malformed ones, and the blobs in which nim-sds stores state.
 
+use std::collections::BTreeSet;
+
 use bytes::{Bytes, BytesMut};
-use sds_proto::MessageId;
+use sds_proto::snapshot::Snapshot;
 use sds_proto::wire::nim_snapshot::{
     ChannelData, ChannelMeta, HistoryUpdate, IncomingMessage, IncomingRepair, OutgoingRepair,
     UnacknowledgedMessage,
 };
 use sds_proto::wire::{self, DecodeError, HistoryEntry, Kind, Limits, Message, WireDialect};
+use sds_proto::{ChannelId, Config, Dialect, Durability, Input, Instant, MessageId, Node, Now};
 use serde_json::Value;
 
 use crate::Check;
@@ -131,7 +134,8 @@ fn nim_snapshot(case: &Value, _: &Value) -> Result<(), String> {
             data.meta = get(case, "meta", meta_value)?;
             data.messages = list(case, "messages", nim_value)?;
             same("decoding", &ChannelData::decode(&blob, &unlimited()), &Ok(data.clone()))?;
-            same("encoding", &encoding(|buffer| data.encode(buffer)), &blob)
+            same("encoding", &encoding(|buffer| data.encode(buffer)), &blob)?;
+            imported(&data)
         }
         "HistoryUpdate" => {
             only(case, &["kind", "name", "append", "evict", "hex"])?;
@@ -144,6 +148,45 @@ fn nim_snapshot(case: &Value, _: &Value) -> Result<(), String> {
         }
         kind => Err(format!("kind: {kind:?} is not known")),
     }
+}
+
+/// A node takes the state in, and has of it what nim-sds has.
+fn imported(data: &ChannelData) -> Result<(), String> {
+    let config = Config::builder().dialect(Dialect::NimSds).durability(Durability::Relaxed);
+    let config = config.build().map_err(|error| error.to_string())?;
+    let (channel, now) = (ChannelId::from("c"), Now::without_wall(Instant::ZERO));
+    let state = Snapshot::from_nim_sds(data, &channel, &config, now);
+    same("check", &state.check(), &Ok(()))?;
+
+    let ids = |messages: &[&Message]| -> BTreeSet<MessageId> {
+        let content = messages.iter().filter(|message| {
+            let lamport = message.lamport.unwrap_or_default();
+            let has_content = message.kind() == Kind::Content && !message.message_id.is_empty();
+            has_content && lamport <= i64::MAX.unsigned_abs()
+        });
+        content.map(|message| message.message_id.clone()).collect()
+    };
+    let meta = &data.meta;
+    let unacked: Vec<_> = meta.outgoing_buffer.iter().map(|unacked| &unacked.message).collect();
+    let waiting: Vec<_> = meta.incoming_buffer.iter().map(|waiting| &waiting.message).collect();
+    let delivered: Vec<_> = data.messages.iter().chain(unacked.iter().copied()).collect();
+    let logged = state.log.values().map(|stored| stored.entry.message_id.clone()).collect();
+    let here = state.incoming.keys().cloned().chain(BTreeSet::clone(&logged)).collect();
+    same("not logged", &ids(&delivered).difference(&logged).next(), &None)?;
+    same("unacknowledged", &state.outgoing.len(), &ids(&unacked).len())?;
+    let given = ids(&[delivered, waiting].concat());
+    same("logged or waiting", &here, &given)?;
+    let repairs = meta.outgoing_repair_buffer.iter().map(|repair| &repair.message_id);
+    let mut absent = repairs.filter(|id| !id.is_empty() && !given.contains(*id));
+    same("not wanted", &absent.find(|id| !state.wanted.contains_key(*id)), &None)?;
+
+    let mut node = Node::new(config);
+    let open = Input::Open { channel: channel.clone(), config: None };
+    node.handle(now, open).map_err(|rejected| rejected.to_string())?;
+    let loaded = Input::Loaded { channel: channel.clone(), result: Ok(Some(state)) };
+    node.handle(now, loaded).map_err(|rejected| rejected.to_string())?;
+    let log = node.log(&channel).ok_or("the channel is not open")?;
+    same("log", &log.iter().map(|entry| entry.message_id.clone()).collect(), &logged)
 }
 
 fn channel_meta(case: &Value, blob: &Bytes) -> Result<(), String> {
@@ -160,6 +203,9 @@ fn channel_meta(case: &Value, blob: &Bytes) -> Result<(), String> {
     let meta = get(case, "value", meta_value)?;
     same("decoding", &decoded, &Ok(meta.clone()))?;
     same("encoding", &encoding(|buffer| meta.encode(buffer)), blob)?;
+    let mut data = ChannelData::default();
+    data.meta = meta.clone();
+    imported(&data)?;
     if decodes != &Value::Bool(true) {
         only(case, &["kind", "name", "value", "hex", "decodes"])?;
         return dies(case, decodes, Some(meta.lamport));
