@@ -9,12 +9,12 @@ use core::time::Duration;
 
 use common::peer::{entry, lip109, nim};
 use common::store::{Store, start, strict};
-use common::{Faults, Group, at, channel, delivered, ids, publish};
+use common::{Faults, Group, at, channel, delivered, ids, open, publish};
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, Limits, WireDialect};
 use sds_proto::{
     ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, LogDigest, MessageId, Node,
-    SendReason, Status,
+    RejectReason, SendReason, Status, StoreError,
 };
 
 /// Ids of the messages that `effects` acknowledge, and of those that they possibly do.
@@ -222,6 +222,57 @@ fn the_embedder_is_asked_again_after_a_restart_to_fetch_what_is_missing() {
         _ => None,
     });
     assert_eq!(asked, Some(&[entry("b1", "bob")][..]));
+}
+
+#[test]
+fn a_store_keeps_no_more_than_the_settings_allow_after_a_restart_either() {
+    let config = |ids: usize, met: usize| {
+        let config = strict().max_log_messages(2).max_outgoing(2).bloom_capacity(1);
+        config.max_ids(ids).max_met_ids(met)
+    };
+    let mut store = Store::default();
+    let (mut node, _) = start(config(20, 20), &mut store, 0);
+    for n in 1..=12 {
+        take(&mut node, &mut store, n, lip109(&format!("b{n}"), n).input());
+    }
+    let met = (0..12).map(|n| MessageId::from(format!("met{n}"))).collect();
+    let met = Input::DependenciesMet { channel: channel(), ids: met };
+    take(&mut node, &mut store, 20, met.clone());
+    let kept = |store: &Store| {
+        let state = store.disk.load(&channel()).expect("created");
+        (state.record.len(), state.met.len())
+    };
+    assert_eq!(kept(&store), (12, 12));
+
+    start(config(5, 4), &mut store, 21);
+    assert_eq!(kept(&store), (5, 4));
+    // What was forgotten then is not taken for new with more room.
+    let (mut node, _) = start(config(20, 20), &mut store, 22);
+    let refused = node.handle(at(23), lip109("b3", 3).input()).expect_err("long ago");
+    assert!(matches!(refused.reason, RejectReason::Stale { .. }), "{refused}");
+    assert_eq!(delivered(&take(&mut node, &mut store, 23, lip109("b9", 9).input())), []);
+
+    let (mut node, _) = start(config(20, 3), &mut store, 24);
+    for _ in 0..3 {
+        take(&mut node, &mut store, 25, met.clone());
+    }
+    assert_eq!(kept(&store), (5, 3));
+}
+
+#[test]
+fn a_state_that_cannot_be_is_refused_and_another_may_be_given() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    let mut state = store.disk.load(&channel()).expect("created");
+    state.lamport = 0;
+    let mut node = Node::new(strict().build().expect("valid settings"));
+    node.handle(at(2), open()).expect("opens");
+    let loaded = |state| Input::Loaded { channel: channel(), result: Ok(Some(state)) };
+    let refused = node.handle(at(2), loaded(state)).expect_err("it would use a Lamport time again");
+    assert_eq!(refused.reason, RejectReason::LoadFailed(StoreError::Corrupt));
+    store.serve(&mut node, at(2));
+    assert_eq!(node.log(&channel()).expect("open").len(), 1);
 }
 
 #[test]

@@ -130,6 +130,12 @@ fn malformed_records_are_refused_by_table_and_field() {
     for dialects in [0, 3, 4] {
         assert_eq!(with(&numbered(0x23, 299), &[8, dialects]), field(Table::Bridges, 1));
     }
+    // What is left out if it is empty, and is there and empty.
+    assert_eq!(with(b"\x31w9", &[0x0a, 0, 0x18, 0]), field(Table::Wanted, 1));
+    assert_eq!(
+        with(b"\x30w9", &[0x12, 0, 0x18, 9, 0x2a, 1, 1, 0x30, 3]),
+        field(Table::Incoming, 2)
+    );
     // An entry of a causal history without an id.
     let entry = [0x18, 9, 0x22, 2, 0x1a, 0, 0x2a, 1, b'x'];
     assert_eq!(with(b"\x30w9", &entry), field(Table::Incoming, 4));

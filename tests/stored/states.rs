@@ -259,6 +259,24 @@ fn of_several_writes_to_one_key_the_last_is_left() {
 }
 
 #[test]
+fn what_a_later_range_removes_is_not_written_before() {
+    let met = |number| ChangeKind::MetAdded(StoredMet { number, digest: 7, lost: false });
+    let changes = [
+        met(1),
+        ChangeKind::MetForgotten { up_to: 1 },
+        met(2),
+        met(3),
+        ChangeKind::MetForgotten { up_to: 2 },
+    ];
+    let changes = changes.map(|kind| Change { channel: "c".into(), kind });
+    let ops: Vec<Op> = stored::writes(&changes).into_iter().map(|write| write.op).collect();
+    let [Op::Put { key, .. }, Op::RemoveRange { first, last }] = &ops[..] else {
+        panic!("{ops:?}")
+    };
+    assert_eq!([key[8], first[8], last[8]], [3, 0, 2]);
+}
+
+#[test]
 fn what_was_cleared_is_not_written_before_nor_does_it_touch_other_channels() {
     let changes = [
         ("a", ChangeKind::Created { record_key: [1, 2] }),
