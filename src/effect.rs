@@ -54,7 +54,8 @@ pub enum Effect {
         content: Bytes,
     },
     /// Write these changes in order and all or nothing, then say
-    /// [`Input::Persisted`](crate::Input::Persisted).
+    /// [`Input::Persisted`](crate::Input::Persisted). [`stored::writes`](crate::stored::writes)
+    /// makes puts and removals of them.
     Persist {
         /// Number of the write.
         id: PersistId,
@@ -62,6 +63,7 @@ pub enum Effect {
         changes: Arc<[Change]>,
     },
     /// Read a channel's state, then say [`Input::Loaded`](crate::Input::Loaded).
+    /// [`stored::snapshot`](crate::stored::snapshot) makes it of records.
     Load {
         /// The channel.
         channel: ChannelId,

@@ -89,6 +89,12 @@ impl Channel {
         lamport: u64,
     ) {
         let digest = self.ids.digest(message.message_id.as_bytes());
+        if let Some(Place::Wanted(slot)) = self.ids.place(digest) {
+            // nim-sds logs and names syncs, ours from before a restart among them.
+            let waiters = self.unwant(cx, slot).map(|want| want.waiters).unwrap_or_default();
+            self.ids.remember_sync(digest);
+            self.release(cx, &waiters, false);
+        }
         if self.is_me(&message.sender_id) || self.sync.is_own(digest) {
             return;
         }
