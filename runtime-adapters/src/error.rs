@@ -18,6 +18,8 @@ pub enum StartError {
     },
     /// The operating system gave no poller or no thread to run on.
     NoResources(io::ErrorKind),
+    /// It was to be spawned on the tokio runtime of the caller, who is in none.
+    NoRuntime,
 }
 
 impl fmt::Display for StartError {
@@ -31,6 +33,9 @@ impl fmt::Display for StartError {
             Self::NoResources(kind) => {
                 write!(f, "the operating system has no poller or thread to spare: {kind}")
             }
+            Self::NoRuntime => f.write_str(
+                "the caller is in no tokio runtime: call it from a task, or enter a runtime first",
+            ),
         }
     }
 }

@@ -63,8 +63,9 @@
 //! * `smol` (default): the module `smol`, a driver on the smol executor, and `transport::Udp`.
 //! * `event-loop` (default): the module `event_loop`, a driver on a thread of its own, with its
 //!   own UDP transport. Links no executor.
+//! * `tokio`: the module `tokio`, a driver on a tokio runtime, with its own UDP transport.
 //!
-//! Without either, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
+//! Without any, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
 //! [`Transport`].
 #![forbid(unsafe_code)]
 
@@ -84,6 +85,8 @@ mod run;
 #[cfg(feature = "smol")]
 pub mod smol;
 mod timer;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 pub mod transport;
 mod wait;
 

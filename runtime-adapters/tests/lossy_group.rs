@@ -19,6 +19,9 @@ static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     cargo.args(["build", "--quiet", "--example", "lossy_group", "--target-dir"]);
     cargo.arg(profile.parent().unwrap());
+    if cfg!(feature = "tokio") {
+        cargo.args(["--features", "tokio"]);
+    }
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
@@ -62,7 +65,8 @@ fn small_groups_converge_in_each_dialect() {
 
 #[test]
 fn small_groups_converge_on_each_driver() {
-    for driver in ["smol", "event-loop"] {
+    let tokio = cfg!(feature = "tokio").then_some("tokio");
+    for driver in ["smol", "event-loop"].into_iter().chain(tokio) {
         let size = ["--participants", "3", "--messages", "20", "--driver", driver];
         let output = lossy_group(&size);
         assert_converged(&output, "converged: 3/3 participants, 60 messages, log ");
@@ -87,7 +91,7 @@ fn nonsense_is_refused_with_the_value_and_the_bound() {
         ("--timeout-s", "0", "1..=86400"),
         ("--seed", "x", "invalid digit"),
         ("--dialect", "klingon", "possible values: lip109, nim, mixed"),
-        ("--driver", "horse", "possible values: smol, event-loop"),
+        ("--driver", "horse", "possible values: smol, event-loop, tokio"),
     ] {
         let output = lossy_group(&[option, value]);
         let complaint = String::from_utf8(output.stderr).unwrap();
@@ -95,6 +99,15 @@ fn nonsense_is_refused_with_the_value_and_the_bound() {
         assert!(complaint.contains(&format!("'{value}'")), "{complaint}");
         assert!(complaint.contains(option) && complaint.contains(bound), "{complaint}");
     }
+}
+
+#[test]
+#[cfg(not(feature = "tokio"))]
+fn a_driver_that_is_not_compiled_in_is_refused_with_what_to_do() {
+    let output = lossy_group(&["--driver", "tokio"]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(complaint.contains("build with --features tokio"), "{complaint}");
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub(crate) enum Driver {
     Smol,
     /// An event loop on a thread of its own.
     EventLoop,
+    /// A task on a tokio runtime; only if built with `--features tokio`.
+    Tokio,
 }
 
 /// What this process is to do.
@@ -122,6 +124,10 @@ impl Args {
         let Self { group, timeout_s, keep, judge, child, ports, dir } = Self::parse();
         if let Some(dir) = judge {
             return Role::Judge(dir);
+        }
+        if group.driver == Driver::Tokio && !cfg!(feature = "tokio") {
+            let message = "--driver tokio: tokio is not compiled in; build with --features tokio";
+            Self::command().error(ErrorKind::ValueValidation, message).exit();
         }
         if let (Some(index), Some(dir)) = (child, dir) {
             return Role::Child(Member { group, index, ports, dir });

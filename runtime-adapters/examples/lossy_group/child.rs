@@ -36,6 +36,15 @@ type Failure = Box<dyn Error>;
 /// Takes part in the group until told to stop.
 pub(crate) fn run(member: &Member) -> Result<(), Failure> {
     fs::create_dir_all(&member.dir)?;
+    #[cfg(feature = "tokio")]
+    if member.group.driver == Driver::Tokio {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(take_part(member));
+    }
+    smol::block_on(take_part(member))
+}
+
+async fn take_part(member: &Member) -> Result<(), Failure> {
     let (handle, events) = match start(member) {
         Ok(started) => started,
         Err(error) if is_port_taken(error.as_ref()) => return Ok(say(Report::PortTaken)?),
@@ -43,7 +52,7 @@ pub(crate) fn run(member: &Member) -> Result<(), Failure> {
     };
     let progress = Cell::default();
     let recorder = Recorder::create(&member.dir, events, &progress)?;
-    smol::block_on(participate(member, &handle, recorder))
+    participate(member, &handle, recorder).await
 }
 
 /// A node on its driver, with a socket and a bad network in front of it.
@@ -70,6 +79,14 @@ fn start(member: &Member) -> Result<(Handle, Events), Failure> {
             let transport = Lossy::new(socket, event_loop.timer(), faults);
             Ok(event_loop.spawn(config, transport, Options::default())?)
         }
+        #[cfg(feature = "tokio")]
+        Driver::Tokio => {
+            let socket = socket.unicast_on_tokio(address(own), others)?;
+            let timer = sds_runtime::tokio::Timer::default();
+            Ok(sds_runtime::tokio::spawn(config, Lossy::new(socket, timer, faults))?)
+        }
+        #[cfg(not(feature = "tokio"))]
+        Driver::Tokio => Err("tokio is not compiled in".into()),
     }
 }
 

@@ -9,14 +9,14 @@ use bytes::Bytes;
 
 mod lossy;
 mod memory;
-#[cfg(any(feature = "smol", feature = "event-loop"))]
+#[cfg(any(feature = "smol", feature = "event-loop", feature = "tokio"))]
 pub(crate) mod udp;
 
 pub use lossy::{Faults, Lossy};
 pub use memory::{Memory, MemoryGroup};
 #[cfg(feature = "smol")]
 pub use udp::Udp;
-#[cfg(any(feature = "smol", feature = "event-loop"))]
+#[cfg(any(feature = "smol", feature = "event-loop", feature = "tokio"))]
 pub use udp::{Multicast, UdpBuilder};
 
 /// Carries datagrams to everybody in the group and back, as best it can.

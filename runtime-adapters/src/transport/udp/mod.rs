@@ -14,7 +14,7 @@ mod builder;
 
 #[cfg(feature = "smol")]
 pub use async_io::Udp;
-#[cfg(feature = "event-loop")]
+#[cfg(any(feature = "event-loop", feature = "tokio"))]
 pub(crate) use builder::Bound;
 pub use builder::{Multicast, UdpBuilder};
 
