@@ -157,13 +157,31 @@ impl Handle {
         self.input(Input::Open { channel: channel.into(), config: Some(config) }).await
     }
 
-    /// Stops taking part in a channel; its log is dropped.
+    /// Stops taking part in a channel. What is in memory of it is dropped, what is stored stays.
     ///
     /// # Errors
     ///
     /// [`ChannelNotOpen`](RejectReason::ChannelNotOpen) or [`Stopped`](HandleError::Stopped).
     pub async fn close(&self, channel: impl Into<ChannelId>) -> Result<(), HandleError> {
         self.input(Input::Close { channel: channel.into() }).await
+    }
+
+    /// Stops taking part in a channel and erases what is stored of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub async fn drop_channel(&self, channel: impl Into<ChannelId>) -> Result<(), HandleError> {
+        self.input(Input::Drop { channel: channel.into() }).await
+    }
+
+    /// Empties every open channel, in memory and in the store; they stay open.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`](HandleError::Stopped).
+    pub async fn reset(&self) -> Result<(), HandleError> {
+        self.input(Input::Reset).await
     }
 
     /// Answers [`Effect::RequestRepair`](sds_proto::Effect::RequestRepair) with what a store
