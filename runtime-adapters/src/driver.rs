@@ -30,13 +30,14 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         config: Config,
+        clock: Clock,
         events: EventSink,
         max_sends: usize,
         max_datagram_len: usize,
     ) -> Self {
         Self {
             node: Node::new(config),
-            clock: Clock::start(),
+            clock,
             events,
             sends: VecDeque::new(),
             max_sends,

@@ -90,7 +90,7 @@ pub mod tokio;
 pub mod transport;
 mod wait;
 
-pub use clock::Clock;
+pub use clock::{Clock, Jumps};
 pub use command::LogSnapshot;
 pub use error::{HandleError, PublishError, StartError};
 pub use event::{Event, Events};

@@ -1,15 +1,19 @@
-//! The bounds of a driver.
+//! What a driver is given beside its node and its transport.
 
 use core::time::Duration;
 
-/// Bounds of a driver; the default suits most. See the [crate] for what happens at each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+use crate::clock::Clock;
+
+/// Bounds of a driver and what it works with; the default suits most. See the [crate] for what
+/// happens at each bound.
+#[derive(Debug)]
 #[must_use]
 pub struct Options {
     pub(crate) commands: usize,
     pub(crate) events: usize,
     pub(crate) sends: usize,
     pub(crate) flush: Duration,
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Options {
@@ -41,10 +45,16 @@ impl Options {
         self.flush = flush;
         self
     }
+
+    /// The clock that the node is told the time of. Default: one that starts with the driver.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { commands: 64, events: 1_024, sends: 256, flush: Duration::from_secs(1) }
+        Self { commands: 64, events: 1_024, sends: 256, flush: Duration::from_secs(1), clock: None }
     }
 }

@@ -12,6 +12,7 @@ use async_channel::Receiver;
 use futures_core::Stream;
 use sds_proto::{Config, Durability};
 
+use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::StartError;
 use crate::event::{self, Events};
@@ -73,8 +74,9 @@ impl<T: Transport, C: Timer> Run<T, C> {
         let (stopping, stopped) = async_channel::bounded(1);
         let (sink, events) = event::queue(options.events.max(1));
         let limit = transport.max_datagram_len();
+        let clock = options.clock.unwrap_or_else(Clock::start);
         let running = Running {
-            driver: Driver::new(config, sink, options.sends.max(1), limit),
+            driver: Driver::new(config, clock, sink, options.sends.max(1), limit),
             transport,
             timer,
             timer_at: None,

@@ -17,7 +17,7 @@ use futures_lite::future;
 use sds_proto::Effect;
 use sds_runtime::smol::{Timer, new};
 use sds_runtime::transport::{Peer, Received, SendError, Transport};
-use sds_runtime::{Event, Events, Handle, HandleError, Options, Run};
+use sds_runtime::{Clock, Event, Events, Handle, HandleError, Jumps, Options, Run};
 
 /// What a [`Puppet`] does, and what was done to it.
 #[derive(Default)]
@@ -267,6 +267,19 @@ fn receiving_is_tried_again_after_an_error() {
         common::next(&mut rig.events, refused).await;
     };
     common::run(future::or(received, &mut rig.run));
+}
+
+#[test]
+fn a_clock_that_goes_back_keeps_the_driver_not_busy() {
+    let jumps = Jumps::default();
+    let mut rig = Rig::new(Options::default().clock(Clock::jumping(&jumps)));
+    jumps.mono(7_200_000_000);
+    let handle = rig.handle();
+    assert!(poll(&mut Box::pin(handle.publish(CHANNEL, "m1", "content"))).is_pending());
+    rig.until_idle();
+    jumps.mono(-3_600_000_000);
+    assert_eq!(rig.logged(), 1);
+    assert!(!rig.until_idle());
 }
 
 #[test]
