@@ -1,12 +1,19 @@
 //! How drivers end, and what they do for whoever is left.
 
-use futures_lite::StreamExt;
-use sds_proto::Effect;
-use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, HandleError};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+use std::thread;
 
-use crate::common::{CHANNEL, next_delivery, run};
+use bytes::Bytes;
+use futures_lite::StreamExt;
+use sds_proto::{Effect, RejectReason};
+use sds_runtime::transport::{MemoryGroup, Received, SendError};
+use sds_runtime::{Event, Handle, HandleError, Options, Transport, Wait};
+
+use crate::common::{CHANNEL, config, next_delivery, run};
 use crate::drivers::{Driver, join};
+use crate::gate::Gate;
 
 pub(crate) fn a_driver_whose_events_nobody_reads_goes_on_once_they_are_dropped<D: Driver>() {
     run(async {
@@ -35,8 +42,7 @@ pub(crate) fn shutdown_closes_the_transport_and_ends_the_events_after_the_last<D
         alice.clone().shutdown().await;
         assert_eq!(group.present(), 0);
         let unread: Vec<_> = events.collect().await;
-        let delivered = |event: &Event| matches!(event, Event::Node(Effect::Deliver(_)));
-        assert_eq!(unread.iter().filter(|event| delivered(event)).count(), 1);
+        assert_eq!(unread.iter().filter(|event| is_delivery(event)).count(), 1);
 
         let error = alice.publish(CHANNEL, "m2", "too late").await.unwrap_err();
         assert_eq!((error.reason, error.content), (HandleError::Stopped, "too late".into()));
@@ -59,21 +65,93 @@ pub(crate) fn dropping_the_last_handle_shuts_down<D: Driver>() {
     });
 }
 
-pub(crate) fn handles_work_from_many_threads<D: Driver>() {
-    const fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
-    run(async {
-        let (alice, _events) = join::<D>(&MemoryGroup::new(64), "alice").await;
-        shared(&alice);
-        let threads = ["a", "b", "c", "d"].map(|name| {
-            let alice = alice.clone();
-            std::thread::spawn(move || {
-                for number in 0..25 {
-                    let id = format!("{name}{number}");
-                    smol::block_on(alice.publish(CHANNEL, id, "content")).unwrap();
-                }
+pub(crate) fn dropping_the_last_handle_sends_what_is_to_be_sent<D: Driver>() {
+    let gate = Gate::new(MemoryGroup::new(1).join());
+    // Without timers: nothing but the end lets the driver try again.
+    let config = config("alice").to_builder().resend(false).sync(false).repair(false);
+    let options = Options::default().flush(Duration::from_secs(60));
+    let (handle, mut events) =
+        D::new().spawn_with(config.build().unwrap(), gate.transport(), options).unwrap();
+    handle.open(CHANNEL).wait().unwrap();
+    gate.shut();
+    let clone = handle.clone();
+    drop(handle);
+    clone.publish(CHANNEL, "m1", "content").wait().unwrap();
+    while !gate.is_waited_for() {
+        thread::yield_now();
+    }
+    let releaser = {
+        let (gate, before) = (gate.clone(), gate.refused());
+        thread::spawn(move || {
+            while gate.refused() == before {
+                thread::yield_now();
+            }
+            gate.open();
+        })
+    };
+    drop(clone);
+    releaser.join().unwrap();
+    assert_eq!(events.iter().filter(is_delivery).count(), 1);
+    assert!(gate.is_closed());
+    assert_eq!(gate.sent(), 1);
+}
+
+pub(crate) fn a_shutdown_amid_work_answers_every_call_and_keeps_what_it_accepted<D: Driver>() {
+    for _ in 0..20 {
+        let options = Options::default().commands(4).events(usize::MAX);
+        let transport = MemoryGroup::new(1).join();
+        let (handle, mut events) =
+            D::new().spawn_with(config("alice"), transport, options).unwrap();
+        handle.open(CHANNEL).wait().unwrap();
+        let threads: Vec<_> = (0..4)
+            .map(|name| {
+                let handle = handle.clone();
+                thread::spawn(move || publish_until_refused(&handle, name))
             })
-        });
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(alice.log(CHANNEL).await.unwrap().entries.len(), 100);
-    });
+            .collect();
+        while handle.status(CHANNEL).wait().unwrap().logged < 10 {}
+        handle.shutdown().wait();
+        let accepted: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert_eq!(events.iter().filter(is_delivery).count(), accepted);
+    }
+}
+
+/// How many of its messages were accepted.
+fn publish_until_refused(handle: &Handle, name: usize) -> usize {
+    let publish = |number| handle.publish(CHANNEL, format!("{name}-{number}"), "content").wait();
+    let (accepted, error) = (0..).find_map(|n| Some((n, publish(n).err()?))).unwrap();
+    let full = RejectReason::OutgoingFull { limit: 1_000 };
+    let expected = [HandleError::Stopped, HandleError::Rejected(full)];
+    assert!(expected.contains(&error.reason), "{error}");
+    accepted
+}
+
+fn is_delivery(event: &Event) -> bool {
+    matches!(event, Event::Node(Effect::Deliver(_)))
+}
+
+pub(crate) fn a_panic_of_the_transport_stops_the_driver_and_hangs_nobody<D: Driver>() {
+    struct Broken;
+
+    impl Transport for Broken {
+        fn max_datagram_len(&self) -> usize {
+            usize::MAX
+        }
+
+        fn poll_send(&mut self, _: &mut Context<'_>, _: &Bytes) -> Poll<Result<(), SendError>> {
+            panic!("as the test wants it")
+        }
+
+        fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Received>> {
+            Poll::Pending
+        }
+    }
+
+    let (handle, mut events) = D::spawn(config("alice"), Broken).unwrap();
+    handle.open(CHANNEL).wait().unwrap();
+    // It is accepted before it is sent.
+    drop(handle.publish(CHANNEL, "m1", "content").wait());
+    while handle.channels().wait().is_ok() {}
+    handle.shutdown().wait();
+    while events.iter().next().is_some() {}
 }

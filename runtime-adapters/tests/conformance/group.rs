@@ -1,13 +1,15 @@
 //! Groups in memory: what goes in comes out, and nothing else does.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
-use sds_proto::Effect;
-use sds_runtime::transport::{Faults, Lossy, MemoryGroup};
+use sds_proto::{ChannelId, Effect};
+use sds_runtime::transport::{Faults, Lossy, MemoryGroup, Peer};
 use sds_runtime::{Event, Options};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join};
+use crate::gate::Gate;
 
 pub(crate) fn messages_go_both_ways<D: Driver>() {
     run(async {
@@ -97,6 +99,69 @@ pub(crate) fn a_bad_network_only_delays<D: Driver>() {
         for _ in 0..50 {
             next_delivery(&mut bob_events).await;
         }
+        assert_eq!(alice.log(CHANNEL).await.unwrap(), bob.log(CHANNEL).await.unwrap());
+    });
+}
+
+pub(crate) fn a_thousand_channels_at_once<D: Driver>() {
+    const CHANNELS: usize = 1_000;
+    run(async {
+        let group = MemoryGroup::new(4 * CHANNELS);
+        let quiet = |name| config(name).to_builder().bloom_capacity(100).sync(false).build();
+        let (alice, _alice_events) = D::spawn(quiet("alice").unwrap(), group.join()).unwrap();
+        let (bob, mut bob_events) = D::spawn(quiet("bob").unwrap(), group.join()).unwrap();
+        for number in 0..CHANNELS {
+            alice.open(format!("c{number}")).await.unwrap();
+            bob.open(format!("c{number}")).await.unwrap();
+        }
+        let mut open: Vec<_> = (0..CHANNELS).map(|n| ChannelId::from(format!("c{n}"))).collect();
+        open.sort();
+        assert_eq!(alice.channels().await.unwrap(), open);
+        for channel in &open {
+            alice.publish(channel.clone(), "m1", "content").await.unwrap();
+        }
+        let mut delivered = BTreeSet::new();
+        for _ in 0..CHANNELS {
+            let delivery = next_delivery(&mut bob_events).await;
+            assert_eq!(delivery.seq.0, 1);
+            delivered.insert(delivery.channel);
+        }
+        assert!(delivered.iter().eq(&open));
+    });
+}
+
+pub(crate) fn a_transport_that_fails_is_reported_and_survived<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(64);
+        let gate = Gate::new(group.join());
+        let (alice, mut events) = D::spawn(config("alice"), gate.transport()).unwrap();
+        let (bob, mut bob_events) = join::<D>(&group, "bob").await;
+        alice.open(CHANNEL).await.unwrap();
+        gate.set_broken(true);
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        bob.publish(CHANNEL, "m2", "content").await.unwrap();
+        let (mut sends, mut receives) = (0, 0);
+        while sends == 0 || receives == 0 {
+            match events.next().await.unwrap() {
+                Event::SendFailed(error) => {
+                    assert_eq!(error.destination, Peer::Unknown);
+                    sends += 1;
+                }
+                Event::ReceiveFailed(_) => receives += 1,
+                _ => {}
+            }
+        }
+        let metrics = alice.metrics().await.unwrap();
+        assert!(metrics.send_failures >= sends && metrics.receive_failures >= receives);
+
+        gate.set_broken(false);
+        assert!(next_delivery(&mut bob_events).await.own);
+        assert_eq!(next_delivery(&mut bob_events).await.entry.message_id, "m1".into());
+        let delivered = |event| match event {
+            Event::Node(Effect::Deliver(delivery)) if !delivery.own => Some(delivery),
+            _ => None,
+        };
+        assert_eq!(next(&mut events, delivered).await.entry.message_id, "m2".into());
         assert_eq!(alice.log(CHANNEL).await.unwrap(), bob.log(CHANNEL).await.unwrap());
     });
 }

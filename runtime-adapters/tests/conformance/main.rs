@@ -4,12 +4,17 @@
 //! `cargo test -p sds-runtime --all-features --test conformance -- --list` shows them all.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may fail")]
 
+mod cancel;
+mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 mod drivers;
 mod ending;
+mod gate;
 mod group;
+mod pressure;
 mod refusals;
+mod threads;
 mod udp;
 
 /// Each of these cases, which are functions of the named modules, on each driver.
@@ -37,6 +42,8 @@ conformance! {
         an_acknowledgement_is_reported,
         an_ephemeral_message_is_heard_and_not_logged,
         a_bad_network_only_delays,
+        a_thousand_channels_at_once,
+        a_transport_that_fails_is_reported_and_survived,
     }
     refusals {
         a_refused_publish_says_why_and_gives_the_content_back,
@@ -49,7 +56,34 @@ conformance! {
         a_driver_whose_events_nobody_reads_goes_on_once_they_are_dropped,
         shutdown_closes_the_transport_and_ends_the_events_after_the_last,
         dropping_the_last_handle_shuts_down,
-        handles_work_from_many_threads,
+        dropping_the_last_handle_sends_what_is_to_be_sent,
+        a_shutdown_amid_work_answers_every_call_and_keeps_what_it_accepted,
+        a_panic_of_the_transport_stops_the_driver_and_hangs_nobody,
+    }
+    pressure {
+        back_pressure_is_visible_and_a_publish_waits_until_it_is_over,
+        a_publication_says_what_became_of_it,
+        events_that_are_read_late_are_all_there_in_order,
+        unread_events_that_repeat_are_skipped_and_counted,
+    }
+    threads {
+        many_threads_publish_and_nothing_is_lost_or_overtaken,
+        one_handle_is_shared_by_reference,
+    }
+    cancel {
+        a_publish_cancelled_at_any_point_happens_once_or_not_at_all,
+        an_ephemeral_message_cancelled_at_any_point_is_heard_once_or_never,
+        channels_opened_and_closed_by_cancelled_calls_are_open_or_closed,
+        every_other_call_may_be_cancelled_at_any_point,
+        a_publication_dropped_at_any_point_is_published_once,
+        waiting_for_an_event_may_be_cancelled_at_any_point,
+        a_shutdown_cancelled_at_any_point_happens_unless_it_was_never_polled,
+    }
+    clock {
+        a_wall_clock_that_is_set_back_and_ahead_loses_and_reorders_nothing,
+        a_wall_clock_days_ahead_is_refused_by_others_and_says_so,
+        what_is_due_after_a_long_sleep_is_done_but_not_made_up_for,
+        a_monotonic_clock_that_goes_back_delays_only_timers,
     }
     udp {
         two_participants_talk_over_udp,
