@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use sds_proto::{ChannelId, ContentDigest, Input, LogDigest, LogEntry, Rejected, Status};
+use sds_proto::{ChannelId, ContentDigest, Input, LogDigest, LogEntry, Status};
 
 use crate::metrics::Metrics;
+use crate::opening::Verdict;
 use crate::reply::Reply;
 
 /// One question or order, and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Input { input: Input, reply: Reply<Result<(), Rejected>> },
+    Input { input: Input, verdict: Verdict },
     Log { channel: ChannelId, reply: Reply<Option<LogSnapshot>> },
     Status { channel: ChannelId, reply: Reply<Option<Status>> },
     Channels { reply: Reply<Vec<ChannelId>> },

@@ -1,26 +1,33 @@
 //! The turn logic that all drivers share: a node, its clock, and what waits to go out. It sleeps
 //! on nothing and knows no runtime.
 
-use core::task::Context;
+use core::task::{Context, Poll, ready};
 use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
-use sds_proto::{Config, Effect, Input, Node};
+use sds_proto::{ChannelId, Config, Effect, Input, Node, RejectReason};
 
 use crate::clock::Clock;
 use crate::command::{Command, LogSnapshot};
 use crate::event::{Event, EventSink};
+use crate::keeper::{Answer, Keeper};
 use crate::metrics::Metrics;
+use crate::opening::{Opening, Verdict};
 use crate::transport::{Received, SendError};
 
 /// A node and everything about driving it that needs no runtime.
 #[derive(Debug)]
 pub(crate) struct Driver {
+    /// First, so that the store is closed when the events end.
+    keeper: Option<Keeper>,
     node: Node,
     clock: Clock,
     events: EventSink,
+    opening: Opening,
+    /// When a write that failed is made again.
+    retry_at: Option<sds_proto::Instant>,
     sends: VecDeque<Bytes>,
     max_sends: usize,
     max_datagram_len: usize,
@@ -31,14 +38,18 @@ impl Driver {
     pub(crate) fn new(
         config: Config,
         clock: Clock,
+        keeper: Option<Keeper>,
         events: EventSink,
         max_sends: usize,
         max_datagram_len: usize,
     ) -> Self {
         Self {
+            keeper,
             node: Node::new(config),
             clock,
             events,
+            opening: Opening::default(),
+            retry_at: None,
             sends: VecDeque::new(),
             max_sends,
             max_datagram_len,
@@ -61,18 +72,28 @@ impl Driver {
         let Some(effect) = self.node.poll_effect() else {
             return false;
         };
-        let Effect::Send { channel, bytes, message_id, why, .. } = effect else {
-            self.report(Event::Node(effect));
-            return true;
-        };
-        let (len, limit) = (bytes.len(), self.max_datagram_len);
-        if len > limit {
-            self.metrics.too_large += 1;
-            self.report(Event::TooLarge { channel, message_id, why, len, limit });
-            return true;
+        match (effect, &mut self.keeper) {
+            (Effect::Send { channel, bytes, message_id, why, .. }, _) => {
+                let (len, limit) = (bytes.len(), self.max_datagram_len);
+                if len > limit {
+                    self.metrics.too_large += 1;
+                    self.report(Event::TooLarge { channel, message_id, why, len, limit });
+                } else {
+                    self.metrics.count_sent(why);
+                    self.sends.push_back(bytes);
+                }
+            }
+            (Effect::Persist { id, changes }, Some(keeper)) => keeper.persist(id, &changes),
+            (Effect::Load { channel }, Some(keeper)) => keeper.load(channel),
+            (effect, _) => {
+                if let Effect::Degraded { retry_at, .. } = effect {
+                    self.retry_at = Some(retry_at);
+                } else if effect == Effect::Recovered {
+                    self.retry_at = None;
+                }
+                self.report(Event::Node(effect));
+            }
         }
-        self.metrics.count_sent(why);
-        self.sends.push_back(bytes);
         true
     }
 
@@ -113,9 +134,7 @@ impl Driver {
 
     pub(crate) fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Input { input, reply } => {
-                reply.send(self.node.handle(self.clock.now(), input));
-            }
+            Command::Input { input, verdict } => self.input(input, verdict),
             Command::Log { channel, reply } => {
                 reply.send(self.node.log(&channel).map(|log| {
                     let entries = log.iter().cloned().collect();
@@ -126,6 +145,87 @@ impl Driver {
             Command::Channels { reply } => reply.send(self.node.channels().cloned().collect()),
             Command::Metrics { reply } => reply.send(self.metrics),
         }
+    }
+
+    /// Hands an input to the node, and says what became of it as soon as that is known.
+    fn input(&mut self, input: Input, verdict: Verdict) {
+        let opened =
+            if let Input::Open { channel, .. } = &input { Some(channel.clone()) } else { None };
+        let (abandoned, instead) = self.abandoned_by(&input);
+        if let Err(rejected) = self.node.handle(self.clock.now(), input) {
+            return verdict.send(Err(rejected.reason));
+        }
+        for channel in abandoned {
+            self.opening.abandon(&channel, instead);
+        }
+        match opened.filter(|channel| self.node.log(channel).is_none()) {
+            Some(channel) => self.opening.begin(channel, verdict),
+            None => verdict.send(Ok(())),
+        }
+    }
+
+    /// The channels that an input keeps from being loaded, and what those who wait for them hear.
+    fn abandoned_by(&self, input: &Input) -> (Vec<ChannelId>, Result<(), RejectReason>) {
+        let is_loading = |channel: &&ChannelId| self.node.log(channel).is_none();
+        if let Input::Close { channel } | Input::Drop { channel } = input {
+            let channel = Some(channel).filter(is_loading);
+            (channel.into_iter().cloned().collect(), Err(RejectReason::ChannelNotOpen))
+        } else if *input == Input::Reset {
+            (self.node.channels().filter(is_loading).cloned().collect(), Ok(()))
+        } else {
+            (Vec::new(), Ok(()))
+        }
+    }
+
+    /// Ready when the node has heard an answer of the store.
+    pub(crate) fn poll_store(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(keeper) = &mut self.keeper else {
+            return Poll::Pending;
+        };
+        match ready!(keeper.poll(cx)) {
+            Answer::Persisted { id, result } => {
+                let answer = Input::Persisted { id, result };
+                // Never refused: the node asked for it.
+                drop(self.node.handle(self.clock.now(), answer));
+            }
+            Answer::Loaded { channel, result } if !self.opening.is_void(&channel) => {
+                let answer = Input::Loaded { channel: channel.clone(), result };
+                let loaded = self.node.handle(self.clock.now(), answer);
+                self.loaded(&channel, loaded.map_err(|rejected| rejected.reason));
+            }
+            Answer::Loaded { .. } => {}
+        }
+        Poll::Ready(())
+    }
+
+    /// A channel that was to be loaded is open, or else closed.
+    fn loaded(&mut self, channel: &ChannelId, result: Result<(), RejectReason>) {
+        if let Err(RejectReason::LoadFailed(error)) = result {
+            let close = Input::Close { channel: channel.clone() };
+            // Never refused: the channel waits for its state.
+            drop(self.node.handle(self.clock.now(), close));
+            self.report(Event::LoadFailed { channel: channel.clone(), error });
+        }
+        self.opening.settle(channel, result);
+    }
+
+    /// Whether everything that was to be stored is.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.retry_at.is_none() && self.keeper.as_ref().is_none_or(Keeper::is_idle)
+    }
+
+    /// Lets a write that failed be made again if it is time.
+    pub(crate) fn retry(&mut self) {
+        let now = self.clock.now();
+        if self.retry_at.take_if(|at| *at <= now.mono).is_some() {
+            // As in `tick`.
+            drop(self.node.handle(now, Input::Tick));
+        }
+    }
+
+    /// When a write that failed is made again, if one is to be.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at.and_then(|at| self.clock.to_std(at))
     }
 
     /// Tells the node the time if it asked for that.

@@ -5,7 +5,7 @@ use core::fmt;
 use std::io;
 
 use bytes::Bytes;
-use sds_proto::{Durability, RejectReason};
+use sds_proto::{Durability, RejectReason, StoreError};
 
 /// Why a driver was not started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +16,10 @@ pub enum StartError {
         /// What the configuration asks for.
         durability: Durability,
     },
+    /// There is a store, and the configuration asks for nothing to be kept in it.
+    UnusedStore,
+    /// The store cannot be used, and says why.
+    Store(StoreError),
     /// The operating system gave no poller or no thread to run on.
     NoResources(io::ErrorKind),
     /// It was to be spawned on the tokio runtime of the caller, who is in none.
@@ -27,9 +31,14 @@ impl fmt::Display for StartError {
         match self {
             Self::NeedsStore { durability } => write!(
                 f,
-                "durability {durability:?} needs a store and this driver has none: configure \
-                 Durability::None"
+                "durability {durability:?} needs a store and this driver has none: hand one over \
+                 with Options::store, or configure Durability::None"
             ),
+            Self::UnusedStore => f.write_str(
+                "there is a store and Durability::None keeps nothing in it: configure \
+                 Durability::Relaxed or Strict, or hand no store over",
+            ),
+            Self::Store(error) => write!(f, "the store cannot be used: {error}"),
             Self::NoResources(kind) => {
                 write!(f, "the operating system has no poller or thread to spare: {kind}")
             }

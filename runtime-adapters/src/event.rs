@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_core::Stream;
-use sds_proto::{ChannelId, Effect, MessageId, RejectReason, SendReason};
+use sds_proto::{ChannelId, Effect, MessageId, RejectReason, SendReason, StoreError};
 
 use crate::transport::{Peer, SendError};
 use crate::wait::Wait;
@@ -48,10 +48,18 @@ pub enum Event {
     SendFailed(SendError),
     /// The transport could not receive. It is tried again after a pause.
     ReceiveFailed(io::Error),
+    /// The store could not give the state of a channel, which is not open now.
+    /// [`Handle::open`](crate::Handle::open) says so too, if it was called.
+    LoadFailed {
+        /// The channel.
+        channel: ChannelId,
+        /// What the store said.
+        error: StoreError,
+    },
     /// So many events were unread that some were left out here. Only such are that repeat by
     /// themselves while their cause lasts: [`TooLarge`](Self::TooLarge),
-    /// [`SendFailed`](Self::SendFailed), [`ReceiveFailed`](Self::ReceiveFailed) and
-    /// [`Effect::RequestRepair`].
+    /// [`SendFailed`](Self::SendFailed), [`ReceiveFailed`](Self::ReceiveFailed),
+    /// [`LoadFailed`](Self::LoadFailed) and [`Effect::RequestRepair`].
     Skipped {
         /// How many.
         count: u64,
@@ -65,6 +73,7 @@ impl Event {
             Self::TooLarge { .. }
                 | Self::SendFailed(_)
                 | Self::ReceiveFailed(_)
+                | Self::LoadFailed { .. }
                 | Self::Node(Effect::RequestRepair { .. })
         )
     }

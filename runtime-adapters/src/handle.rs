@@ -9,8 +9,8 @@ use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use futures_core::Stream;
 use sds_proto::{
-    ChannelId, Config, DeliverySeq, Input, MessageId, PublishKind, RejectReason, Rejected,
-    RetrievalId, Retrieved, Status,
+    ChannelId, Config, DeliverySeq, Input, MessageId, PublishKind, RejectReason, RetrievalId,
+    Retrieved, Status,
 };
 
 use crate::command::{Command, LogSnapshot};
@@ -70,7 +70,8 @@ impl Handle {
     }
 
     /// Publishes a message; resolves when the node has accepted it, which is before anybody has
-    /// received it. It is reported as delivered among the events, like those of others.
+    /// received it, and may be before it is stored. It is reported as delivered among the events,
+    /// like those of others: under [`Strict`](sds_proto::Durability::Strict) once it is safe.
     ///
     /// Cancelling it before the driver took the command means that nothing was published;
     /// cancelling it later, that it is published unless the node refuses it, and that an error and
@@ -80,8 +81,10 @@ impl Handle {
     ///
     /// [`Rejected`](HandleError::Rejected) by the node, for example because the channel is not
     /// open, the id is known, or [`OutgoingFull`](RejectReason::OutgoingFull), when it is worth
-    /// trying again after an acknowledgement; or [`Stopped`](HandleError::Stopped). The error
-    /// gives the content back.
+    /// trying again after an acknowledgement, [`Degraded`](RejectReason::Degraded) until
+    /// [`Effect::Recovered`](sds_proto::Effect::Recovered) says that the store works again, or
+    /// [`StoreTooSlow`](RejectReason::StoreTooSlow); or [`Stopped`](HandleError::Stopped). The
+    /// error gives the content back.
     pub async fn publish(
         &self,
         channel: impl Into<ChannelId>,
@@ -133,12 +136,16 @@ impl Handle {
             .await
     }
 
-    /// Takes part in a channel.
+    /// Takes part in a channel; resolves when its state has been loaded, if there is a store.
+    /// Until then messages of others, and publishing, are refused as
+    /// [`ChannelLoading`](RejectReason::ChannelLoading).
     ///
     /// # Errors
     ///
-    /// [`ChannelAlreadyOpen`](RejectReason::ChannelAlreadyOpen), other rejections, or
-    /// [`Stopped`](HandleError::Stopped).
+    /// [`ChannelAlreadyOpen`](RejectReason::ChannelAlreadyOpen), also while it is being loaded;
+    /// [`LoadFailed`](RejectReason::LoadFailed) with what the store said, and the channel is not
+    /// open; [`ChannelNotOpen`](RejectReason::ChannelNotOpen) if it was closed meanwhile; other
+    /// rejections, or [`Stopped`](HandleError::Stopped).
     pub async fn open(&self, channel: impl Into<ChannelId>) -> Result<(), HandleError> {
         self.input(Input::Open { channel: channel.into(), config: None }).await
     }
@@ -175,7 +182,8 @@ impl Handle {
         self.input(Input::Drop { channel: channel.into() }).await
     }
 
-    /// Empties every open channel, in memory and in the store; they stay open.
+    /// Empties every open channel, in memory and in the store; they stay open, and one that is
+    /// being loaded is open from now on.
     ///
     /// # Errors
     ///
@@ -281,9 +289,10 @@ impl Handle {
     /// Shuts the driver down; resolves when nothing of it is left running and its transport is
     /// closed.
     ///
-    /// Commands that were taken are still carried out and answered, and what there is to send
-    /// goes to the transport, for at most [`Options::flush`](crate::Options::flush). Unread
-    /// events can still be read. May be called by any number of handles, any number of times.
+    /// Commands that were taken are still carried out and answered, what there is to store is
+    /// stored, and what there is to send goes to the transport, for at most
+    /// [`Options::flush`](crate::Options::flush). Unread events can still be read. May be called
+    /// by any number of handles, any number of times.
     ///
     /// Cancelling it does not take the order back.
     pub async fn shutdown(&self) {
@@ -311,8 +320,8 @@ impl Handle {
     }
 
     async fn input(&self, input: Input) -> Result<(), HandleError> {
-        let answer = self.ask(|reply| Command::Input { input, reply }).await?;
-        answer.map_err(|rejected| HandleError::Rejected(rejected.reason))
+        let answer = self.ask(|verdict| Command::Input { input, verdict }).await?;
+        answer.map_err(HandleError::Rejected)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, HandleError> {
@@ -334,11 +343,11 @@ fn publishing(
     channel: ChannelId,
     message_id: MessageId,
     content: Bytes,
-) -> (Command, Answer<Result<(), Rejected>>, Bytes) {
-    let (reply, answer) = reply::pair();
+) -> (Command, Answer<Result<(), RejectReason>>, Bytes) {
+    let (verdict, answer) = reply::pair();
     let given = content.clone();
     let input = Input::Publish { channel, message_id, content, kind };
-    (Command::Input { input, reply }, answer, given)
+    (Command::Input { input, verdict }, answer, given)
 }
 
 /// A message on its way to the node, from [`Handle::try_publish`].
@@ -348,7 +357,7 @@ fn publishing(
 #[derive(Debug)]
 #[must_use = "whether the message was accepted is known only to whoever awaits it"]
 pub struct Publication {
-    asked: Asked<Result<(), Rejected>>,
+    asked: Asked<Result<(), RejectReason>>,
     content: Bytes,
 }
 
@@ -358,7 +367,7 @@ impl Future for Publication {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reason = match ready!(Pin::new(&mut self.asked).poll(cx)) {
             Ok(Ok(())) => return Poll::Ready(Ok(())),
-            Ok(Err(rejected)) => HandleError::Rejected(rejected.reason),
+            Ok(Err(reason)) => HandleError::Rejected(reason),
             Err(error) => error,
         };
         let content = core::mem::take(&mut self.content);

@@ -36,10 +36,9 @@
 //! Each turn of a driver, in this order and each under a budget, so that a flood of one starves
 //! no other:
 //!
-//! 1. effects of the node go to the transport and to the events, and nothing else happens while
-//!    there are any;
-//! 2. (answers of a store: there is none yet, so that a [`Config`](sds_proto::Config) with a
-//!    durability other than `None` is refused);
+//! 1. effects of the node go to the transport, to the store and to the events, and nothing else
+//!    happens while there are any;
+//! 2. an answer of the [store] is taken in, if there is one, and what it lets go is carried out;
 //! 3. datagrams are taken in;
 //! 4. commands of the handles are carried out;
 //! 5. if the node's deadline has passed, it is told the time;
@@ -55,6 +54,8 @@
 //!   for each message the node holds. Events that repeat by themselves are then
 //!   [skipped](Event::Skipped) instead; no other event is ever lost. A task that awaits a
 //!   `Handle` and reads no events meanwhile can therefore wait for ever.
+//! * *What waits for the store*: [`max_held_effects`](sds_proto::Config::max_held_effects); beyond,
+//!   the node refuses messages, its own and those of others, and its timers stand still.
 //! * *Datagrams to send*: [`Options::sends`]; beyond, effects stay in the node until the
 //!   transport takes one, and nothing is taken in meanwhile.
 //!
@@ -77,13 +78,16 @@ mod event;
 #[cfg(feature = "event-loop")]
 pub mod event_loop;
 mod handle;
+mod keeper;
 mod metrics;
+mod opening;
 mod options;
 mod port;
 mod reply;
 mod run;
 #[cfg(feature = "smol")]
 pub mod smol;
+pub mod store;
 mod timer;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -98,6 +102,7 @@ pub use handle::{Handle, Publication};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use run::Run;
+pub use store::Store;
 pub use timer::Timer;
 pub use transport::Transport;
 pub use wait::Wait;

@@ -1,12 +1,13 @@
 //! What a driver is given beside its node and its transport.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::clock::Clock;
+use crate::store::Store;
 
 /// Bounds of a driver and what it works with; the default suits most. See the [crate] for what
 /// happens at each bound.
-#[derive(Debug)]
 #[must_use]
 pub struct Options {
     pub(crate) commands: usize,
@@ -14,6 +15,7 @@ pub struct Options {
     pub(crate) sends: usize,
     pub(crate) flush: Duration,
     pub(crate) clock: Option<Clock>,
+    pub(crate) store: Option<Box<dyn Store>>,
 }
 
 impl Options {
@@ -39,8 +41,8 @@ impl Options {
         self
     }
 
-    /// Longest time that a shutdown waits for the transport to take what there is to send.
-    /// Default 1 s.
+    /// Longest time that a shutdown waits for the store to write what there is to write, and for
+    /// the transport to take what there is to send. Default 1 s.
     pub const fn flush(mut self, flush: Duration) -> Self {
         self.flush = flush;
         self
@@ -51,10 +53,40 @@ impl Options {
         self.clock = Some(clock);
         self
     }
+
+    /// Where the node's state is kept. Default: nowhere; then its
+    /// [durability](sds_proto::Config::durability) must be `None`, and with a store something
+    /// else. Memory: what waits to be written, which
+    /// [`max_held_effects`](sds_proto::Config::max_held_effects) bounds.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Box::new(store));
+        self
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { commands: 64, events: 1_024, sends: 256, flush: Duration::from_secs(1), clock: None }
+        Self {
+            commands: 64,
+            events: 1_024,
+            sends: 256,
+            flush: Duration::from_secs(1),
+            clock: None,
+            store: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { commands, events, sends, flush, clock, store } = self;
+        f.debug_struct("Options")
+            .field("commands", commands)
+            .field("events", events)
+            .field("sends", sends)
+            .field("flush", flush)
+            .field("clock", clock)
+            .field("has_store", &store.is_some())
+            .finish()
     }
 }

@@ -17,8 +17,10 @@ use crate::driver::Driver;
 use crate::error::StartError;
 use crate::event::{self, Events};
 use crate::handle::Handle;
+use crate::keeper::Keeper;
 use crate::options::Options;
 use crate::port::{self, Inlet, Outlet};
+use crate::store::Store;
 use crate::timer::Timer;
 use crate::transport::Transport;
 
@@ -34,7 +36,8 @@ const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 /// The driver itself: a future that ends once the driver was shut down and has flushed.
 ///
 /// It must be polled for anything to happen; spawn it. Dropping it stops the driver at once,
-/// without flushing.
+/// without flushing: then what is not stored is lost, which under
+/// [`Strict`](Durability::Strict) is nothing that was reported as delivered, or sent.
 #[must_use = "a driver does nothing unless it is polled"]
 pub struct Run<T, C> {
     running: Option<Running<T, C>>,
@@ -46,7 +49,8 @@ impl<T: Transport, C: Timer> Run<T, C> {
     ///
     /// # Errors
     ///
-    /// [`StartError::NeedsStore`] if `config` asks for durability.
+    /// [`StartError::NeedsStore`] or [`StartError::UnusedStore`] if the durability that `config`
+    /// asks for and the store do not go together; [`StartError::Store`].
     pub fn new(
         config: Config,
         transport: T,
@@ -65,10 +69,7 @@ impl<T: Transport, C: Timer> Run<T, C> {
         options: Options,
         port: (Outlet, Inlet),
     ) -> Result<(Handle, Events, Self), StartError> {
-        let durability = *config.durability();
-        if durability != Durability::None {
-            return Err(StartError::NeedsStore { durability });
-        }
+        let keeper = keeper(*config.durability(), options.store)?;
         let (outlet, commands) = port;
         let (stop_sender, stop) = async_channel::bounded(1);
         let (stopping, stopped) = async_channel::bounded(1);
@@ -76,7 +77,7 @@ impl<T: Transport, C: Timer> Run<T, C> {
         let limit = transport.max_datagram_len();
         let clock = options.clock.unwrap_or_else(Clock::start);
         let running = Running {
-            driver: Driver::new(config, clock, sink, options.sends.max(1), limit),
+            driver: Driver::new(config, clock, keeper, sink, options.sends.max(1), limit),
             transport,
             timer,
             timer_at: None,
@@ -89,6 +90,22 @@ impl<T: Transport, C: Timer> Run<T, C> {
         };
         let handle = Handle::new(outlet, stop_sender, stopped);
         Ok((handle, events, Self { running: Some(running) }))
+    }
+}
+
+/// The store, told what is expected of it, if there is one and it is wanted.
+fn keeper(
+    durability: Durability,
+    store: Option<Box<dyn Store>>,
+) -> Result<Option<Keeper>, StartError> {
+    match (durability, store) {
+        (Durability::None, None) => Ok(None),
+        (Durability::None, Some(_)) => Err(StartError::UnusedStore),
+        (durability, None) => Err(StartError::NeedsStore { durability }),
+        (durability, Some(mut store)) => {
+            store.start(durability).map_err(StartError::Store)?;
+            Ok(Some(Keeper::new(store)))
+        }
     }
 }
 
@@ -177,10 +194,8 @@ impl<T: Transport, C: Timer> Running<T, C> {
         if let Some(flush_until) = self.flush_until {
             return self.shut_down(flush_until, cx);
         }
-        match self.drain(cx) {
-            Part::Budget => return Turn::Again,
-            Part::Blocked => return Turn::Asleep,
-            Part::Done => {}
+        if let Some(end) = self.settle(cx) {
+            return end;
         }
         let mut again = false;
         if self.driver.wants_input(cx) {
@@ -188,15 +203,24 @@ impl<T: Transport, C: Timer> Running<T, C> {
             again |= self.carry_out(cx) == Part::Budget;
         }
         self.driver.tick();
-        match self.drain(cx) {
-            Part::Budget => Turn::Again,
-            Part::Blocked => Turn::Asleep,
-            Part::Done if again => Turn::Again,
-            Part::Done => self.sleep(self.driver.deadline(), cx),
+        match self.settle(cx) {
+            Some(end) => end,
+            None if again => Turn::Again,
+            None => self.sleep(self.driver.deadline(), cx),
         }
     }
 
-    /// Effects to the transport and to the events.
+    /// Carries out effects, then hears the store, which may let more of them go. What the turn
+    /// ends with, unless there is nothing more to do for either.
+    fn settle(&mut self, cx: &mut Context<'_>) -> Option<Turn> {
+        match self.drain(cx) {
+            Part::Budget => Some(Turn::Again),
+            Part::Blocked => Some(Turn::Asleep),
+            Part::Done => self.driver.poll_store(cx).is_ready().then_some(Turn::Again),
+        }
+    }
+
+    /// Effects to the transport, to the store and to the events.
     fn drain(&mut self, cx: &mut Context<'_>) -> Part {
         for _ in 0..EFFECT_BUDGET {
             if !self.driver.can_queue_send() && self.send(cx) == Part::Blocked {
@@ -266,7 +290,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
         Turn::Again
     }
 
-    /// Commands that were taken, effects and queued datagrams; nothing new.
+    /// Commands that were taken, effects, writes and queued datagrams; nothing new.
     fn shut_down(&mut self, flush_until: Instant, cx: &mut Context<'_>) -> Turn {
         while let Some(command) = self.commands.try_next() {
             self.driver.carry_out(command);
@@ -275,10 +299,11 @@ impl<T: Transport, C: Timer> Running<T, C> {
             while self.driver.route_effect() {}
             return Turn::Finished;
         }
-        match self.drain(cx) {
-            Part::Budget => Turn::Again,
-            Part::Done if self.driver.next_send().is_none() => Turn::Finished,
-            Part::Done | Part::Blocked => self.sleep(None, cx),
+        self.driver.retry();
+        match self.settle(cx) {
+            Some(Turn::Again) => Turn::Again,
+            None if self.driver.is_stored() && self.driver.next_send().is_none() => Turn::Finished,
+            None | Some(Turn::Asleep | Turn::Finished) => self.sleep(self.driver.retry_at(), cx),
         }
     }
 }

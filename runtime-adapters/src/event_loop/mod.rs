@@ -109,7 +109,7 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// [`StartError::NeedsStore`] if `config` asks for durability; [`StartError::NoResources`].
+    /// As [`Run::new`]; also [`StartError::NoResources`].
     pub fn spawn<T: Transport>(
         self,
         config: Config,

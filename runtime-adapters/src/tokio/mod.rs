@@ -65,7 +65,7 @@ pub fn spawn(config: Config, transport: impl Transport) -> Result<(Handle, Event
 ///
 /// # Errors
 ///
-/// [`StartError::NeedsStore`] if `config` asks for durability.
+/// As [`Run::new`].
 pub fn new<T: Transport>(
     config: Config,
     transport: T,

@@ -1,0 +1,220 @@
+//! What a driver wants of its store: one thing at a time.
+
+use core::fmt;
+use core::task::{Context, Poll, ready};
+use std::collections::VecDeque;
+
+use sds_proto::snapshot::{Change, Snapshot};
+use sds_proto::stored::{self, Write};
+use sds_proto::{ChannelId, PersistId, StoreError};
+
+use crate::store::{Record, Store, StoreFuture};
+
+/// A store, what it is at, and what comes next. Writes that come while another is under way
+/// become one; writes and loads take turns.
+pub(crate) struct Keeper {
+    store: Box<dyn Store>,
+    under_way: Option<UnderWay>,
+    next_write: Option<(PersistId, Vec<Write>)>,
+    loads: VecDeque<ChannelId>,
+    /// Whether a load comes before the next write, if there is one.
+    load_first: bool,
+}
+
+enum UnderWay {
+    Write(PersistId, StoreFuture<()>),
+    Load(ChannelId, StoreFuture<Vec<Record>>),
+}
+
+/// What the store answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Persisted { id: PersistId, result: Result<(), StoreError> },
+    Loaded { channel: ChannelId, result: Result<Option<Box<Snapshot>>, StoreError> },
+}
+
+impl Keeper {
+    pub(crate) const fn new(store: Box<dyn Store>) -> Self {
+        let loads = VecDeque::new();
+        Self { store, under_way: None, next_write: None, loads, load_first: false }
+    }
+
+    /// Has the changes written, with what waits to be written already. The answer to the newest
+    /// `id` answers those before it too.
+    pub(crate) fn persist(&mut self, id: PersistId, changes: &[Change]) {
+        let writes = stored::writes(changes);
+        match &mut self.next_write {
+            Some((newest, waiting)) => {
+                *newest = id;
+                waiting.extend(writes);
+            }
+            None => self.next_write = Some((id, writes)),
+        }
+    }
+
+    /// Has the state of a channel read.
+    pub(crate) fn load(&mut self, channel: ChannelId) {
+        self.loads.push_back(channel);
+    }
+
+    /// Whether nothing is under way nor waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.is_none() && self.next_write.is_none() && self.loads.is_empty()
+    }
+
+    /// The store's next answer; pending also if nothing was asked.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        self.begin_next();
+        let answer = match &mut self.under_way {
+            None => return Poll::Pending,
+            Some(UnderWay::Write(id, write)) => {
+                let (id, result) = (*id, ready!(write.as_mut().poll(cx)));
+                if result.is_err() {
+                    // The node takes back what waits, to hand it out again behind what failed.
+                    self.next_write = None;
+                }
+                Answer::Persisted { id, result }
+            }
+            Some(UnderWay::Load(channel, load)) => {
+                let records = ready!(load.as_mut().poll(cx));
+                let result = records.and_then(|records| snapshot(&records));
+                Answer::Loaded { channel: channel.clone(), result }
+            }
+        };
+        self.under_way = None;
+        Poll::Ready(answer)
+    }
+
+    fn begin_next(&mut self) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let write = self.next_write.take_if(|_| !self.load_first || self.loads.is_empty());
+        if let Some((id, batch)) = write {
+            self.load_first = true;
+            self.under_way = Some(UnderWay::Write(id, self.store.write(batch)));
+        } else if let Some(channel) = self.loads.pop_front() {
+            self.load_first = false;
+            let load = self.store.load(&channel);
+            self.under_way = Some(UnderWay::Load(channel, load));
+        }
+    }
+}
+
+fn snapshot(records: &[Record]) -> Result<Option<Box<Snapshot>>, StoreError> {
+    let records = records.iter().map(|record| (&record.key[..], &record.value[..]));
+    Ok(stored::snapshot(records)?)
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle = self.is_idle();
+        f.debug_struct("Keeper").field("idle", &idle).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::task::Waker;
+
+    use sds_proto::snapshot::ChangeKind;
+    use sds_proto::stored::Op;
+
+    use super::*;
+    use crate::store::{Faults, Faulty, Memory, Switch};
+
+    fn keeper() -> (Keeper, Switch, Memory) {
+        let records = Memory::default();
+        let store = Faulty::new(records.clone(), Faults::seeded(0));
+        let switch = store.switch();
+        (Keeper::new(Box::new(store)), switch, records)
+    }
+
+    fn persist(keeper: &mut Keeper, id: u64, lamport: u64) {
+        let change = Change { channel: "c".into(), kind: ChangeKind::Clock(lamport) };
+        keeper.persist(PersistId(id), &[change]);
+    }
+
+    /// The id and success of a write, or the channel of a load.
+    fn poll(keeper: &mut Keeper) -> Option<Result<(u64, bool), ChannelId>> {
+        match keeper.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Answer::Persisted { id, result }) => Some(Ok((id.0, result.is_ok()))),
+            Poll::Ready(Answer::Loaded { channel, .. }) => Some(Err(channel)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// The value of the clock's record as the format's only field.
+    fn clock(records: &Memory) -> Vec<u8> {
+        let [record] = &records.records(&"c".into())[..] else { panic!("more than the clock") };
+        record.value[1..].to_vec()
+    }
+
+    #[test]
+    fn what_comes_during_a_write_is_one_write_after_it() {
+        let (mut keeper, switch, records) = keeper();
+        switch.hold();
+        persist(&mut keeper, 1, 1);
+        assert_eq!(poll(&mut keeper), None);
+        persist(&mut keeper, 2, 2);
+        persist(&mut keeper, 3, 3);
+        assert_eq!(poll(&mut keeper), None);
+        switch.release();
+        assert_eq!(poll(&mut keeper), Some(Ok((1, true))));
+        assert_eq!(clock(&records), [1]);
+        assert_eq!(poll(&mut keeper), Some(Ok((3, true))));
+        assert_eq!(clock(&records), [3]);
+        assert!(keeper.is_idle());
+        assert_eq!(switch.calls(), 2);
+    }
+
+    #[test]
+    fn nothing_overtakes_a_write_that_failed() {
+        let (mut keeper, switch, records) = keeper();
+        switch.hold();
+        persist(&mut keeper, 1, 1);
+        assert_eq!(poll(&mut keeper), None);
+        persist(&mut keeper, 2, 2);
+        switch.fail(Some(StoreError::Full));
+        switch.release();
+        assert_eq!(poll(&mut keeper), Some(Ok((1, false))));
+        switch.fail(None);
+        assert!(keeper.is_idle(), "the node hands it out again");
+        assert_eq!(poll(&mut keeper), None);
+        assert!(records.channels().is_empty());
+    }
+
+    #[test]
+    fn writes_and_loads_take_turns() {
+        let (mut keeper, ..) = keeper();
+        for channel in ["x", "y", "z"] {
+            keeper.load(channel.into());
+        }
+        persist(&mut keeper, 1, 1);
+        assert_eq!(poll(&mut keeper), Some(Ok((1, true))));
+        persist(&mut keeper, 2, 2);
+        assert_eq!(poll(&mut keeper), Some(Err("x".into())));
+        assert_eq!(poll(&mut keeper), Some(Ok((2, true))));
+        assert_eq!(poll(&mut keeper), Some(Err("y".into())));
+        assert_eq!(poll(&mut keeper), Some(Err("z".into())));
+        assert!(keeper.is_idle());
+    }
+
+    #[test]
+    fn records_that_make_no_sense_are_corrupt() {
+        let (mut keeper, _, mut records) = keeper();
+        // A clock of a channel that does not exist.
+        persist(&mut keeper, 1, 1);
+        assert_eq!(poll(&mut keeper), Some(Ok((1, true))));
+        keeper.load("c".into());
+        let Poll::Ready(Answer::Loaded { result, .. }) =
+            keeper.poll(&mut Context::from_waker(Waker::noop()))
+        else {
+            panic!("not loaded");
+        };
+        assert_eq!(result, Err(StoreError::Corrupt));
+        let clear = Write { channel: "c".into(), op: Op::Clear };
+        smol::block_on(records.write(vec![clear])).unwrap();
+        assert!(records.channels().is_empty());
+    }
+}
