@@ -4,159 +4,19 @@
 mod common;
 
 use core::pin::Pin;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::io;
-use std::sync::{Arc, Mutex};
-use std::task::Wake;
 
 use bytes::Bytes;
+use common::rig::{Rig, delivered, poll};
 use common::{CHANNEL, config};
 use futures_lite::future;
-use sds_proto::Effect;
-use sds_runtime::smol::{Timer, new};
-use sds_runtime::transport::{Peer, Received, SendError, Transport};
-use sds_runtime::{Clock, Event, Events, Handle, HandleError, Jumps, Options, Run};
-
-/// What a [`Puppet`] does, and what was done to it.
-#[derive(Default)]
-struct Strings {
-    sent: Vec<Bytes>,
-    blocked: bool,
-    send_error: bool,
-    receive_error: bool,
-    /// Datagrams to receive.
-    inbox: Vec<Bytes>,
-    closed: bool,
-}
-
-/// A transport that does as it is told.
-struct Puppet(Arc<Mutex<Strings>>);
-
-impl Transport for Puppet {
-    fn max_datagram_len(&self) -> usize {
-        65_507
-    }
-
-    fn poll_send(&mut self, _: &mut Context<'_>, datagram: &Bytes) -> Poll<Result<(), SendError>> {
-        let mut strings = self.0.lock().unwrap();
-        if strings.blocked {
-            return Poll::Pending;
-        }
-        if strings.send_error {
-            let error = io::ErrorKind::NetworkUnreachable.into();
-            return Poll::Ready(Err(SendError { destination: Peer::Unknown, error }));
-        }
-        strings.sent.push(datagram.clone());
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Received>> {
-        let mut strings = self.0.lock().unwrap();
-        if strings.receive_error {
-            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
-        }
-        match strings.inbox.pop() {
-            Some(bytes) => Poll::Ready(Ok(Received { bytes, source: Peer::Unknown })),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Puppet {
-    fn drop(&mut self) {
-        self.0.lock().unwrap().closed = true;
-    }
-}
-
-/// Counts wake-ups.
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A driver that runs only when it is told to.
-struct Rig {
-    strings: Arc<Mutex<Strings>>,
-    handle: Option<Handle>,
-    events: Events,
-    run: Run<Puppet, Timer>,
-    wakes: Arc<Wakes>,
-}
-
-impl Rig {
-    fn new(options: Options) -> Self {
-        let strings = Arc::new(Mutex::default());
-        let transport = Puppet(Arc::clone(&strings));
-        let (handle, events, run) = new(config("alice"), transport, options).unwrap();
-        let handle = Some(handle);
-        let mut rig = Self { strings, handle, events, run, wakes: Arc::default() };
-        let handle = rig.handle();
-        let mut open = Box::pin(handle.open(CHANNEL));
-        assert!(poll(&mut open).is_pending());
-        rig.until_idle();
-        assert_eq!(poll(&mut open), Poll::Ready(Ok(())));
-        rig
-    }
-
-    fn handle(&self) -> Handle {
-        self.handle.clone().unwrap()
-    }
-
-    fn strings<T>(&self, pull: impl FnOnce(&mut Strings) -> T) -> T {
-        pull(&mut self.strings.lock().unwrap())
-    }
-
-    /// Polls the driver until it no longer wakes itself; whether it has ended.
-    fn until_idle(&mut self) -> bool {
-        let waker = Waker::from(Arc::clone(&self.wakes));
-        loop {
-            let before = self.wakes.0.load(Ordering::SeqCst);
-            if Pin::new(&mut self.run).poll(&mut Context::from_waker(&waker)).is_ready() {
-                return true;
-            }
-            if self.wakes.0.load(Ordering::SeqCst) == before {
-                return false;
-            }
-        }
-    }
-
-    fn unread(&mut self) -> Vec<Event> {
-        let mut unread = Vec::new();
-        while let Poll::Ready(Some(event)) = poll(&mut Box::pin(self.events.next())) {
-            unread.push(event);
-        }
-        unread
-    }
-
-    fn logged(&mut self) -> usize {
-        let handle = self.handle();
-        let mut log = Box::pin(handle.log(CHANNEL));
-        assert!(poll(&mut log).is_pending());
-        self.until_idle();
-        match poll(&mut log) {
-            Poll::Ready(log) => log.unwrap().entries.len(),
-            Poll::Pending => panic!("the driver does not answer"),
-        }
-    }
-}
-
-fn poll<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> Poll<T> {
-    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn delivered(events: &[Event]) -> usize {
-    events.iter().filter(|event| matches!(event, Event::Node(Effect::Deliver(_)))).count()
-}
+use sds_runtime::{Clock, Event, HandleError, Jumps, Options};
 
 #[test]
 fn a_publish_dropped_before_it_was_taken_was_never_made() {
-    let mut rig = Rig::new(Options::default().commands(1));
+    let mut rig = Rig::new(config("alice"), Options::default().commands(1));
     let handle = rig.handle();
     let mut taken = Box::pin(handle.publish(CHANNEL, "taken", "content"));
     let mut waiting = Box::pin(handle.publish(CHANNEL, "waiting", "content"));
@@ -170,7 +30,7 @@ fn a_publish_dropped_before_it_was_taken_was_never_made() {
 
 #[test]
 fn a_publish_dropped_after_it_was_taken_is_carried_out() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     let handle = rig.handle();
     let mut taken = Box::pin(handle.publish(CHANNEL, "taken", "content"));
     assert!(poll(&mut taken).is_pending());
@@ -182,7 +42,7 @@ fn a_publish_dropped_after_it_was_taken_is_carried_out() {
 
 #[test]
 fn a_dropped_wait_for_an_event_loses_none() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     let handle = rig.handle();
     assert!(poll(&mut Box::pin(rig.events.next())).is_pending());
     assert!(poll(&mut Box::pin(handle.publish(CHANNEL, "m1", "content"))).is_pending());
@@ -192,7 +52,7 @@ fn a_dropped_wait_for_an_event_loses_none() {
 
 #[test]
 fn unread_events_hold_back_commands_and_datagrams_until_one_is_read() {
-    let mut rig = Rig::new(Options::default().events(1));
+    let mut rig = Rig::new(config("alice"), Options::default().events(1));
     let handle = rig.handle();
     let mut first = Box::pin(handle.publish(CHANNEL, "m1", "content"));
     assert!(poll(&mut first).is_pending());
@@ -216,7 +76,7 @@ fn unread_events_hold_back_commands_and_datagrams_until_one_is_read() {
 
 #[test]
 fn a_blocked_transport_holds_back_the_driver_and_loses_nothing() {
-    let mut rig = Rig::new(Options::default().sends(2));
+    let mut rig = Rig::new(config("alice"), Options::default().sends(2));
     let handle = rig.handle();
     rig.strings(|strings| strings.blocked = true);
     let ids: Vec<_> = (0..20).map(|number| format!("m{number}")).collect();
@@ -237,7 +97,7 @@ fn a_blocked_transport_holds_back_the_driver_and_loses_nothing() {
 
 #[test]
 fn transport_errors_are_reported_and_survived() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     let handle = rig.handle();
     rig.strings(|strings| (strings.send_error, strings.receive_error) = (true, true));
     let mut publish = Box::pin(handle.publish(CHANNEL, "m1", "content"));
@@ -251,7 +111,7 @@ fn transport_errors_are_reported_and_survived() {
 
 #[test]
 fn receiving_is_tried_again_after_an_error() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     rig.strings(|strings| strings.receive_error = true);
     let handle = rig.handle();
     assert!(poll(&mut Box::pin(handle.channels())).is_pending());
@@ -272,7 +132,7 @@ fn receiving_is_tried_again_after_an_error() {
 #[test]
 fn a_clock_that_goes_back_keeps_the_driver_not_busy() {
     let jumps = Jumps::default();
-    let mut rig = Rig::new(Options::default().clock(Clock::jumping(&jumps)));
+    let mut rig = Rig::new(config("alice"), Options::default().clock(Clock::jumping(&jumps)));
     jumps.mono(7_200_000_000);
     let handle = rig.handle();
     assert!(poll(&mut Box::pin(handle.publish(CHANNEL, "m1", "content"))).is_pending());
@@ -284,7 +144,7 @@ fn a_clock_that_goes_back_keeps_the_driver_not_busy() {
 
 #[test]
 fn a_flood_of_datagrams_starves_no_command() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     let handle = rig.handle();
     rig.strings(|strings| strings.inbox = vec![Bytes::from_static(b"junk"); 500]);
     let mut publish = Box::pin(handle.publish(CHANNEL, "m1", "content"));
@@ -297,7 +157,7 @@ fn a_flood_of_datagrams_starves_no_command() {
 
 #[test]
 fn shutdown_carries_out_what_was_taken_and_sends_it() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     let handle = rig.handle();
     let mut publish = Box::pin(handle.publish(CHANNEL, "m1", "content"));
     assert!(poll(&mut publish).is_pending());
@@ -314,7 +174,7 @@ fn shutdown_carries_out_what_was_taken_and_sends_it() {
 
 #[test]
 fn a_cancelled_shutdown_still_shuts_down() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     let handle = rig.handle();
     assert!(poll(&mut Box::pin(handle.shutdown())).is_pending());
     assert!(rig.until_idle());
@@ -322,7 +182,7 @@ fn a_cancelled_shutdown_still_shuts_down() {
 
 #[test]
 fn a_shutdown_does_not_wait_for_unread_events() {
-    let mut rig = Rig::new(Options::default().events(1));
+    let mut rig = Rig::new(config("alice"), Options::default().events(1));
     let handle = rig.handle();
     for id in ["m1", "m2"] {
         assert!(poll(&mut Box::pin(handle.publish(CHANNEL, id, "content"))).is_pending());
@@ -335,7 +195,7 @@ fn a_shutdown_does_not_wait_for_unread_events() {
 
 #[test]
 fn a_transport_that_takes_nothing_delays_a_shutdown_no_longer_than_allowed() {
-    let mut rig = Rig::new(Options::default().flush(Duration::from_millis(20)));
+    let mut rig = Rig::new(config("alice"), Options::default().flush(Duration::from_millis(20)));
     let handle = rig.handle();
     rig.strings(|strings| strings.blocked = true);
     assert!(poll(&mut Box::pin(handle.publish(CHANNEL, "m1", "content"))).is_pending());
@@ -348,7 +208,7 @@ fn a_transport_that_takes_nothing_delays_a_shutdown_no_longer_than_allowed() {
 
 #[test]
 fn a_dropped_driver_answers_that_it_has_stopped() {
-    let rig = Rig::new(Options::default());
+    let rig = Rig::new(config("alice"), Options::default());
     let handle = rig.handle();
     let mut publish = Box::pin(handle.publish(CHANNEL, "m1", "content"));
     assert!(poll(&mut publish).is_pending());
@@ -365,7 +225,7 @@ fn a_dropped_driver_answers_that_it_has_stopped() {
 
 #[test]
 fn without_handles_the_driver_ends() {
-    let mut rig = Rig::new(Options::default());
+    let mut rig = Rig::new(config("alice"), Options::default());
     assert!(!rig.until_idle());
     rig.handle = None;
     assert!(rig.until_idle());

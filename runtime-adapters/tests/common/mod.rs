@@ -7,6 +7,9 @@ use futures_lite::future;
 use sds_proto::{Config, Delivery, Effect};
 use sds_runtime::{Event, Events};
 
+#[cfg(feature = "smol")]
+pub(crate) mod rig;
+
 pub(crate) const CHANNEL: &str = "channel";
 
 /// Far longer than anything here takes: a test that fails shall not hang.

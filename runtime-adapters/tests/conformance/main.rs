@@ -14,6 +14,7 @@ mod gate;
 mod group;
 mod pressure;
 mod refusals;
+mod store;
 mod threads;
 mod udp;
 
@@ -50,7 +51,6 @@ conformance! {
         other_refusals_say_why,
         a_datagram_too_large_for_the_transport_is_reported_with_its_limit,
         a_refused_datagram_is_reported_with_its_source,
-        a_driver_without_a_store_refuses_durability,
     }
     ending {
         a_driver_whose_events_nobody_reads_goes_on_once_they_are_dropped,
@@ -78,6 +78,24 @@ conformance! {
         a_publication_dropped_at_any_point_is_published_once,
         waiting_for_an_event_may_be_cancelled_at_any_point,
         a_shutdown_cancelled_at_any_point_happens_unless_it_was_never_polled,
+    }
+    store {
+        store_and_durability_must_go_together,
+        a_store_that_cannot_be_used_keeps_the_driver_from_starting,
+        after_a_restart_all_is_as_it_was,
+        nothing_leaves_before_a_slow_store_has_answered,
+        a_relaxed_node_does_not_wait_for_its_store,
+        a_failing_store_refuses_and_then_lets_everything_go_in_order,
+        a_store_that_never_answers_bounds_what_waits_for_it,
+        a_channel_is_open_when_it_has_been_loaded,
+        a_channel_closed_or_emptied_while_it_is_loaded_is_not_given_the_old_state,
+        a_dropped_channel_leaves_no_records_and_a_closed_one_all,
+        records_that_make_no_sense_are_refused,
+        a_shutdown_stores_and_sends_what_is_in_flight,
+        a_store_that_never_answers_delays_a_shutdown_no_longer_than_allowed,
+        dropping_the_last_handle_stores_what_was_accepted,
+        stores_that_fail_tear_and_dawdle_only_delay,
+        a_thousand_channels_come_back,
     }
     clock {
         a_wall_clock_that_is_set_back_and_ahead_loses_and_reorders_nothing,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sds_proto::{Config, Durability, RejectReason};
+use sds_proto::RejectReason;
 use sds_runtime::transport::{MemoryGroup, Peer};
-use sds_runtime::{Event, HandleError, LogSnapshot, StartError, Transport};
+use sds_runtime::{Event, HandleError, LogSnapshot, Transport};
 
 use crate::common::{CHANNEL, config, next, run};
 use crate::drivers::{Driver, join};
@@ -77,11 +77,4 @@ pub(crate) fn a_refused_datagram_is_reported_with_its_source<D: Driver>() {
         assert_eq!((source, len), (Peer::Member(1), 3));
         assert_eq!(alice.metrics().await.unwrap().rejected, 1);
     });
-}
-
-pub(crate) fn a_driver_without_a_store_refuses_durability<D: Driver>() {
-    let durable = Config::builder().durability(Durability::Strict).build().unwrap();
-    let error = D::spawn(durable, MemoryGroup::new(1).join()).unwrap_err();
-    assert_eq!(error, StartError::NeedsStore { durability: Durability::Strict });
-    assert!(error.to_string().contains("needs a store"), "{error}");
 }

@@ -1,0 +1,582 @@
+//! What a store is for, and what its slowness and its failures delay.
+
+use core::time::Duration;
+
+use sds_proto::{
+    Config, ConfigBuilder, DeliverySeq, Durability, Effect, MessageId, RejectReason, StoreError,
+};
+use sds_runtime::store::{self, Faulty, Memory, Record, Store, StoreFuture, Switch};
+use sds_runtime::transport::{Faults, Lossy, MemoryGroup};
+use sds_runtime::{Event, Events, Handle, HandleError, Options, StartError};
+
+use crate::common::{CHANNEL, config, next, next_delivery, run};
+use crate::drivers::{Driver, join, join_with};
+use crate::gate::Gate;
+
+fn durable(name: &str, durability: Durability) -> ConfigBuilder {
+    config(name).to_builder().durability(durability)
+}
+
+fn strict(name: &str) -> Config {
+    durable(name, Durability::Strict).build().unwrap()
+}
+
+/// A store that does as it is told, in front of `records`.
+fn switched(records: &Memory) -> (Options, Switch) {
+    let store = Faulty::new(records.clone(), store::Faults::seeded(0));
+    let switch = store.switch();
+    (Options::default().flush(Duration::from_secs(60)).store(store), switch)
+}
+
+/// The event that is there already, if any.
+async fn unread(events: &mut Events) -> Option<Event> {
+    futures_lite::future::poll_once(events.next()).await.flatten()
+}
+
+async fn logged(handle: &Handle) -> Vec<MessageId> {
+    let log = handle.log(CHANNEL).await.unwrap();
+    log.entries.iter().map(|entry| entry.message_id.clone()).collect()
+}
+
+async fn next_effect<T>(events: &mut Events, pick: impl Fn(Effect) -> Option<T>) -> T {
+    let pick = |event| match event {
+        Event::Node(effect) => pick(effect),
+        _ => None,
+    };
+    next(events, pick).await
+}
+
+pub(crate) fn store_and_durability_must_go_together<D: Driver>() {
+    let spawn = |config, options| {
+        D::new().spawn_with(config, MemoryGroup::new(1).join(), options).unwrap_err()
+    };
+    let error = spawn(strict("alice"), Options::default());
+    assert_eq!(error, StartError::NeedsStore { durability: Durability::Strict });
+    assert!(error.to_string().contains("Options::store"), "{error}");
+    let error = spawn(config("alice"), Options::default().store(Memory::default()));
+    assert_eq!(error, StartError::UnusedStore);
+    assert!(error.to_string().contains("Durability::Relaxed or Strict"), "{error}");
+}
+
+pub(crate) fn a_store_that_cannot_be_used_keeps_the_driver_from_starting<D: Driver>() {
+    struct Unusable;
+
+    impl Store for Unusable {
+        fn start(&mut self, durability: Durability) -> Result<(), StoreError> {
+            assert_eq!(durability, Durability::Strict);
+            Err(StoreError::Version)
+        }
+
+        fn write(&mut self, _: Vec<sds_proto::stored::Write>) -> StoreFuture<()> {
+            unreachable!("it did not start")
+        }
+
+        fn load(&mut self, _: &sds_proto::ChannelId) -> StoreFuture<Vec<Record>> {
+            unreachable!("it did not start")
+        }
+    }
+
+    let options = Options::default().store(Unusable);
+    let started = D::new().spawn_with(strict("alice"), MemoryGroup::new(1).join(), options);
+    assert_eq!(started.unwrap_err(), StartError::Store(StoreError::Version));
+}
+
+pub(crate) fn after_a_restart_all_is_as_it_was<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let records = Memory::default();
+        let start = || {
+            let options = Options::default().store(records.clone());
+            join_with::<D>(strict("alice"), group.join(), options)
+        };
+        let (bob, mut bob_events) = join::<D>(&group, "bob").await;
+        let (alice, mut events) = start().await;
+        for number in 0..5 {
+            alice.publish(CHANNEL, format!("a{number}"), "content").await.unwrap();
+            next_delivery(&mut bob_events).await;
+            bob.publish(CHANNEL, format!("b{number}"), "content").await.unwrap();
+            next_delivery(&mut bob_events).await;
+            assert_eq!(next_delivery(&mut events).await.seq, DeliverySeq(2 * number + 1));
+            assert_eq!(next_delivery(&mut events).await.seq, DeliverySeq(2 * number + 2));
+        }
+        alice.consumed(CHANNEL, DeliverySeq(7)).await.unwrap();
+        bob.shutdown().await;
+        // Nobody acknowledges this one.
+        alice.publish(CHANNEL, "last", "content").await.unwrap();
+        assert!(!next_delivery(&mut events).await.redelivery);
+        let log = alice.log(CHANNEL).await.unwrap();
+        alice.shutdown().await;
+        assert!(!records.records(&CHANNEL.into()).is_empty());
+
+        let (alice, mut events) = start().await;
+        assert_eq!(alice.log(CHANNEL).await.unwrap(), log);
+        for seq in 8..=11 {
+            let delivery = next_delivery(&mut events).await;
+            assert_eq!(delivery.seq, DeliverySeq(seq));
+            assert!(delivery.redelivery);
+        }
+        // Her messages are still on their way, and those of others still welcome.
+        let (carol, mut carol_events) = join::<D>(&group, "carol").await;
+        for _ in 0..11 {
+            assert!(!next_delivery(&mut carol_events).await.redelivery);
+        }
+        assert_eq!(carol.log(CHANNEL).await.unwrap(), log);
+        carol.publish(CHANNEL, "c0", "content").await.unwrap();
+        let (mut heard, mut acked) = (false, false);
+        while !(heard && acked) {
+            match events.next().await.unwrap() {
+                Event::Node(Effect::Deliver(delivery)) => {
+                    assert_eq!((delivery.seq, delivery.redelivery), (DeliverySeq(12), false));
+                    heard = true;
+                }
+                Event::Node(Effect::Acked { message_id, .. }) => {
+                    acked |= message_id == "last".into();
+                }
+                _ => {}
+            }
+        }
+        alice.shutdown().await;
+
+        let (alice, mut events) = start().await;
+        assert_eq!(logged(&alice).await.last(), Some(&"c0".into()));
+        // Nothing was consumed meanwhile.
+        assert_eq!(next_delivery(&mut events).await.seq, DeliverySeq(8));
+    });
+}
+
+pub(crate) fn nothing_leaves_before_a_slow_store_has_answered<D: Driver>() {
+    run(async {
+        let gate = Gate::new(MemoryGroup::new(1).join());
+        let (options, switch) = switched(&Memory::default());
+        let config = durable("alice", Durability::Strict).sync(false).resend(false);
+        let (alice, mut events) =
+            D::new().spawn_with(config.build().unwrap(), gate.transport(), options).unwrap();
+        alice.open(CHANNEL).await.unwrap();
+        // The load, and the write of the new channel.
+        while switch.calls() < 2 {
+            alice.status(CHANNEL).await.unwrap();
+        }
+        switch.hold();
+        for number in 0..20 {
+            alice.publish(CHANNEL, format!("m{number}"), "content").await.unwrap();
+        }
+        while !switch.is_waited_for() {
+            alice.status(CHANNEL).await.unwrap();
+        }
+        assert_eq!(alice.status(CHANNEL).await.unwrap().logged, 20);
+        assert_eq!(gate.sent(), 0);
+        assert!(unread(&mut events).await.is_none());
+
+        switch.release();
+        for number in 0..20 {
+            let delivery = next_delivery(&mut events).await;
+            assert_eq!(delivery.entry.message_id, format!("m{number}").into());
+        }
+        while gate.sent() < 20 {
+            alice.status(CHANNEL).await.unwrap();
+        }
+        // What came while the first write was held was written at once.
+        assert!(switch.calls() <= 4, "{} calls", switch.calls());
+    });
+}
+
+pub(crate) fn a_relaxed_node_does_not_wait_for_its_store<D: Driver>() {
+    run(async {
+        let gate = Gate::new(MemoryGroup::new(1).join());
+        let records = Memory::default();
+        let (options, switch) = switched(&records);
+        let config = durable("alice", Durability::Relaxed).build().unwrap();
+        let (alice, mut events) = D::new().spawn_with(config, gate.transport(), options).unwrap();
+        alice.open(CHANNEL).await.unwrap();
+        switch.hold();
+        for number in 0..20 {
+            alice.publish(CHANNEL, format!("m{number}"), "content").await.unwrap();
+            next_delivery(&mut events).await;
+        }
+        while gate.sent() < 20 {
+            alice.status(CHANNEL).await.unwrap();
+        }
+        switch.release();
+        let log = alice.log(CHANNEL).await.unwrap();
+        alice.shutdown().await;
+        let options = Options::default().store(records);
+        let (alice, _events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        assert_eq!(alice.log(CHANNEL).await.unwrap(), log);
+    });
+}
+
+pub(crate) fn a_failing_store_refuses_and_then_lets_everything_go_in_order<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let (options, switch) = switched(&Memory::default());
+        let (alice, mut events) = join_with::<D>(strict("alice"), group.join(), options).await;
+        let (bob, mut bob_events) = join::<D>(&group, "bob").await;
+        switch.hold();
+        for number in 0..5 {
+            alice.publish(CHANNEL, format!("m{number}"), "content").await.unwrap();
+        }
+        switch.fail(Some(StoreError::Full));
+        switch.release();
+        let degraded = |effect| match effect {
+            Effect::Degraded { error, .. } => Some(error),
+            _ => None,
+        };
+        assert_eq!(next_effect(&mut events, degraded).await, StoreError::Full);
+        let refused = alice.publish(CHANNEL, "m5", "content").await.unwrap_err();
+        assert_eq!(refused.reason, HandleError::Rejected(RejectReason::Degraded));
+        // It is tried again, and fails again.
+        assert_eq!(next_effect(&mut events, degraded).await, StoreError::Full);
+        assert!(!alice.log(CHANNEL).await.unwrap().entries.is_empty());
+
+        switch.fail(None);
+        let told = |effect| match effect {
+            Effect::Deliver(_) => Some(false),
+            Effect::Recovered => Some(true),
+            _ => None,
+        };
+        assert!(next_effect(&mut events, told).await, "nothing is told before it has recovered");
+        alice.publish(CHANNEL, "m5", refused.content).await.unwrap();
+        for number in 0..6 {
+            let id = format!("m{number}").into();
+            assert_eq!(next_delivery(&mut events).await.entry.message_id, id);
+            assert_eq!(next_delivery(&mut bob_events).await.entry.message_id, id);
+        }
+        assert_eq!(alice.log(CHANNEL).await.unwrap(), bob.log(CHANNEL).await.unwrap());
+    });
+}
+
+pub(crate) fn a_store_that_never_answers_bounds_what_waits_for_it<D: Driver>() {
+    run(async {
+        let (options, switch) = switched(&Memory::default());
+        let config = durable("alice", Durability::Strict).max_held_effects(20).build().unwrap();
+        let (alice, mut events) = join_with::<D>(config, MemoryGroup::new(1).join(), options).await;
+        switch.hold();
+        let mut accepted = 0;
+        let error = loop {
+            match alice.publish(CHANNEL, format!("m{accepted}"), "content").await {
+                Ok(()) => accepted += 1,
+                Err(error) => break error.reason,
+            }
+        };
+        assert_eq!(error, HandleError::Rejected(RejectReason::StoreTooSlow { limit: 20 }));
+        assert!((2..40).contains(&accepted), "{accepted} accepted");
+        switch.release();
+        for _ in 0..accepted {
+            next_delivery(&mut events).await;
+        }
+        alice.publish(CHANNEL, "next", "content").await.unwrap();
+    });
+}
+
+pub(crate) fn a_channel_is_open_when_it_has_been_loaded<D: Driver>() {
+    run(async {
+        let (options, switch) = switched(&Memory::default());
+        let (alice, mut events) =
+            D::new().spawn_with(strict("alice"), MemoryGroup::new(1).join(), options).unwrap();
+        let rejected = |reason| Err(HandleError::Rejected(reason));
+        switch.hold();
+        let open = async { alice.open(CHANNEL).await };
+        let meanwhile = async {
+            while !switch.is_waited_for() {
+                alice.channels().await.unwrap();
+            }
+            let early = alice.publish(CHANNEL, "m1", "content").await.unwrap_err().reason;
+            assert_eq!(early, HandleError::Rejected(RejectReason::ChannelLoading));
+            let again = alice.open(CHANNEL).await;
+            assert_eq!(again, rejected(RejectReason::ChannelAlreadyOpen));
+            assert!(alice.log(CHANNEL).await.is_err());
+            switch.release();
+        };
+        assert_eq!(futures_lite::future::zip(open, meanwhile).await.0, Ok(()));
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        next_delivery(&mut events).await;
+
+        alice.close(CHANNEL).await.unwrap();
+        switch.fail(Some(StoreError::Unavailable));
+        let failed = RejectReason::LoadFailed(StoreError::Unavailable);
+        assert_eq!(alice.open(CHANNEL).await, rejected(failed));
+        let told = |event| match event {
+            Event::LoadFailed { channel, error } => Some((channel, error)),
+            _ => None,
+        };
+        assert_eq!(next(&mut events, told).await, (CHANNEL.into(), StoreError::Unavailable));
+        assert!(alice.channels().await.unwrap().is_empty());
+        switch.fail(None);
+        alice.open(CHANNEL).await.unwrap();
+        assert_eq!(logged(&alice).await, ["m1".into()]);
+    });
+}
+
+pub(crate) fn a_channel_closed_or_emptied_while_it_is_loaded_is_not_given_the_old_state<
+    D: Driver,
+>() {
+    run(async {
+        let records = Memory::default();
+        let (options, switch) = switched(&records);
+        let (alice, _events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        alice.close(CHANNEL).await.unwrap();
+
+        for drops in [false, true] {
+            switch.hold();
+            let first = async { alice.open(CHANNEL).await };
+            let second = async {
+                while !switch.is_waited_for() {
+                    alice.channels().await.unwrap();
+                }
+                if drops {
+                    alice.drop_channel(CHANNEL).await.unwrap();
+                } else {
+                    alice.close(CHANNEL).await.unwrap();
+                }
+                let open = async { alice.open(CHANNEL).await };
+                let release = async { switch.release() };
+                futures_lite::future::zip(open, release).await.0
+            };
+            let (first, second) = futures_lite::future::zip(first, second).await;
+            assert_eq!(first, Err(HandleError::Rejected(RejectReason::ChannelNotOpen)));
+            assert_eq!(second, Ok(()));
+            assert_eq!(logged(&alice).await.len(), usize::from(!drops));
+            alice.close(CHANNEL).await.unwrap();
+        }
+
+        alice.open(CHANNEL).await.unwrap();
+        alice.publish(CHANNEL, "m2", "content").await.unwrap();
+        alice.close(CHANNEL).await.unwrap();
+        switch.hold();
+        let open = async { alice.open(CHANNEL).await };
+        let reset = async {
+            while !switch.is_waited_for() {
+                alice.channels().await.unwrap();
+            }
+            alice.reset().await.unwrap();
+        };
+        let (opened, ()) = futures_lite::future::zip(open, reset).await;
+        assert_eq!(opened, Ok(()));
+        assert_eq!(logged(&alice).await, []);
+        switch.release();
+        alice.publish(CHANNEL, "m3", "content").await.unwrap();
+        alice.shutdown().await;
+
+        let options = Options::default().store(records);
+        let (alice, _events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        assert_eq!(logged(&alice).await, ["m3".into()]);
+    });
+}
+
+pub(crate) fn a_dropped_channel_leaves_no_records_and_a_closed_one_all<D: Driver>() {
+    run(async {
+        let records = Memory::default();
+        let options = Options::default().store(records.clone());
+        let (alice, _events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        alice.open("other").await.unwrap();
+        alice.close(CHANNEL).await.unwrap();
+        alice.open(CHANNEL).await.unwrap();
+        assert_eq!(logged(&alice).await, ["m1".into()]);
+        alice.drop_channel(CHANNEL).await.unwrap();
+        // What was to be written before a channel is loaded has been.
+        alice.open("third").await.unwrap();
+        assert!(records.records(&CHANNEL.into()).is_empty());
+        assert!(records.channels().contains(&"other".into()));
+        alice.open(CHANNEL).await.unwrap();
+        assert_eq!(logged(&alice).await, []);
+    });
+}
+
+pub(crate) fn records_that_make_no_sense_are_refused<D: Driver>() {
+    /// Gives back records with one byte changed.
+    struct Rotten(Memory);
+
+    impl Store for Rotten {
+        fn write(&mut self, batch: Vec<sds_proto::stored::Write>) -> StoreFuture<()> {
+            self.0.write(batch)
+        }
+
+        fn load(&mut self, channel: &sds_proto::ChannelId) -> StoreFuture<Vec<Record>> {
+            let mut records = self.0.records(channel);
+            if let Some(first) = records.first_mut() {
+                first.key = vec![0xff].into();
+            }
+            Box::pin(async { Ok(records) })
+        }
+    }
+
+    run(async {
+        let options = Options::default().store(Rotten(Memory::default()));
+        let (alice, mut events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        next_delivery(&mut events).await;
+        alice.close(CHANNEL).await.unwrap();
+        let failed = RejectReason::LoadFailed(StoreError::Corrupt);
+        assert_eq!(alice.open(CHANNEL).await, Err(HandleError::Rejected(failed)));
+    });
+}
+
+pub(crate) fn a_shutdown_stores_and_sends_what_is_in_flight<D: Driver>() {
+    run(async {
+        let gate = Gate::new(MemoryGroup::new(1).join());
+        let records = Memory::default();
+        let (options, switch) = switched(&records);
+        let (alice, mut events) =
+            D::new().spawn_with(strict("alice"), gate.transport(), options).unwrap();
+        alice.open(CHANNEL).await.unwrap();
+        switch.hold();
+        for number in 0..10 {
+            alice.publish(CHANNEL, format!("m{number}"), "content").await.unwrap();
+        }
+        while !switch.is_waited_for() {
+            alice.status(CHANNEL).await.unwrap();
+        }
+        let shutdown = async { alice.shutdown().await };
+        let release = async {
+            // The first attempt in the shutdown fails; there is time for another.
+            switch.fail(Some(StoreError::Unavailable));
+            switch.release();
+            let degraded = |effect| matches!(effect, Effect::Degraded { .. }).then_some(());
+            next_effect(&mut events, degraded).await;
+            switch.fail(None);
+        };
+        futures_lite::future::zip(shutdown, release).await;
+        assert!(gate.is_closed());
+        assert!(gate.sent() >= 10, "{} sent", gate.sent());
+        let mut told = 0;
+        while let Some(event) = events.next().await {
+            told += usize::from(matches!(event, Event::Node(Effect::Deliver(_))));
+        }
+        assert_eq!(told, 10);
+        let options = Options::default().store(records);
+        let (alice, _events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        assert_eq!(logged(&alice).await.len(), 10);
+    });
+}
+
+pub(crate) fn a_store_that_never_answers_delays_a_shutdown_no_longer_than_allowed<D: Driver>() {
+    run(async {
+        let records = Memory::default();
+        let (options, switch) = switched(&records);
+        let options = options.flush(Duration::from_millis(20));
+        let (alice, mut events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        next_delivery(&mut events).await;
+        switch.hold();
+        alice.publish(CHANNEL, "m2", "content").await.unwrap();
+        // Not the one that waits for the store, and the driver does not wait for it either.
+        let opening = alice.clone();
+        let (opened, ()) = futures_lite::future::zip(opening.open("other"), alice.shutdown()).await;
+        assert_eq!(opened, Err(HandleError::Stopped));
+        let mut told = Vec::new();
+        while let Some(event) = events.next().await {
+            if let Event::Node(Effect::Deliver(delivery)) = event {
+                told.push(delivery.entry.message_id.clone());
+            }
+        }
+        assert_eq!(told, []);
+        let options = Options::default().store(records);
+        let (alice, _events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        assert_eq!(logged(&alice).await, ["m1".into()]);
+    });
+}
+
+pub(crate) fn dropping_the_last_handle_stores_what_was_accepted<D: Driver>() {
+    run(async {
+        let records = Memory::default();
+        let (options, switch) = switched(&records);
+        let (alice, mut events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        switch.hold();
+        for number in 0..10 {
+            alice.publish(CHANNEL, format!("m{number}"), "content").await.unwrap();
+        }
+        let dropping = std::thread::spawn(move || drop(alice));
+        switch.release();
+        while events.next().await.is_some() {}
+        dropping.join().unwrap();
+        let options = Options::default().store(records);
+        let (alice, _events) =
+            join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+        assert_eq!(logged(&alice).await.len(), 10);
+    });
+}
+
+pub(crate) fn stores_that_fail_tear_and_dawdle_only_delay<D: Driver>() {
+    const MESSAGES: usize = 20;
+    run(async {
+        for seed in 0..5 {
+            let group = MemoryGroup::new(1_024);
+            let (mut handles, mut streams, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+            for name in ["alice", "bob"] {
+                let records = Memory::default();
+                let faults = store::Faults::seeded(seed).failure(0.1).tearing(0.1).slowness(10);
+                let options = Options::default().store(Faulty::new(records.clone(), faults));
+                let driver = D::new();
+                let losses = Faults::seeded(seed).loss(0.2).duplication(0.1);
+                let transport = Lossy::new(group.join(), driver.timer(), losses);
+                let (handle, events) = driver.spawn_with(strict(name), transport, options).unwrap();
+                while handle.open(CHANNEL).await.is_err() {}
+                handles.push(handle);
+                streams.push(events);
+                kept.push(records);
+            }
+            for number in 0..MESSAGES {
+                for (sender, handle) in handles.iter().enumerate() {
+                    let id = format!("{sender}-{number}");
+                    while handle.publish(CHANNEL, id.as_str(), "content").await.is_err() {
+                        smol::Timer::after(Duration::from_millis(1)).await;
+                    }
+                }
+            }
+            for events in &mut streams {
+                let mut last = 0;
+                while last < 2 * MESSAGES as u64 {
+                    last += 1;
+                    let delivery = next_delivery(events).await;
+                    assert_eq!((delivery.seq.0, delivery.gap), (last, false));
+                }
+            }
+            let log = handles[0].log(CHANNEL).await.unwrap();
+            assert_eq!(handles[1].log(CHANNEL).await.unwrap(), log);
+            for handle in handles {
+                handle.shutdown().await;
+            }
+            for records in kept {
+                let options = Options::default().store(records);
+                let (handle, _events) =
+                    join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+                assert_eq!(handle.log(CHANNEL).await.unwrap(), log, "seed {seed}");
+            }
+        }
+    });
+}
+
+pub(crate) fn a_thousand_channels_come_back<D: Driver>() {
+    const CHANNELS: usize = 1_000;
+    run(async {
+        let records = Memory::default();
+        let quiet = || durable("alice", Durability::Strict).bloom_capacity(100).sync(false);
+        for restarted in [false, true] {
+            let options = Options::default().store(records.clone());
+            let transport = MemoryGroup::new(1).join();
+            let config = quiet().build().unwrap();
+            let (alice, mut events) = D::new().spawn_with(config, transport, options).unwrap();
+            for number in 0..CHANNELS {
+                let channel = format!("c{number}");
+                alice.open(channel.as_str()).await.unwrap();
+                if !restarted {
+                    alice.publish(channel.as_str(), "m1", "content").await.unwrap();
+                }
+                assert_eq!(alice.status(channel.as_str()).await.unwrap().logged, 1);
+                assert_eq!(next_delivery(&mut events).await.redelivery, restarted);
+            }
+            alice.shutdown().await;
+        }
+    });
+}
