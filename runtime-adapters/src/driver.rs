@@ -15,6 +15,7 @@ use crate::event::{Event, EventSink};
 use crate::keeper::{Answer, Keeper};
 use crate::metrics::Metrics;
 use crate::opening::{Opening, Verdict};
+use crate::trace::event;
 use crate::transport::{Received, SendError};
 
 /// A node and everything about driving it that needs no runtime.
@@ -77,9 +78,10 @@ impl Driver {
                 let (len, limit) = (bytes.len(), self.max_datagram_len);
                 if len > limit {
                     self.metrics.too_large += 1;
+                    event!(warn, %channel, %message_id, len, limit, "message too large to send");
                     self.report(Event::TooLarge { channel, message_id, why, len, limit });
                 } else {
-                    self.metrics.count_sent(why);
+                    self.metrics.count_sent(why, len);
                     self.sends.push_back(bytes);
                 }
             }
@@ -88,9 +90,12 @@ impl Driver {
             (effect, _) => {
                 if let Effect::Degraded { retry_at, .. } = effect {
                     self.retry_at = Some(retry_at);
+                    event!(warn, ?effect, "a write failed");
                 } else if effect == Effect::Recovered {
                     self.retry_at = None;
+                    event!(info, "recovered");
                 }
+                self.metrics.count_told(&effect);
                 self.report(Event::Node(effect));
             }
         }
@@ -107,6 +112,7 @@ impl Driver {
         self.sends.pop_front();
         if let Err(error) = result {
             self.metrics.send_failures += 1;
+            event!(debug, %error, "not sent");
             self.report(Event::SendFailed(error));
         }
     }
@@ -121,14 +127,18 @@ impl Driver {
         let Received { bytes, source } = received;
         let len = bytes.len();
         self.metrics.received += 1;
+        self.metrics.received_bytes += len as u64;
         if let Err(rejected) = self.node.handle(self.clock.now(), Input::Datagram(bytes)) {
+            let reason = rejected.reason;
             self.metrics.rejected += 1;
-            self.report(Event::DatagramRejected { reason: rejected.reason, source, len });
+            event!(debug, %source, len, %reason, "datagram rejected");
+            self.report(Event::DatagramRejected { reason, source, len });
         }
     }
 
     pub(crate) fn receive_failed(&mut self, error: io::Error) {
         self.metrics.receive_failures += 1;
+        event!(warn, %error, "nothing could be received");
         self.report(Event::ReceiveFailed(error));
     }
 
@@ -143,7 +153,7 @@ impl Driver {
             }
             Command::Status { channel, reply } => reply.send(self.node.status(&channel)),
             Command::Channels { reply } => reply.send(self.node.channels().cloned().collect()),
-            Command::Metrics { reply } => reply.send(self.metrics),
+            Command::Metrics { reply } => reply.send(self.metrics()),
         }
     }
 
@@ -153,15 +163,19 @@ impl Driver {
             if let Input::Open { channel, .. } = &input { Some(channel.clone()) } else { None };
         let (abandoned, instead) = self.abandoned_by(&input);
         if let Err(rejected) = self.node.handle(self.clock.now(), input) {
+            self.metrics.refused += 1;
             return verdict.send(Err(rejected.reason));
         }
         for channel in abandoned {
             self.opening.abandon(&channel, instead);
         }
-        match opened.filter(|channel| self.node.log(channel).is_none()) {
-            Some(channel) => self.opening.begin(channel, verdict),
-            None => verdict.send(Ok(())),
+        if let Some(channel) = opened {
+            event!(debug, %channel, "opening");
+            if self.node.log(&channel).is_none() {
+                return self.opening.begin(channel, verdict);
+            }
         }
+        verdict.send(Ok(()));
     }
 
     /// The channels that an input keeps from being loaded, and what those who wait for them hear.
@@ -183,7 +197,8 @@ impl Driver {
             return Poll::Pending;
         };
         match ready!(keeper.poll(cx)) {
-            Answer::Persisted { id, result } => {
+            Answer::Persisted { id, operations, took, result } => {
+                self.metrics.count_write(operations, took, result);
                 let answer = Input::Persisted { id, result };
                 // Never refused: the node asked for it.
                 drop(self.node.handle(self.clock.now(), answer));
@@ -200,7 +215,12 @@ impl Driver {
 
     /// A channel that was to be loaded is open, or else closed.
     fn loaded(&mut self, channel: &ChannelId, result: Result<(), RejectReason>) {
-        if let Err(RejectReason::LoadFailed(error)) = result {
+        if result.is_ok() {
+            self.metrics.store_loads += 1;
+            event!(debug, %channel, "loaded");
+        } else if let Err(RejectReason::LoadFailed(error)) = result {
+            self.metrics.store_load_failures += 1;
+            event!(warn, %channel, %error, "not loaded");
             let close = Input::Close { channel: channel.clone() };
             // Never refused: the channel waits for its state.
             drop(self.node.handle(self.clock.now(), close));
@@ -226,6 +246,23 @@ impl Driver {
     /// When a write that failed is made again, if one is to be.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.retry_at.and_then(|at| self.clock.to_std(at))
+    }
+
+    /// What was counted, and how things are now. Looks at every channel.
+    fn metrics(&self) -> Metrics {
+        let mut metrics = self.metrics;
+        for channel in self.node.channels() {
+            metrics.channels += 1;
+            match self.node.status(channel) {
+                Some(status) => metrics.add(&status),
+                None => metrics.channels_loading += 1,
+            }
+        }
+        metrics.clock_regressions = self.node.clock_regressions();
+        metrics.sends_waiting = self.sends.len() as u64;
+        metrics.events_unread = self.events.unread() as u64;
+        metrics.store_waiting = self.keeper.as_ref().map_or(0, Keeper::waiting) as u64;
+        metrics
     }
 
     /// Tells the node the time if it asked for that.

@@ -159,6 +159,11 @@ impl EventSink {
         room
     }
 
+    /// Events that wait to be read.
+    pub(crate) fn unread(&self) -> usize {
+        self.queue.lock().events.len()
+    }
+
     /// Queues an event, beyond the capacity if need be. Returns `false` if it was skipped.
     pub(crate) fn push(&self, event: Event) -> bool {
         let mut state = self.queue.lock();

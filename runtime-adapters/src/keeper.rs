@@ -2,13 +2,16 @@
 
 use core::fmt;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use sds_proto::snapshot::{Change, Snapshot};
 use sds_proto::stored::{self, Write};
 use sds_proto::{ChannelId, PersistId, StoreError};
 
 use crate::store::{Record, Store, StoreFuture};
+use crate::trace::{Span, event, span};
 
 /// A store, what it is at, and what comes next. Writes that come while another is under way
 /// become one; writes and loads take turns.
@@ -22,14 +25,14 @@ pub(crate) struct Keeper {
 }
 
 enum UnderWay {
-    Write(PersistId, StoreFuture<()>),
-    Load(ChannelId, StoreFuture<Vec<Record>>),
+    Write { id: PersistId, operations: usize, since: Instant, span: Span, write: StoreFuture<()> },
+    Load { channel: ChannelId, load: StoreFuture<Vec<Record>> },
 }
 
 /// What the store answered.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Persisted { id: PersistId, result: Result<(), StoreError> },
+    Persisted { id: PersistId, operations: usize, took: Duration, result: Result<(), StoreError> },
     Loaded { channel: ChannelId, result: Result<Option<Box<Snapshot>>, StoreError> },
 }
 
@@ -62,20 +65,38 @@ impl Keeper {
         self.under_way.is_none() && self.next_write.is_none() && self.loads.is_empty()
     }
 
+    /// Puts and removals that the store has not answered.
+    pub(crate) fn waiting(&self) -> usize {
+        let under_way = match &self.under_way {
+            Some(UnderWay::Write { operations, .. }) => *operations,
+            Some(UnderWay::Load { .. }) | None => 0,
+        };
+        under_way + self.next_write.as_ref().map_or(0, |(_, writes)| writes.len())
+    }
+
     /// The store's next answer; pending also if nothing was asked.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         self.begin_next();
         let answer = match &mut self.under_way {
             None => return Poll::Pending,
-            Some(UnderWay::Write(id, write)) => {
-                let (id, result) = (*id, ready!(write.as_mut().poll(cx)));
+            Some(UnderWay::Write { id, operations, since, span, write }) => {
+                let result = ready!(span.within(|| write.as_mut().poll(cx)));
                 if result.is_err() {
                     // The node takes back what waits, to hand it out again behind what failed.
                     self.next_write = None;
                 }
-                Answer::Persisted { id, result }
+                let (id, operations, took) = (*id, *operations, since.elapsed());
+                span.within(|| {
+                    event!(
+                        debug,
+                        took_us = took.as_micros() as u64,
+                        ok = result.is_ok(),
+                        "written"
+                    );
+                });
+                Answer::Persisted { id, operations, took, result }
             }
-            Some(UnderWay::Load(channel, load)) => {
+            Some(UnderWay::Load { channel, load }) => {
                 let records = ready!(load.as_mut().poll(cx));
                 let result = records.and_then(|records| snapshot(&records));
                 Answer::Loaded { channel: channel.clone(), result }
@@ -92,18 +113,24 @@ impl Keeper {
         let write = self.next_write.take_if(|_| !self.load_first || self.loads.is_empty());
         if let Some((id, batch)) = write {
             self.load_first = true;
-            self.under_way = Some(UnderWay::Write(id, self.store.write(batch)));
+            let (operations, since) = (batch.len(), Instant::now());
+            let span = span!(debug_span, "store_write", operations);
+            let write = span.within(|| self.store.write(batch));
+            self.under_way = Some(UnderWay::Write { id, operations, since, span, write });
         } else if let Some(channel) = self.loads.pop_front() {
             self.load_first = false;
             let load = self.store.load(&channel);
-            self.under_way = Some(UnderWay::Load(channel, load));
+            self.under_way = Some(UnderWay::Load { channel, load });
         }
     }
 }
 
 fn snapshot(records: &[Record]) -> Result<Option<Box<Snapshot>>, StoreError> {
     let records = records.iter().map(|record| (&record.key[..], &record.value[..]));
-    Ok(stored::snapshot(records)?)
+    stored::snapshot(records).map_err(|error| {
+        event!(error, %error, "records make no sense");
+        error.into()
+    })
 }
 
 impl fmt::Debug for Keeper {
@@ -138,7 +165,7 @@ mod tests {
     /// The id and success of a write, or the channel of a load.
     fn poll(keeper: &mut Keeper) -> Option<Result<(u64, bool), ChannelId>> {
         match keeper.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Answer::Persisted { id, result }) => Some(Ok((id.0, result.is_ok()))),
+            Poll::Ready(Answer::Persisted { id, result, .. }) => Some(Ok((id.0, result.is_ok()))),
             Poll::Ready(Answer::Loaded { channel, .. }) => Some(Err(channel)),
             Poll::Pending => None,
         }
@@ -159,6 +186,7 @@ mod tests {
         persist(&mut keeper, 2, 2);
         persist(&mut keeper, 3, 3);
         assert_eq!(poll(&mut keeper), None);
+        assert_eq!(keeper.waiting(), 3);
         switch.release();
         assert_eq!(poll(&mut keeper), Some(Ok((1, true))));
         assert_eq!(clock(&records), [1]);

@@ -65,8 +65,13 @@
 //! * `event-loop` (default): the module `event_loop`, a driver on a thread of its own, with its
 //!   own UDP transport. Links no executor.
 //! * `tokio`: the module `tokio`, a driver on a tokio runtime, with its own UDP transport.
+//! * `tracing`: spans and events, of the target `sds_runtime`. A span `driver` for the life of
+//!   each, and within it `store_write`; events when it starts and ends, when channels are opened,
+//!   when writes are made, fail and recover, when sockets fail, and at level debug when datagrams
+//!   are refused.
+//! * `prometheus`: the module `prometheus`, [`Metrics`] as text.
 //!
-//! Without any, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
+//! Without a driver, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
 //! [`Transport`].
 #![forbid(unsafe_code)]
 
@@ -83,6 +88,8 @@ mod metrics;
 mod opening;
 mod options;
 mod port;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 mod reply;
 mod run;
 #[cfg(feature = "smol")]
@@ -91,6 +98,7 @@ pub mod store;
 mod timer;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+mod trace;
 pub mod transport;
 mod wait;
 
@@ -99,7 +107,7 @@ pub use command::LogSnapshot;
 pub use error::{HandleError, PublishError, StartError};
 pub use event::{Event, Events};
 pub use handle::{Handle, Publication};
-pub use metrics::Metrics;
+pub use metrics::{Metric, MetricKind, Metrics};
 pub use options::Options;
 pub use run::Run;
 pub use store::Store;

@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::port::{self, Inlet, Outlet};
 use crate::store::Store;
 use crate::timer::Timer;
+use crate::trace::{Span, event, span};
 use crate::transport::Transport;
 
 /// Most effects routed in one turn.
@@ -41,6 +42,7 @@ const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 #[must_use = "a driver does nothing unless it is polled"]
 pub struct Run<T, C> {
     running: Option<Running<T, C>>,
+    span: Span,
 }
 
 impl<T: Transport, C: Timer> Run<T, C> {
@@ -75,6 +77,10 @@ impl<T: Transport, C: Timer> Run<T, C> {
         let (stopping, stopped) = async_channel::bounded(1);
         let (sink, events) = event::queue(options.events.max(1));
         let limit = transport.max_datagram_len();
+        let span = span!(info_span, "driver", participant = %config.participant_id());
+        span.within(|| {
+            event!(info, durability = ?config.durability(), max_datagram_len = limit, "started");
+        });
         let clock = options.clock.unwrap_or_else(Clock::start);
         let running = Running {
             driver: Driver::new(config, clock, keeper, sink, options.sends.max(1), limit),
@@ -89,7 +95,7 @@ impl<T: Transport, C: Timer> Run<T, C> {
             _stopped_when_dropped: stopping,
         };
         let handle = Handle::new(outlet, stop_sender, stopped);
-        Ok((handle, events, Self { running: Some(running) }))
+        Ok((handle, events, Self { running: Some(running), span }))
     }
 }
 
@@ -116,14 +122,15 @@ impl<T: Transport, C: Timer> Future for Run<T, C> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(running) = &mut self.running else {
+        let Self { running, span } = &mut *self;
+        let Some(turning) = running else {
             return Poll::Ready(());
         };
-        match running.turn(cx) {
+        match span.within(|| turning.turn(cx)) {
             Turn::Again => cx.waker().wake_by_ref(),
             Turn::Asleep => {}
             Turn::Finished => {
-                self.running = None;
+                *running = None;
                 return Poll::Ready(());
             }
         }
@@ -190,6 +197,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
         if self.flush_until.is_none() && self.stop.as_mut().poll_next(cx).is_ready() {
             self.flush_until = Some(Instant::now() + self.flush);
             self.commands.close();
+            event!(info, "shutting down");
         }
         if let Some(flush_until) = self.flush_until {
             return self.shut_down(flush_until, cx);
@@ -297,12 +305,16 @@ impl<T: Transport, C: Timer> Running<T, C> {
         }
         if Instant::now() >= flush_until {
             while self.driver.route_effect() {}
+            event!(warn, stored = self.driver.is_stored(), "stopped before all was flushed");
             return Turn::Finished;
         }
         self.driver.retry();
         match self.settle(cx) {
             Some(Turn::Again) => Turn::Again,
-            None if self.driver.is_stored() && self.driver.next_send().is_none() => Turn::Finished,
+            None if self.driver.is_stored() && self.driver.next_send().is_none() => {
+                event!(info, "stopped");
+                Turn::Finished
+            }
             None | Some(Turn::Asleep | Turn::Finished) => self.sleep(self.driver.retry_at(), cx),
         }
     }

@@ -12,6 +12,7 @@ mod drivers;
 mod ending;
 mod gate;
 mod group;
+mod observe;
 mod pressure;
 mod refusals;
 mod store;
@@ -96,6 +97,9 @@ conformance! {
         dropping_the_last_handle_stores_what_was_accepted,
         stores_that_fail_tear_and_dawdle_only_delay,
         a_thousand_channels_come_back,
+    }
+    observe {
+        metrics_tell_of_node_driver_and_store,
     }
     clock {
         a_wall_clock_that_is_set_back_and_ahead_loses_and_reorders_nothing,
