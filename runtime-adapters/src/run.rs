@@ -218,14 +218,15 @@ impl<T: Transport, C: Timer> Running<T, C> {
         }
     }
 
-    /// Carries out effects, then hears the store, which may let more of them go. What the turn
-    /// ends with, unless there is nothing more to do for either.
+    /// Carries out effects, then hears the store, which may let more of them go and waits for no
+    /// transport. What the turn ends with, unless there is nothing more to do for either.
     fn settle(&mut self, cx: &mut Context<'_>) -> Option<Turn> {
-        match self.drain(cx) {
-            Part::Budget => Some(Turn::Again),
+        let end = match self.drain(cx) {
+            Part::Budget => return Some(Turn::Again),
             Part::Blocked => Some(Turn::Asleep),
-            Part::Done => self.driver.poll_store(cx).is_ready().then_some(Turn::Again),
-        }
+            Part::Done => None,
+        };
+        if self.driver.poll_store(cx).is_ready() { Some(Turn::Again) } else { end }
     }
 
     /// Effects to the transport, to the store and to the events.

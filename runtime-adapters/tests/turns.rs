@@ -12,6 +12,8 @@ use bytes::Bytes;
 use common::rig::{Rig, delivered, poll};
 use common::{CHANNEL, config};
 use futures_lite::future;
+use sds_proto::Durability;
+use sds_runtime::store::{Faults, Faulty, Memory};
 use sds_runtime::{Clock, Event, HandleError, Jumps, Options};
 
 #[test]
@@ -93,6 +95,33 @@ fn a_blocked_transport_holds_back_the_driver_and_loses_nothing() {
     rig.until_idle();
     assert_eq!(rig.strings(|strings| strings.sent.len()), 20);
     assert_eq!(delivered(&rig.unread()), 20);
+}
+
+#[test]
+fn a_blocked_transport_does_not_hold_back_the_store() {
+    let store = Faulty::new(Memory::default(), Faults::seeded(0));
+    let switch = store.switch();
+    let strict = config("alice").to_builder().durability(Durability::Strict).build().unwrap();
+    let mut rig = Rig::new(strict, Options::default().sends(1).store(store));
+    let handle = rig.handle();
+    let publish = |id: &'static str| handle.publish(CHANNEL, id, "content");
+    switch.hold();
+    for id in ["m1", "m2", "m3"] {
+        assert!(poll(&mut Box::pin(publish(id))).is_pending());
+        rig.until_idle();
+    }
+    let (calls, held) = (switch.calls(), switch.is_waited_for());
+    assert!(held);
+    rig.strings(|strings| strings.blocked = true);
+    switch.release();
+    rig.until_idle();
+    // The write of the first, and that of the others; of the sends of these one is in the way.
+    assert_eq!(switch.calls(), calls + 2);
+    assert_eq!(delivered(&rig.unread()), 1);
+    rig.strings(|strings| strings.blocked = false);
+    rig.until_idle();
+    assert_eq!(delivered(&rig.unread()), 2);
+    assert_eq!(rig.strings(|strings| strings.sent.len()), 3);
 }
 
 #[test]
