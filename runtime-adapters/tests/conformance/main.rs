@@ -2,6 +2,7 @@
 //! after it, for example `smol::messages_go_both_ways`.
 //!
 //! `cargo test -p sds-runtime --all-features --test conformance -- --list` shows them all.
+#![cfg(any(feature = "event-loop", feature = "smol", feature = "tokio"))]
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may fail")]
 
 mod cancel;
@@ -12,6 +13,7 @@ mod drivers;
 mod ending;
 mod gate;
 mod group;
+mod loading;
 mod observe;
 mod pressure;
 mod refusals;
@@ -80,23 +82,25 @@ conformance! {
         waiting_for_an_event_may_be_cancelled_at_any_point,
         a_shutdown_cancelled_at_any_point_happens_unless_it_was_never_polled,
     }
-    store {
+    loading {
         store_and_durability_must_go_together,
         a_store_that_cannot_be_used_keeps_the_driver_from_starting,
+        a_channel_is_open_when_it_has_been_loaded,
+        a_channel_closed_or_emptied_while_it_is_loaded_is_not_given_the_old_state,
+        a_dropped_channel_leaves_no_records_and_a_closed_one_all,
+        records_that_make_no_sense_are_refused,
+        a_thousand_channels_come_back,
+    }
+    store {
         after_a_restart_all_is_as_it_was,
         nothing_leaves_before_a_slow_store_has_answered,
         a_relaxed_node_does_not_wait_for_its_store,
         a_failing_store_refuses_and_then_lets_everything_go_in_order,
         a_store_that_never_answers_bounds_what_waits_for_it,
-        a_channel_is_open_when_it_has_been_loaded,
-        a_channel_closed_or_emptied_while_it_is_loaded_is_not_given_the_old_state,
-        a_dropped_channel_leaves_no_records_and_a_closed_one_all,
-        records_that_make_no_sense_are_refused,
         a_shutdown_stores_and_sends_what_is_in_flight,
         a_store_that_never_answers_delays_a_shutdown_no_longer_than_allowed,
         dropping_the_last_handle_stores_what_was_accepted,
         stores_that_fail_tear_and_dawdle_only_delay,
-        a_thousand_channels_come_back,
     }
     observe {
         metrics_tell_of_node_driver_and_store,
