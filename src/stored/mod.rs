@@ -51,6 +51,7 @@ mod error;
 mod field;
 mod key;
 mod read;
+mod record;
 mod row;
 
 use bytes::Bytes;
