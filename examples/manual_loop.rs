@@ -7,8 +7,8 @@
 //! cargo run --example manual_loop -- bob   127.0.0.1:7002 127.0.0.1:7001
 //! ```
 //!
-//! Each publishes a message every two seconds. `--messages N` stops after N messages of the
-//! others were delivered.
+//! Each publishes a message every second, with `--messages N` only N of them. `mio_loop` and, in
+//! `runtime-adapters/`, `smol_loop` do the same on other loops and can be in the same group.
 
 #![allow(
     clippy::print_stdout,
@@ -27,14 +27,14 @@ use sds_proto::{
     ChannelId, Config, Effect, Input, Instant, MessageId, Node, Now, PublishKind, UnixMillis,
 };
 
-const PUBLISH_EVERY: Duration = Duration::from_secs(2);
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 const USAGE: &str = "usage: manual_loop NAME OWN_ADDRESS PEER_ADDRESS... [--messages N]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let mut wanted = usize::MAX;
+    let mut messages = u64::MAX;
     if let Some(flag) = args.iter().position(|arg| arg == "--messages") {
-        wanted = args.get(flag + 1).ok_or(USAGE)?.parse()?;
+        messages = args.get(flag + 1).ok_or(USAGE)?.parse()?;
         args.truncate(flag);
     }
     let [name, own, peers @ ..] = args.as_slice() else { return Err(USAGE.into()) };
@@ -47,15 +47,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     let socket = UdpSocket::bind(own)?;
     let start = Clock::now();
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
-    let config = Config::chat().participant_id(name.as_str().into()).seed(seed).build()?;
+    // A local network answers at once; the defaults are for links that take seconds.
+    let config = Config::chat()
+        .participant_id(name.as_str().into())
+        .seed(seed)
+        .resend_after(Duration::from_secs(1))
+        .repair_t_min(Duration::from_millis(200))
+        .repair_t_max(Some(Duration::from_secs(1)))
+        .sync_min(Duration::from_secs(1))
+        .sync_max(Duration::from_secs(3))
+        .build()?;
     let channel = ChannelId::from_static("example");
     let mut node = Node::new(config);
     node.handle(now(start)?, Input::Open { channel: channel.clone(), config: None })?;
 
-    let (mut published, mut heard) = (0_u64, 0);
+    let mut published = 0;
     let mut publish_at = Duration::ZERO;
     let mut buffer = vec![0; 65_536];
-    while heard < wanted {
+    loop {
         // 1. Carry out what the node wants done.
         while let Some(effect) = node.poll_effect() {
             match effect {
@@ -65,10 +74,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                         let _lost = socket.send_to(&bytes, peer);
                     }
                 }
-                Effect::Deliver(delivery) if !delivery.own => {
+                Effect::Deliver(delivery) => {
                     let text = String::from_utf8_lossy(&delivery.entry.content);
                     println!("{}: {text}", delivery.entry.sender_id);
-                    heard += 1;
+                    if let Some(log) = node.log(&channel) {
+                        println!("log of {}: {}", log.len(), log.digest());
+                    }
                 }
                 _ => {}
             }
@@ -82,13 +93,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             let channel = channel.clone();
             let publish = Input::Publish { channel, message_id, content, kind };
             node.handle(now(start)?, publish)?;
-            publish_at = start.elapsed() + PUBLISH_EVERY;
+            publish_at =
+                if published < messages { start.elapsed() + PUBLISH_EVERY } else { Duration::MAX };
             continue;
         }
         // 3. Sleep until a datagram comes or something is due.
         let due = node.next_deadline().map(|deadline| deadline.at.as_micros());
         let due = due.map_or(publish_at, |due| Duration::from_micros(due).min(publish_at));
-        let wait = due.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        let wait = due.saturating_sub(start.elapsed());
+        let wait = wait.clamp(Duration::from_millis(1), Duration::from_secs(60));
         socket.set_read_timeout(Some(wait))?;
         match socket.recv_from(&mut buffer) {
             Ok((len, from)) => {
@@ -105,7 +118,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
 }
 
 fn now(start: Clock) -> Result<Now, Box<dyn Error>> {
