@@ -70,6 +70,7 @@
 //!   when writes are made, fail and recover, when sockets fail, and at level debug when datagrams
 //!   are refused.
 //! * `prometheus`: the module `prometheus`, [`Metrics`] as text.
+//! * `sqlite`: `store::Sqlite`, a store in a file. Compiles SQLite, which takes a C compiler.
 //!
 //! Without a driver, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
 //! [`Transport`].

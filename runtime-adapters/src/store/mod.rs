@@ -48,9 +48,13 @@ use sds_proto::{ChannelId, Durability, StoreError};
 mod faulty;
 mod memory;
 mod records;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use faulty::{Faults, Faulty, Switch};
 pub use memory::Memory;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{OpenError, OpenReason, Sqlite, SqliteBuilder, Synchronous};
 
 /// What a store answers, in time. Dropping it may leave the call done or not done, and nothing
 /// in between.

@@ -1,0 +1,250 @@
+//! What is in the file.
+
+use core::hash::Hasher;
+use core::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::config::DbConfig;
+use rusqlite::ffi;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Row, ToSql, TransactionBehavior};
+use sds_proto::stored::{Op, Write};
+use sds_proto::{ChannelId, StoreError};
+use siphasher::sip::SipHasher13;
+
+use super::file::{APPLICATION_ID, Claim};
+use super::{OpenReason, SqliteBuilder, Synchronous};
+use crate::store::Record;
+
+/// Version of the schema, kept as `user_version`; 0 in a file that has none yet.
+const SCHEMA: u32 = 1;
+
+/// Without an id of its own for each row: records are only ever found by channel and key.
+const CREATE: &str = "
+    CREATE TABLE records (
+        channel BLOB NOT NULL,
+        key BLOB NOT NULL,
+        checksum INTEGER NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (channel, key)
+    ) STRICT, WITHOUT ROWID;";
+
+const PUT: &str = "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4)";
+const REMOVE: &str = "DELETE FROM records WHERE channel = ?1 AND key = ?2";
+const REMOVE_RANGE: &str = "DELETE FROM records WHERE channel = ?1 AND key BETWEEN ?2 AND ?3";
+const CLEAR: &str = "DELETE FROM records WHERE channel = ?1";
+const LOAD: &str = "SELECT channel, key, checksum, value FROM records WHERE channel = ?1";
+const LOAD_ALL: &str = "SELECT channel, key, checksum, value FROM records";
+
+/// An open file that nobody else can open.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+    /// Given up last: SQLite still works on the file while it closes it.
+    _claim: Claim,
+}
+
+impl Database {
+    /// Opens the claimed file, checks it, and makes the table if there is none.
+    pub(super) fn open(claim: Claim, settings: &SqliteBuilder) -> Result<Self, OpenReason> {
+        // No other thread uses the connection. A file that is not there was made by the claim.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let path = claim.path();
+        let connection = match &settings.vfs {
+            None => Connection::open_with_flags(path, flags)?,
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
+        };
+        let mut database = Self { connection, _claim: claim };
+        if database.connection.is_readonly(MAIN_DB)? {
+            return Err(OpenReason::ReadOnly);
+        }
+        // A file that is refused keeps its log beside it, as it was found.
+        database.keep_log_at_close(true)?;
+        database.lock_and_set_up()?;
+        database.check(settings.full_check)?;
+        database.keep_log_at_close(false)?;
+        if let Some(bytes) = settings.max_bytes {
+            let page_size: u32 = database.pragma("page_size")?;
+            let pages = u32::try_from(bytes / u64::from(page_size)).unwrap_or(u32::MAX);
+            database.connection.pragma_update(None, "max_page_count", pages.max(1))?;
+        }
+        Ok(database)
+    }
+
+    fn keep_log_at_close(&self, keep: bool) -> rusqlite::Result<()> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
+    }
+
+    fn lock_and_set_up(&mut self) -> Result<(), OpenReason> {
+        let connection = &mut self.connection;
+        // Whoever has the file keeps it: there is nothing to wait for.
+        connection.busy_timeout(Duration::ZERO)?;
+        // From the first transaction on the file stays locked; the index of its log is then kept
+        // in memory and not in a file beside it.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        // What is stored in a file says nothing that is carried out.
+        connection.pragma_update(None, "trusted_schema", false)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        let version: i32 =
+            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match version.cast_unsigned() {
+            0 => {
+                transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+                transaction.pragma_update(None, "user_version", SCHEMA)?;
+                transaction.execute_batch(CREATE)?;
+                transaction.commit()?;
+            }
+            SCHEMA => transaction.commit()?,
+            found => return Err(OpenReason::NewerSchema { found, known: SCHEMA }),
+        }
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(OpenReason::Sqlite { message: format!("its journal mode is {mode}") });
+        }
+        Ok(())
+    }
+
+    fn check(&self, full: bool) -> Result<(), OpenReason> {
+        let finding: String = self.pragma(if full { "integrity_check" } else { "quick_check" })?;
+        if finding != "ok" {
+            // A headline, and then a line for each.
+            let first = finding.lines().find(|line| !line.starts_with("***"));
+            return Err(OpenReason::Corrupt { finding: first.unwrap_or("no details").into() });
+        }
+        for statement in [PUT, REMOVE, REMOVE_RANGE, CLEAR, LOAD] {
+            // Fails if the table is not the one that this release makes.
+            let prepared = self.connection.prepare_cached(statement);
+            prepared.map_err(|error| OpenReason::Corrupt { finding: error.to_string() })?;
+        }
+        if !self.all_records_are_sound()? {
+            return Err(OpenReason::Corrupt { finding: "a record's checksum is wrong".into() });
+        }
+        Ok(())
+    }
+
+    fn all_records_are_sound(&self) -> rusqlite::Result<bool> {
+        let mut statement = self.connection.prepare(LOAD_ALL)?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            if record(row)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn pragma<T: rusqlite::types::FromSql>(&self, name: &str) -> rusqlite::Result<T> {
+        self.connection.pragma_query_value(None, name, |row| row.get(0))
+    }
+
+    pub(super) fn set_synchronous(&mut self, level: Synchronous) -> Result<(), StoreError> {
+        let (synchronous, flushes_disk) = match level {
+            Synchronous::Off => ("OFF", false),
+            Synchronous::Normal => ("NORMAL", false),
+            Synchronous::Full => ("FULL", true),
+        };
+        let set = |name, value: &dyn ToSql| self.connection.pragma_update(None, name, value);
+        set("synchronous", &synchronous).map_err(store_error)?;
+        // Where a sync leaves data in the disk's own memory, which is macOS.
+        set("fullfsync", &flushes_disk).map_err(store_error)?;
+        set("checkpoint_fullfsync", &flushes_disk).map_err(store_error)
+    }
+
+    /// All of it in order, or nothing.
+    pub(super) fn write<'a>(
+        &mut self,
+        writes: impl Iterator<Item = &'a Write>,
+    ) -> Result<(), StoreError> {
+        let write = || {
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for write in writes {
+                apply(&transaction, write)?;
+            }
+            transaction.commit()
+        };
+        write().map_err(store_error)
+    }
+
+    /// All records of a channel.
+    pub(super) fn load(&self, channel: &ChannelId) -> Result<Vec<Record>, StoreError> {
+        let load = || {
+            let mut statement = self.connection.prepare_cached(LOAD)?;
+            let mut rows = statement.query([channel.as_bytes()])?;
+            let mut records = Vec::new();
+            while let Some(row) = rows.next()? {
+                records.push(record(row)?);
+            }
+            Ok(records)
+        };
+        let records: Vec<Option<Record>> = load().map_err(store_error)?;
+        records.into_iter().collect::<Option<_>>().ok_or(StoreError::Corrupt)
+    }
+}
+
+fn apply(connection: &Connection, Write { channel, op }: &Write) -> rusqlite::Result<()> {
+    let channel = channel.as_bytes();
+    let run = |statement, parameters: &[&dyn ToSql]| {
+        connection.prepare_cached(statement)?.execute(parameters).map(drop)
+    };
+    match op {
+        Op::Put { key, value } => {
+            let (key, value) = (&key[..], &value[..]);
+            run(PUT, &[&channel, &key, &checksum(channel, key, value), &value])
+        }
+        Op::Remove { key } => run(REMOVE, &[&channel, &&key[..]]),
+        Op::RemoveRange { first, last } => run(REMOVE_RANGE, &[&channel, &&first[..], &&last[..]]),
+        Op::Clear => run(CLEAR, &[&channel]),
+    }
+}
+
+/// A row's record; `None` if its checksum is wrong.
+fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+    let blob = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_blob()?);
+    let (channel, key, value) = (blob(0)?, blob(1)?, blob(3)?);
+    let sound = row.get::<_, i64>(2)? == checksum(channel, key, value);
+    let record =
+        || Record { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value) };
+    Ok(sound.then(record))
+}
+
+/// Tells accidents, not forgeries: SipHash-1-3 under a fixed key, of the parts and where they end.
+fn checksum(channel: &[u8], key: &[u8], value: &[u8]) -> i64 {
+    let mut hasher = SipHasher13::new_with_keys(0x5344_5300, 0x726f_7773);
+    for part in [channel, key] {
+        hasher.write(&(part.len() as u64).to_be_bytes());
+        hasher.write(part);
+    }
+    hasher.write(value);
+    hasher.finish().cast_signed()
+}
+
+fn store_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        _ if is_damage(&error) => StoreError::Corrupt,
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        _ => StoreError::Unavailable,
+    }
+}
+
+impl From<rusqlite::Error> for OpenReason {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            _ if is_damage(&error) => Self::Corrupt { finding: error.to_string() },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse,
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
+            _ => Self::Sqlite { message: error.to_string() },
+        }
+    }
+}
+
+/// Whether the file is to blame.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let Some(failure) = error.sqlite_error() else {
+        // A row with something else in it than the table has.
+        return true;
+    };
+    matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        || failure.extended_code == ffi::SQLITE_IOERR_SHORT_READ
+}

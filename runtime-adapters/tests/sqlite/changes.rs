@@ -1,0 +1,60 @@
+//! Batches to write.
+
+use std::sync::Arc;
+
+use sds_proto::snapshot::{Change, ChangeKind, StoredIncoming, StoredMet};
+use sds_proto::stored::{self, Write};
+use sds_proto::{ChannelId, LogEntry, MessageId};
+
+/// What a node has written when it receives the message of this number, of so many bytes.
+pub(crate) fn message(channel: &str, number: u64, len: usize) -> Vec<Write> {
+    let met = StoredMet { number, digest: number.into(), lost: false };
+    writes(channel, [ChangeKind::Clock(number), ChangeKind::MetAdded(met), incoming(number, len)])
+}
+
+/// A clock, which replaces the one before.
+pub(crate) fn clock(channel: &str, lamport: u64) -> Vec<Write> {
+    writes(channel, [ChangeKind::Clock(lamport)])
+}
+
+pub(crate) fn erased(channel: &str) -> Vec<Write> {
+    writes(channel, [ChangeKind::Erased])
+}
+
+/// Batches that do to a few channels whatever can be done to them, by chance.
+pub(crate) fn any(rng: &mut fastrand::Rng) -> Vec<Write> {
+    let kinds = (0..rng.usize(1..8)).map(|_| Change {
+        channel: ChannelId::from(*rng.choice(&["a", "b", "ab", "\0"]).unwrap()),
+        kind: kind(rng),
+    });
+    let changes: Vec<_> = kinds.collect();
+    stored::writes(&changes)
+}
+
+fn kind(rng: &mut fastrand::Rng) -> ChangeKind {
+    let number = rng.u64(1..40);
+    match rng.u32(0..100) {
+        0 => ChangeKind::Erased,
+        1 => ChangeKind::Created { record_key: [rng.u64(..), rng.u64(..)] },
+        2..10 => ChangeKind::MetForgotten { up_to: number },
+        10..30 => ChangeKind::IncomingRemoved(id(number)),
+        30..50 => ChangeKind::Clock(number),
+        50..75 => ChangeKind::MetAdded(StoredMet { number, digest: rng.u128(..), lost: false }),
+        _ => incoming(number, rng.usize(0..2_000) * rng.usize(0..4)),
+    }
+}
+
+fn incoming(number: u64, len: usize) -> ChangeKind {
+    let content = vec![number as u8; len].into();
+    let entry = LogEntry::new(id(number), "bob".into(), number, Default::default(), content);
+    ChangeKind::IncomingSet(StoredIncoming { entry: Arc::new(entry), heard: None })
+}
+
+fn id(number: u64) -> MessageId {
+    format!("message-{number}").into()
+}
+
+fn writes<const N: usize>(channel: &str, kinds: [ChangeKind; N]) -> Vec<Write> {
+    let channel = ChannelId::from(channel);
+    stored::writes(&kinds.map(|kind| Change { channel: channel.clone(), kind }))
+}

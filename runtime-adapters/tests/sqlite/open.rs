@@ -1,0 +1,232 @@
+//! What is opened, and what is refused and left as it is.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rusqlite::Connection;
+use sds_runtime::store::{OpenReason, Sqlite, SqliteBuilder};
+
+use super::{Place, changes, filled, load, write};
+
+/// Why a file is not opened; it is then as it was before.
+fn refusal(path: &Path) -> OpenReason {
+    let before = fs::read(path).ok();
+    let error = Sqlite::open(path).unwrap_err();
+    assert_eq!(error.path, path);
+    let said = error.to_string();
+    assert!(said.starts_with(&path.display().to_string()), "{said}");
+    assert_eq!(fs::read(path).ok(), before, "it was changed: {said}");
+    error.reason
+}
+
+#[test]
+fn a_path_without_a_directory_is_refused() {
+    let place = Place::new();
+    let path = place.0.path().join("no/such/store.db");
+    assert_eq!(refusal(&path), OpenReason::NoDirectory);
+    assert!(place.files().is_empty());
+    filled(&place.file());
+    assert_eq!(refusal(&place.file().join("store.db")), OpenReason::NoDirectory);
+}
+
+#[test]
+fn a_directory_is_refused() {
+    let place = Place::new();
+    assert_eq!(Sqlite::open(place.0.path()).unwrap_err().reason, OpenReason::NotAFile);
+    assert_eq!(Sqlite::open("/").unwrap_err().reason, OpenReason::NotAFile);
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn a_read_only_file_is_refused() {
+    let place = Place::new();
+    filled(&place.file());
+    let mut permissions = fs::metadata(place.file()).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(place.file(), permissions).unwrap();
+    assert_eq!(refusal(&place.file()), OpenReason::ReadOnly);
+}
+
+#[test]
+fn a_file_that_is_not_sqlite_is_refused() {
+    let place = Place::new();
+    for content in ["x", "my diary", &"a long text ".repeat(1_000)] {
+        fs::write(place.file(), content).unwrap();
+        assert_eq!(refusal(&place.file()), OpenReason::Foreign { application_id: None });
+    }
+    assert_eq!(place.files(), ["store.db"]);
+}
+
+#[test]
+fn a_sqlite_file_of_another_application_is_refused_with_all_that_lies_beside_it() {
+    let place = Place::new();
+    for (id, mode) in [(0, "DELETE"), (0x1234, "DELETE"), (0x1234, "WAL")] {
+        drop(fs::remove_file(place.file()));
+        let theirs = Connection::open(place.file()).unwrap();
+        theirs.pragma_update(None, "application_id", id).unwrap();
+        theirs.execute_batch("CREATE TABLE diary (day); INSERT INTO diary VALUES (1)").unwrap();
+        theirs.pragma_update_and_check(None, "journal_mode", mode, |_| Ok(())).unwrap();
+        theirs.execute_batch("INSERT INTO diary VALUES (2)").unwrap();
+        let beside: Vec<_> = place.files();
+        let log = fs::read(place.file().with_extension("db-wal")).ok();
+        assert_eq!(refusal(&place.file()), OpenReason::Foreign { application_id: Some(id) });
+        assert_eq!(place.files(), beside);
+        assert_eq!(fs::read(place.file().with_extension("db-wal")).ok(), log);
+    }
+}
+
+#[test]
+fn a_file_of_a_newer_release_is_refused() {
+    let place = Place::new();
+    filled(&place.file());
+    Connection::open(place.file()).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    assert_eq!(refusal(&place.file()), OpenReason::NewerSchema { found: 2, known: 1 });
+}
+
+#[test]
+fn a_file_with_other_tables_than_ours_is_refused() {
+    let place = Place::new();
+    filled(&place.file());
+    for change in ["ALTER TABLE records RENAME COLUMN checksum TO sum", "DROP TABLE records"] {
+        Connection::open(place.file()).unwrap().execute_batch(change).unwrap();
+        assert!(matches!(refusal(&place.file()), OpenReason::Corrupt { .. }));
+    }
+}
+
+#[test]
+fn an_empty_file_and_a_crashed_first_open_become_a_store() {
+    let place = Place::new();
+    for content in [vec![], vec![0; 4_096]] {
+        fs::write(place.file(), &content).unwrap();
+        let opened = Sqlite::open(place.file());
+        match content.is_empty() {
+            true => drop(opened.unwrap()),
+            // SQLite finds no unfinished transaction beside it, so that it is no store.
+            false => drop(opened.unwrap_err()),
+        }
+    }
+    assert_eq!(fs::read(place.file()).unwrap(), [0; 4_096]);
+}
+
+#[test]
+fn a_store_that_is_open_is_not_opened_again_by_whatever_name() {
+    let place = Place::new();
+    let store = Sqlite::open(place.file()).unwrap();
+    let mut names = vec![place.file(), place.0.path().join("../").join(place.file())];
+    #[cfg(unix)]
+    {
+        let link = place.0.path().join("link.db");
+        std::os::unix::fs::symlink(place.file(), &link).unwrap();
+        names.push(link);
+    }
+    for name in names {
+        assert_eq!(Sqlite::open(name).unwrap_err().reason, OpenReason::InUse);
+    }
+    drop(store);
+    drop(Sqlite::open(place.file()).unwrap());
+}
+
+/// The environment variable that names the file to the test below.
+const FILE: &str = "SDS_TEST_SQLITE_FILE";
+
+#[test]
+fn a_store_that_another_process_has_open_is_not_opened() {
+    let place = Place::new();
+    let mut store = Sqlite::open(place.file()).unwrap();
+    write(&mut store, changes::clock("a", 1)).unwrap();
+    // What must not take the lock away: a second attempt within this process.
+    drop(Sqlite::open(place.file()).unwrap_err());
+    let opens = || {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "open::opens_the_file_that_the_environment_names", "--ignored"]);
+        child.env(FILE, place.file()).stdout(Stdio::null()).stderr(Stdio::null());
+        child.status().unwrap().success()
+    };
+    assert!(!opens());
+    assert_eq!(write(&mut store, changes::clock("a", 2)), Ok(()));
+    drop(store);
+    assert!(opens(), "nothing but the lock kept it from it");
+}
+
+#[test]
+#[ignore = "the other process of the test before"]
+fn opens_the_file_that_the_environment_names() {
+    let mut store = Sqlite::open(std::env::var_os(FILE).unwrap()).unwrap();
+    write(&mut store, changes::clock("a", 3)).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_new_file_and_its_log_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Place::new();
+    let mut store = Sqlite::open(place.file()).unwrap();
+    write(&mut store, changes::clock("a", 1)).unwrap();
+    assert_eq!(place.files(), ["store.db", "store.db-wal"]);
+    for file in place.files() {
+        let mode = fs::metadata(place.0.path().join(&file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    drop(store);
+    fs::set_permissions(place.file(), fs::Permissions::from_mode(0o640)).unwrap();
+    drop(Sqlite::open(place.file()).unwrap());
+    let mode = fs::metadata(place.file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640, "that of an old one is its owner's business");
+}
+
+#[test]
+fn a_file_named_like_a_uri_is_a_file() {
+    let place = Place::new();
+    let path = place.0.path().join("file:store.db?mode=memory");
+    let mut store = Sqlite::open(&path).unwrap();
+    write(&mut store, changes::clock("a", 1)).unwrap();
+    drop(store);
+    assert_eq!(place.files(), ["file:store.db?mode=memory"]);
+}
+
+#[test]
+fn an_unknown_vfs_is_an_error() {
+    let place = Place::new();
+    let error = SqliteBuilder::new().vfs("no such").open(place.file()).unwrap_err();
+    assert!(error.to_string().contains("no such vfs"), "{error}");
+}
+
+/// What a process that is killed now leaves behind.
+fn left_behind(place: &Place) -> Place {
+    let copy = Place::new();
+    for file in place.files() {
+        fs::copy(place.0.path().join(&file), copy.0.path().join(&file)).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn a_file_that_is_refused_keeps_its_log() {
+    let place = Place::new();
+    let mut store = Sqlite::open(place.file()).unwrap();
+    write(&mut store, changes::message("a", 1, 100)).unwrap();
+    let left = left_behind(&place);
+    let log = left.file().with_extension("db-wal");
+    let sound = (fs::read(left.file()).unwrap(), fs::read(&log).unwrap());
+    let mut damaged = sound.0.clone();
+    let at = damaged.windows(8).position(|window| window == b"checksum").unwrap();
+    damaged[at] = b'-';
+    fs::write(left.file(), &damaged).unwrap();
+    assert!(matches!(refusal(&left.file()), OpenReason::Corrupt { .. }));
+    assert!(fs::read(&log).unwrap() == sound.1);
+    fs::write(left.file(), &sound.0).unwrap();
+    let mut repaired = Sqlite::open(left.file()).unwrap();
+    assert_eq!(load(&mut repaired, "a"), load(&mut store, "a"));
+}
+
+#[test]
+fn a_file_left_by_a_killed_process_is_opened_with_all_it_had_written() {
+    let place = Place::new();
+    let mut store = Sqlite::open(place.file()).unwrap();
+    write(&mut store, changes::message("a", 1, 100)).unwrap();
+    let copy = left_behind(&place);
+    let mut restarted = SqliteBuilder::new().full_check(true).open(copy.file()).unwrap();
+    assert_eq!(load(&mut restarted, "a"), load(&mut store, "a"));
+}
