@@ -71,6 +71,7 @@
 //!   are refused.
 //! * `prometheus`: the module `prometheus`, [`Metrics`] as text.
 //! * `sqlite`: `store::Sqlite`, a store in a file. Compiles SQLite, which takes a C compiler.
+//! * `encryption`: `store::Encrypted`, which seals records in front of any store.
 //!
 //! Without a driver, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
 //! [`Transport`].

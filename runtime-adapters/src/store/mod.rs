@@ -45,12 +45,16 @@ use bytes::Bytes;
 use sds_proto::stored::Write;
 use sds_proto::{ChannelId, Durability, StoreError};
 
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod faulty;
 mod memory;
 mod records;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "encryption")]
+pub use encrypted::{Encrypted, EncryptionKey};
 pub use faulty::{Faults, Faulty, Switch};
 pub use memory::Memory;
 #[cfg(feature = "sqlite")]

@@ -98,3 +98,27 @@ fn every_durability_starts() {
     assert_eq!(store.start(Durability::Strict), Ok(()));
     assert_eq!(write(&mut store, changes::clock("a", 1)), Ok(()));
 }
+
+#[test]
+#[cfg(feature = "encryption")]
+fn behind_encryption_the_file_holds_no_content_and_opens_with_its_key_alone() {
+    use sds_runtime::store::{Encrypted, EncryptionKey};
+
+    let place = Place::new();
+    let open = |key| Encrypted::new(Sqlite::open(place.file()).unwrap(), EncryptionKey::from(key));
+    let content = [b'x'; 100];
+    let in_file = || {
+        let file = std::fs::read(place.file()).unwrap();
+        file.windows(content.len()).any(|window| window == content)
+    };
+    let message = || changes::message("a", b'x'.into(), content.len());
+    let mut store = open([1; 32]);
+    store.write(message()).wait().unwrap();
+    let records = load(&mut store, "a").unwrap();
+    drop(store);
+    assert!(!in_file());
+    assert_eq!(load(&mut open([1; 32]), "a").unwrap(), records);
+    assert_eq!(load(&mut open([2; 32]), "a"), Err(StoreError::Corrupt));
+    Sqlite::open(place.file()).unwrap().write(message()).wait().unwrap();
+    assert!(in_file(), "without encryption it does");
+}

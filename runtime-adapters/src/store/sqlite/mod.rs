@@ -55,8 +55,8 @@ const MAX_WAITING: usize = 64;
 /// too, and is read up to the first that is wrong, as after a power failure.
 ///
 /// A new file is readable and writable by its owner alone, on Unix; the permissions of one that
-/// is there are left as they are. It is locked while the store is open. It is not encrypted. It
-/// does not shrink: room of removed records is used again.
+/// is there are left as they are. It is locked while the store is open. It is not encrypted, for
+/// which there is `Encrypted`. It does not shrink: room of removed records is used again.
 ///
 /// Memory: some 2 MB for pages that were read, and the batches that wait.
 #[derive(Debug)]
