@@ -3,7 +3,9 @@
 
 mod changes;
 mod damage;
+mod machine;
 mod open;
+mod power;
 mod records;
 
 use std::fs;
