@@ -9,12 +9,12 @@ use core::time::Duration;
 
 use common::peer::{entry, lip109, nim};
 use common::store::{Store, start, strict};
-use common::{Faults, Group, at, channel, delivered, ids, open, publish};
+use common::{EPOCH_MS, Faults, Group, at, channel, delivered, ids, open, publish};
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, Limits, WireDialect};
 use sds_proto::{
-    ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, LogDigest, MessageId, Node,
-    RejectReason, SendReason, Status, StoreError,
+    ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, Instant, LogDigest,
+    MessageId, Node, Now, RejectReason, SendReason, Status, StoreError, UnixMillis,
 };
 
 /// Ids of the messages that `effects` acknowledge, and of those that they possibly do.
@@ -436,6 +436,46 @@ fn an_answer_goes_out_after_a_restart_in_each_dialect_it_was_asked_for_in() {
     let answers = sends(&told, SendReason::Repair);
     let dialects: Vec<_> = answers.iter().map(|(_, dialect, _)| *dialect).collect();
     assert_eq!(dialects, [WireDialect::Lip109, WireDialect::NimSds]);
+}
+
+/// The wall clock was put back by a day while the node was down. Its monotonic clock begins anew.
+#[test]
+fn a_wall_clock_that_was_put_back_does_not_put_off_requests_answers_and_bridge_copies() {
+    const DAY: u64 = 24 * 3_600 * 1_000;
+    let back = |millis| Now::new(Instant::from_millis(millis), UnixMillis(EPOCH_MS + millis - DAY));
+    let mut store = Store::default();
+    let (mut node, _) = start(bridge(), &mut store, 0);
+    take(&mut node, &mut store, 1, nim("b2", 2).after(["b1"]).input());
+    take(&mut node, &mut store, 2, publish("m1"));
+    take(&mut node, &mut store, 3, lip109("a1", 3).asking(entry("m1", "alice")).input());
+
+    let mut node = Node::new(bridge().sync(true).build().expect("valid settings"));
+    node.handle(back(0), open()).expect("opens");
+    let mut effects = store.serve(&mut node, back(0));
+    while let Some(deadline) = node.next_deadline() {
+        let now = deadline.at.as_micros().div_ceil(1_000);
+        if now > 600_000 {
+            break;
+        }
+        node.handle(back(now), Input::Tick).expect("a tick is always taken");
+        effects.extend(store.serve(&mut node, back(now)));
+    }
+    let sent = |id: &str, reason| {
+        effects.iter().any(|effect| match effect {
+            Effect::Send { message_id, why, .. } => *message_id == id.into() && *why == reason,
+            _ => false,
+        })
+    };
+    assert!(sent("m1", SendReason::Repair), "the answer");
+    assert!(sent("a1", SendReason::Bridge), "the copy");
+    let asks = |effect: &Effect| match effect {
+        Effect::Send { bytes, .. } => {
+            let (_, message) = wire::decode(bytes, &Limits::default()).expect("ours");
+            message.repair_request.iter().any(|wanted| wanted.message_id == "b1".into())
+        }
+        _ => false,
+    };
+    assert!(effects.iter().any(asks), "the request");
 }
 
 #[test]

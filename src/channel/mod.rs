@@ -80,10 +80,11 @@ impl Cx<'_> {
         self.now.wall.map(|wall| UnixMillis(wall.0.saturating_add(ahead)))
     }
 
-    /// The time left until a wall-clock time, if both are known.
-    fn until(&self, at: Option<UnixMillis>) -> Option<Duration> {
+    /// The time left until a wall-clock time, if both are known, and at most `longest`: the wall
+    /// clock may have been put back since.
+    fn until(&self, at: Option<UnixMillis>, longest: Duration) -> Option<Duration> {
         let (at, wall) = (at?, self.now.wall?);
-        Some(Duration::from_millis(at.0.saturating_sub(wall.0)))
+        Some(Duration::from_millis(at.0.saturating_sub(wall.0)).min(longest))
     }
 }
 

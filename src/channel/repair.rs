@@ -29,7 +29,7 @@ pub(super) const fn arithmetic(config: &Config, dialect: WireDialect) -> Arithme
 }
 
 /// The dialect whose arithmetic and periods our own requests follow.
-const fn native(config: &Config) -> WireDialect {
+pub(super) const fn native(config: &Config) -> WireDialect {
     match config.dialect {
         Dialect::Lip109 | Dialect::Bridge => WireDialect::Lip109,
         Dialect::NimSds => WireDialect::NimSds,

@@ -8,12 +8,14 @@ use super::incoming::{Arrived, Deps, Waiters, Waiting};
 use super::log::{Dialects, LogKey, NewEntry};
 use super::outgoing::Probes;
 use super::record::{IdDigest, Place};
+use super::repair::native;
 use super::{Channel, Cx, Joining};
 use crate::config::{Config, Dialect};
 use crate::effect::{Delivery, Effect};
 use crate::entry::LogEntry;
 use crate::id::ChannelId;
 use crate::snapshot::{ChangeKind, Snapshot, StoredEntry, StoredIncoming, StoredOutgoing};
+use crate::wire::WireDialect;
 
 impl Channel {
     /// The channel as the store has it. What was delivered and not consumed is delivered again.
@@ -149,9 +151,10 @@ impl Channel {
 
     /// Wanted dependencies, the messages that wait for them, and repair answers.
     fn restore_missing(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot) {
+        let longest = self.config.t_max(native(&self.config));
         for stored in snapshot.wanted.values() {
             let digest = self.ids.digest(stored.entry.message_id.as_bytes());
-            let delay = cx.until(stored.due).unwrap_or_default();
+            let delay = cx.until(stored.due, longest).unwrap_or_default();
             self.insert_want(cx, stored.clone(), digest, delay);
         }
         let waiting: Vec<_> =
@@ -170,7 +173,8 @@ impl Channel {
         }
         for answer in snapshot.answers.values() {
             let digest = self.ids.digest(answer.message_id.as_bytes());
-            let delay = cx.until(answer.due).unwrap_or_default();
+            let asked_in = if answer.nim_sds { WireDialect::NimSds } else { WireDialect::Lip109 };
+            let delay = cx.until(answer.due, self.config.t_max(asked_in)).unwrap_or_default();
             let dialects = Dialects::if_any(answer.lip109, answer.nim_sds);
             self.schedule_answer(cx, dialects, &answer.message_id, digest, delay);
         }

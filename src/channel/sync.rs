@@ -195,7 +195,9 @@ impl Channel {
         due: Option<UnixMillis>,
     ) {
         let Some(logged) = self.log.get_mut(slot) else { return };
-        let delay = cx.until(due).unwrap_or_else(|| bridge_delay(&self.config, &logged.entry));
+        let delay = cx
+            .until(due, self.config.bridge_delay)
+            .unwrap_or_else(|| bridge_delay(&self.config, &logged.entry));
         let at = cx.now.mono + delay;
         logged.heard = Dialects::of(heard);
         logged.bridge = Some(self.timers.schedule(at, Timer::Bridge(slot)));
