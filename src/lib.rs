@@ -84,6 +84,8 @@ mod node;
 mod outbox;
 pub mod repair;
 mod rng;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod snapshot;
 pub mod stored;
 mod time;

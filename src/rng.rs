@@ -19,6 +19,19 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// A number below `bound`; 0 if that is 0.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
+        let number = self.next_u64();
+        if bound == 0 { 0 } else { number % bound }
+    }
+
+    /// Whether something with this chance in percent happens.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+
     /// A time from `low` to `high`, both included; `low` if `high` is not above it.
     pub(crate) fn duration(&mut self, low: Duration, high: Duration) -> Duration {
         let span = u64::try_from(high.saturating_sub(low).as_micros()).unwrap_or(u64::MAX - 1);

@@ -1,0 +1,215 @@
+//! Carrying out what a member says, and checking that it may say it.
+
+use alloc::boxed::Box;
+use alloc::format;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Simulation;
+use super::queue::Event;
+use crate::effect::{Delivery, Effect, RetrievalId, SendReason};
+use crate::id::MessageId;
+use crate::input::Retrieved;
+use crate::time::Instant;
+use crate::wire::{self, HistoryEntry, WireDialect};
+
+/// Latency of the store node.
+const ARCHIVE_MICROS: u64 = 50_000;
+/// Chance in percent that the store node does not answer.
+const ARCHIVE_FAILS: u64 = 10;
+
+impl Simulation {
+    pub(super) fn drain(&mut self, index: usize) {
+        while let Some(effect) = self.members[index].node.poll_effect() {
+            self.hasher.add(&effect);
+            if let Some(replay) = &mut self.members[index].replay {
+                replay.effect(&effect);
+            }
+            self.carry_out(index, &effect);
+            if let Some(told) = &mut self.told {
+                told.push_back((index, effect));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, effect: &Effect) {
+        match effect {
+            Effect::Send { bytes, message_id, dialect, why, .. } => {
+                self.sent(index, bytes, message_id, *dialect, *why);
+            }
+            Effect::Deliver(delivery) => self.delivered(index, delivery),
+            Effect::Persist { id, changes } => {
+                let member = &mut self.members[index];
+                member.store.write(*id, changes.clone());
+                let takes = member.store.slow.unwrap_or(self.plan.store_ms) * 1_000;
+                let (member, boot) = (index, member.boot);
+                self.queue.schedule(self.now + takes, Event::Written { member, boot });
+            }
+            Effect::Load { .. } => {
+                let boot = self.members[index].boot;
+                let at = self.now + self.plan.store_ms * 1_000;
+                self.queue.schedule(at, Event::Loaded { member: index, boot });
+            }
+            Effect::RequestRepair { id, missing, .. } => self.ask_archive(index, *id, missing),
+            Effect::Acked { message_id, .. } => self.acknowledged(index, message_id),
+            Effect::Unconfirmed { .. } => self.report.unconfirmed += 1,
+            Effect::Lost { message_ids, .. } => {
+                self.report.lost += message_ids.len() as u64;
+                for number in message_ids.iter().filter_map(|id| self.registry.number(id)) {
+                    self.members[index].judge.loses(number);
+                }
+            }
+            Effect::Bounded { .. } => self.report.bounded += 1,
+            Effect::Conflict { message_id, .. } => {
+                let number = self.registry.number(message_id);
+                if !number.is_some_and(|number| self.registry.get(number).is_ambiguous()) {
+                    let what = format!("{message_id} is said to be two messages");
+                    self.fail(Some(index), (15, what));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn sent(
+        &mut self,
+        index: usize,
+        bytes: &Bytes,
+        message_id: &MessageId,
+        dialect: WireDialect,
+        why: SendReason,
+    ) {
+        self.check_sent(index, bytes, message_id, dialect, why);
+        let sent = &mut self.report.sent[why as usize];
+        sent.messages += 1;
+        sent.bytes += bytes.len() as u64;
+        self.members[index].bytes_sent += bytes.len() as u64;
+        let message = self.registry.number(message_id);
+        if let Some(number) = message {
+            self.registry.get_mut(number).archive(dialect, bytes);
+            let lacks =
+                |member: &super::Member| member.is_here() && !member.judge.has_heard(number);
+            if why == SendReason::Repair && !self.members.iter().any(lacks) {
+                self.report.redundant_repairs += 1;
+            }
+        }
+        let Some(left) = self.network.departure(&self.plan, index, bytes.len(), self.now) else {
+            return;
+        };
+        for to in (0..self.members.len()).filter(|to| *to != index) {
+            self.send_to(Some(index), to, bytes, message, left);
+        }
+    }
+
+    pub(super) fn send_to(
+        &mut self,
+        from: Option<usize>,
+        to: usize,
+        bytes: &Bytes,
+        message: Option<usize>,
+        left: u64,
+    ) {
+        for at in self.network.arrivals(&self.plan, &mut self.rng, from, to, left) {
+            self.queue.schedule(at, Event::Arrive { to, message, bytes: bytes.clone() });
+        }
+    }
+
+    fn check_sent(
+        &mut self,
+        index: usize,
+        bytes: &Bytes,
+        message_id: &MessageId,
+        dialect: WireDialect,
+        why: SendReason,
+    ) {
+        let limits = self.members[index].config.limits();
+        let message = match wire::decode(bytes, &limits) {
+            Ok((in_dialect, message)) if in_dialect == dialect => message,
+            other => {
+                let what = format!("{message_id} cannot be read: {:?}", other.err());
+                return self.fail(Some(index), (14, what));
+            }
+        };
+        let mut again = BytesMut::with_capacity(bytes.len());
+        message.as_outgoing().encode(dialect, &mut again);
+        if again != *bytes {
+            self.fail(Some(index), (14, format!("{message_id} is not canonical")));
+        }
+        let Some(lamport) = message.lamport else { return };
+        let member = &mut self.members[index];
+        if matches!(why, SendReason::New | SendReason::Sync) {
+            let verdict = member.judge.makes(lamport, message_id);
+            if member.is_strict() && member.store.safe.lamport < lamport {
+                let what = format!("{message_id} left before its Lamport time was safe");
+                self.fail(Some(index), (9, what));
+            }
+            self.judge(index, verdict);
+        }
+    }
+
+    fn delivered(&mut self, index: usize, delivery: &Delivery) {
+        let entry = &delivery.entry;
+        let member = &self.members[index];
+        if member.is_strict() && member.store.safe.delivered < delivery.seq {
+            let what = format!("{} was delivered before it was safe", entry.message_id);
+            self.fail(Some(index), (9, what));
+        }
+        let number = match self.registry.number(&entry.message_id) {
+            Some(number) => number,
+            None if delivery.own => {
+                self.report.published += 1;
+                self.registry.add(entry, Some(index), self.now)
+            }
+            None => {
+                let what = format!("{} was delivered and never published", entry.message_id);
+                return self.fail(Some(index), (15, what));
+            }
+        };
+        let member = &mut self.members[index];
+        let verdict = member.judge.delivers(&self.registry, number, delivery, &member.node);
+        if !delivery.redelivery {
+            self.report.deliveries += 1;
+            self.report.delivered_at = Instant::from_micros(self.now);
+        }
+        self.judge(index, verdict);
+    }
+
+    fn acknowledged(&mut self, index: usize, message_id: &MessageId) {
+        let Some(number) = self.registry.number(message_id) else {
+            let what = format!("{message_id} was acknowledged and never published");
+            return self.fail(Some(index), (15, what));
+        };
+        let message = self.registry.get(number);
+        if !message.reached_others {
+            let what = format!("{message_id} was acknowledged, and nobody has it");
+            return self.fail(Some(index), (13, what));
+        }
+        let after = Instant::from_micros(self.now).since(Instant::from_micros(message.at));
+        self.report.acknowledged_after.push(after);
+    }
+
+    /// A store node answers what it is asked, or some of it.
+    fn ask_archive(&mut self, index: usize, id: RetrievalId, missing: &[HistoryEntry]) {
+        if self.plan.archive == 0 {
+            return;
+        }
+        let config = &self.members[index].config;
+        let boot = self.members[index].boot;
+        let fails = self.rng.percent(ARCHIVE_FAILS);
+        for named in missing {
+            let number = self.registry.number(&named.message_id);
+            let archived = number.and_then(|number| {
+                self.registry.get(number).archived(|dialect| config.accepts(dialect))
+            });
+            let found = archived.filter(|_| self.rng.percent(self.plan.archive));
+            let outcome = match found {
+                _ if fails => Retrieved::Failed,
+                Some(bytes) => Retrieved::Message(bytes.clone()),
+                None => Retrieved::NotFound,
+            };
+            let answer = Box::new((id, outcome));
+            let event = Event::Retrieved { member: index, boot, answer };
+            self.queue.schedule(self.now + ARCHIVE_MICROS, event);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Simulated groups in a bad world: all invariants of ARCHITECTURE.md that the simulator checks, and
+//! the simulator itself.
+
+use sds_proto::sim::{Plan, Simulation, Violation, minimise};
+use sds_proto::{Instant, SendReason};
+
+fn run(seed: u64, plan: &Plan) -> Result<sds_proto::sim::Report, Violation> {
+    Simulation::new(seed, plan).expect("a plan that can be carried out").run()
+}
+
+fn plan(text: &str) -> Plan {
+    text.parse().expect("a plan")
+}
+
+#[test]
+fn groups_with_all_faults_keep_every_invariant() {
+    let runs = if cfg!(debug_assertions) { 20 } else { 1_000 };
+    for seed in 0..runs {
+        let plan = Plan::random(seed, 8, 96);
+        if let Err(violation) = run(seed, &plan) {
+            panic!("seed {seed}: {violation}\n{plan}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_and_plan_give_the_same_run() {
+    for seed in 0..5 {
+        let plan = Plan::random(seed, 6, 40);
+        let printed: Plan = plan.to_string().parse().expect("what was printed");
+        assert_eq!(run(seed, &plan), run(seed, &printed));
+        assert_ne!(run(seed, &plan), run(seed + 1, &plan));
+    }
+}
+
+#[test]
+fn a_report_says_what_was_sent_and_how_long_it_took() {
+    let report = run(1, &plan("nodes 4\nmessages 20\nloss 20")).expect("no violation");
+    assert_eq!((report.published, report.deliveries), (20, 80));
+    assert_eq!(report.acknowledged_after.len(), 20);
+    assert_eq!(report.sent(SendReason::New).messages, 20);
+    assert!(report.sent(SendReason::Repair).messages > 0);
+    assert!(report.settled_at.is_some_and(|at| at >= report.delivered_at));
+    assert_eq!(report.sent_in_all().bytes, report.bytes_by_member.iter().sum());
+}
+
+#[test]
+fn a_hundred_members_converge_under_loss() {
+    let report = run(3, &plan("nodes 100\nmessages 5\nloss 30")).expect("no violation");
+    assert_eq!(report.deliveries, 500);
+}
+
+#[test]
+fn a_newcomer_and_one_that_has_forgotten_everything_get_everything() {
+    let text = "nodes 5\nmessages 30\nloss 10\njoin node=4 at=400000\n\
+                crash node=3 at=500000 down=100 keep=nothing mid_write=0";
+    let report = run(5, &plan(text)).expect("no violation");
+    assert_eq!((report.deliveries, report.crashes), (5 * 30 + 30, 1));
+}
+
+#[test]
+fn what_fails_is_made_small() {
+    // Nobody hears anything, and nobody is given the time to notice.
+    let plan = plan(
+        "nodes 6\nmessages 50\nloss 100\nduplicate 10\njitter_ms 40\npatience_min 1\n\
+         jump node=2 at=1000 by=500\npartition at=500 lasts=1000 ways=3",
+    );
+    let (small, violation) = minimise(9, &plan).expect("it fails");
+    assert_eq!(run(9, &small), Err(violation));
+    assert!(small.faults.is_empty(), "{small}");
+    assert_eq!((small.duplicate, small.jitter_ms, small.nodes), (0, 0, 2), "{small}");
+    assert_eq!(minimise(9, &self::plan("nodes 3\nmessages 3")), None);
+}
+
+#[test]
+fn time_may_be_gone_through_step_by_step() {
+    let mut simulation = Simulation::new(2, &plan("nodes 3\nmessages 0")).expect("a plan");
+    simulation.run_until(Instant::from_millis(50)).expect("nothing happens");
+    assert_eq!(simulation.now(), Instant::from_millis(50));
+    simulation.publish(1, "m1".into(), "hello".into()).expect("published");
+    assert_eq!(simulation.report().deliveries, 1);
+    simulation.run_until(Instant::from_millis(71)).expect("no violation");
+    assert_eq!(simulation.report().deliveries, 3);
+}
