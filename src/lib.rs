@@ -67,6 +67,11 @@
 extern crate alloc;
 
 pub mod bloom;
+#[cfg(not(feature = "sim-broken"))]
+mod broken;
+#[cfg(feature = "sim-broken")]
+#[doc(hidden)]
+pub mod broken;
 mod channel;
 mod config;
 mod digest;

@@ -8,6 +8,7 @@ use core::hash::Hasher;
 use bytes::{Bytes, BytesMut};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::broken::{self, Break};
 use crate::channel::{self, Channel, Cx, LogView, Status};
 use crate::config::Config;
 use crate::effect::{Effect, RetrievalId};
@@ -97,6 +98,9 @@ impl Node {
     /// The input is not acceptable: nothing has changed, and the input comes back with the reason.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<(), Rejected> {
         self.advance(now);
+        if broken::is(Break::Drains) && self.outbox.has_effects() {
+            self.rng.next_u64();
+        }
         let result = self.apply(&input);
         self.outbox.seal();
         result.map_err(|reason| Rejected { reason, input: Box::new(input) })
@@ -130,6 +134,10 @@ impl Node {
         let first = self.deadlines.first().filter(|_| self.outbox.refuses().is_none());
         let channel = first.and_then(|(_, id)| self.open_channel(id));
         let channel = channel.and_then(Channel::next_deadline);
+        let channel = channel.map(|deadline| match broken::is(Break::Progress) {
+            true => Deadline { at: self.now.mono, ..deadline },
+            false => deadline,
+        });
         [retry, channel].into_iter().flatten().min_by_key(|deadline| deadline.at)
     }
 

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
+use crate::broken::{self, Break};
 use crate::config::Durability;
 use crate::effect::{Effect, PersistId, RetrievalId};
 use crate::error::{RejectReason, StoreError};
@@ -95,8 +96,10 @@ impl Outbox {
     /// Stages an effect that must not leave before the changes made so far are safe.
     pub(crate) fn effect(&mut self, effect: Effect) {
         match self.durability {
-            Durability::Strict => self.staged.push(effect),
-            Durability::None | Durability::Relaxed => self.ready.push_back(effect),
+            Durability::Strict if !broken::is(Break::Durability) => self.staged.push(effect),
+            Durability::None | Durability::Relaxed | Durability::Strict => {
+                self.ready.push_back(effect);
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::broken::{self, Break};
+
 /// A deterministic stream of numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
@@ -34,6 +36,9 @@ impl Rng {
 
     /// A time from `low` to `high`, both included; `low` if `high` is not above it.
     pub(crate) fn duration(&mut self, low: Duration, high: Duration) -> Duration {
+        if broken::is(Break::Determinism) {
+            self.0 ^= broken::count();
+        }
         let span = u64::try_from(high.saturating_sub(low).as_micros()).unwrap_or(u64::MAX - 1);
         low + Duration::from_micros(self.next_u64() % (span + 1))
     }

@@ -9,6 +9,7 @@ use super::record::{IdDigest, Place};
 use super::repair::{arithmetic, signed_millis};
 use super::slots::{Slot, Slots};
 use super::{Channel, Cx, Timer};
+use crate::broken::{self, Break};
 use crate::effect::{Bound, Effect, SendReason};
 use crate::id::MessageId;
 use crate::keyed::KeyedState;
@@ -154,7 +155,7 @@ impl Channel {
             self.end_answer(cx, slot);
             return;
         }
-        answer.given = true;
+        answer.given = !broken::is(Break::Rest);
         // Whoever misses this answer asks again after T_min at the earliest.
         answer.timer =
             self.timers.schedule(cx.now.mono + self.config.repair_t_min / 2, Timer::Answer(slot));

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::record::IdDigest;
 use super::slots::{Slot, Slots};
+use crate::broken::{self, Break};
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::MessageId;
@@ -24,7 +25,8 @@ pub(super) struct LogKey {
 
 impl LogKey {
     pub(super) fn of(entry: &LogEntry) -> Self {
-        Self { lamport: entry.lamport, message_id: entry.message_id.clone() }
+        let unit = if broken::is(Break::Order) { 1_000 } else { 1 };
+        Self { lamport: entry.lamport / unit, message_id: entry.message_id.clone() }
     }
 }
 
@@ -235,7 +237,10 @@ impl Log {
     /// The entries to name next: up to `max_heads` heads, in rotation if there are more, filled
     /// up to `len` with the newest others; in the log's order.
     pub(super) fn next_history(&self, len: usize, max_heads: usize) -> SmallVec<[Slot; 16]> {
-        let mut named: SmallVec<[Slot; 16]> = if self.heads.len() <= max_heads {
+        let headless = broken::is(Break::Heads);
+        let mut named: SmallVec<[Slot; 16]> = if headless {
+            SmallVec::new()
+        } else if self.heads.len() <= max_heads {
             self.heads.iter().map(|(_, slot)| *slot).collect()
         } else {
             self.rotated_heads().map(|(_, slot)| slot).take(max_heads).collect()
@@ -244,7 +249,9 @@ impl Log {
             let missing = len - named.len();
             let others = self.order.values().rev().copied();
             let others = others
-                .filter(|slot| self.entries.get(*slot).is_some_and(|logged| !logged.is_head))
+                .filter(|slot| {
+                    self.entries.get(*slot).is_some_and(|logged| headless || !logged.is_head)
+                })
                 .take(missing);
             named.extend(others);
         }

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::record::IdDigest;
 use crate::bloom::{Probe, ReceivedFilter};
+use crate::broken::{self, Break};
 use crate::config::Config;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::keyed::KeyedState;
@@ -131,11 +132,16 @@ impl Outgoing {
         let mut chance_ln = None;
         for (seq, unacked) in &mut self.unacked {
             let Some(probe) = unacked.probes.get(dialect) else { continue };
-            if unacked.witnesses.contains(&witness) || !filter.contains(probe) {
+            let believed = broken::is(Break::Evidence);
+            if unacked.witnesses.contains(&witness) || !(filter.contains(probe) || believed) {
                 continue;
             }
             // Counting a filter's bits costs more than probing it, so it waits for a hit.
-            let chance_ln = *chance_ln.get_or_insert_with(|| filter.false_positive_ln());
+            let chance_ln = if believed {
+                -1e3
+            } else {
+                *chance_ln.get_or_insert_with(|| filter.false_positive_ln())
+            };
             if chance_ln > NO_EVIDENCE_LN || unacked.witnesses.len() >= MAX_WITNESSES {
                 continue;
             }

@@ -11,6 +11,7 @@ use super::outgoing::Unacked;
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
+use crate::broken::{self, Break};
 use crate::effect::{Effect, SendReason};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
@@ -37,6 +38,9 @@ impl Channel {
         let digest = self.ids.digest(message_id.as_bytes());
         let place = self.ids.place(digest);
         if !matches!(place, None | Some(Place::Sync)) {
+            if broken::is(Break::Refusal) {
+                self.clock.observe(self.clock.current() + 1);
+            }
             return Err(RejectReason::IdKnown);
         }
         if self.outgoing.len() >= self.config.max_outgoing {
@@ -310,6 +314,10 @@ impl Channel {
         why: SendReason,
     ) -> Effect {
         message.encode(dialect, cx.buffer);
+        if broken::is(Break::Canonical) {
+            // Field 100, of no bytes.
+            cx.buffer.extend_from_slice(&[0xa2, 0x06, 0x00]);
+        }
         Effect::Send {
             channel: self.id.clone(),
             bytes: cx.buffer.split().freeze(),

@@ -8,6 +8,7 @@ use super::outgoing::{Probes, Verdict};
 use super::record::{IdDigest, Place};
 use super::{Channel, Cx, Joining, RECENT_EPHEMERALS};
 use crate::bloom::{MAX_K, ReceivedFilter};
+use crate::broken::{self, Break};
 use crate::config::{Config, OnLost};
 use crate::effect::Effect;
 use crate::entry::LogEntry;
@@ -136,7 +137,10 @@ impl Channel {
         }
         self.cancel_answer(cx, digest);
         let heard = Dialects::of(dialect);
-        if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place {
+        let repeated = broken::is(Break::Once) && matches!(place, Some(Place::Logged(_)));
+        if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place
+            && !repeated
+        {
             self.heard_again(cx, place, heard);
             self.report_conflict(cx, place, message, lamport);
             return Ok(());
@@ -328,7 +332,11 @@ impl Channel {
 fn retain(message: &Message, lamport: u64, datagram_len: usize) -> (LogEntry, usize) {
     let entry = LogEntry::new(
         message.message_id.clone(),
-        message.sender_id.clone(),
+        if broken::is(Break::Authors) {
+            ParticipantId::default()
+        } else {
+            message.sender_id.clone()
+        },
         lamport,
         message.causal_history.clone(),
         message.content.clone().unwrap_or_default(),

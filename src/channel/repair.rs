@@ -9,6 +9,7 @@ use super::record::{IdDigest, Place};
 use super::slots::Slot;
 use super::wanted::{Request, Want};
 use super::{Channel, Cx};
+use crate::broken::{self, Break};
 use crate::config::{Config, Dialect, NimHash};
 use crate::entry::detach;
 use crate::hash::HashKind;
@@ -163,6 +164,10 @@ impl Channel {
         want.asked = Some(cx.now.mono);
         let (id, rounds) = (want.entry.message_id.clone(), want.rounds);
         let t_max = self.config.t_max(native(&self.config));
+        if broken::is(Break::Wanted) {
+            want.set_timer(&mut self.timers, slot);
+            return;
+        }
         // The first repeat comes after one T_req, each further one after twice the last.
         let delay = self.t_req(&id).saturating_mul(1 << (rounds - 1).min(16)).min(t_max);
         self.schedule_request(cx, slot, cx.now.mono + delay);

@@ -192,7 +192,14 @@ impl Judge {
     }
 
     /// Checks the whole log.
-    pub(super) fn check_log(&self, channel: &ChannelId, node: &Node) -> Result<(), Broken> {
+    ///
+    /// `evicts`: bodies may have left it.
+    pub(super) fn check_log(
+        &self,
+        channel: &ChannelId,
+        node: &Node,
+        evicts: bool,
+    ) -> Result<(), Broken> {
         let Some(log) = node.log(channel) else { return Ok(()) };
         let keys = log.iter().map(|entry| (entry.lamport, &entry.message_id));
         if !keys.is_sorted() {
@@ -201,6 +208,10 @@ impl Judge {
         if self.was_told_all() {
             let mut digest = LogDigest::default();
             self.order.iter().for_each(|(lamport, id)| digest.add(*lamport, id));
+            if !evicts && log.len() != self.order.len() {
+                let what = format!("{} of {} entries are in the log", log.len(), self.order.len());
+                return Err((15, what));
+            }
             if digest != log.digest() {
                 return Err((2, "the digest is not that of what was delivered".into()));
             }

@@ -51,7 +51,8 @@ impl Simulation {
         for index in 0..self.members.len() {
             let member = &self.members[index];
             if member.is_here() {
-                let verdict = member.judge.check_log(&self.channel, &member.node);
+                let verdict =
+                    member.judge.check_log(&self.channel, &member.node, self.plan.log > 0);
                 self.judge(index, verdict);
             }
             if let Some(replay) = self.members[index].replay.take() {
