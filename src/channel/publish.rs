@@ -63,11 +63,11 @@ impl Channel {
             // The filter as it is before this message joins it.
             let filter = self.filters.field(*dialect);
             sends.push(self.encode(cx, *dialect, &entry, filter, &requests, SendReason::New));
+            self.sync.note_traffic(*dialect, cx.now.mono);
         }
         self.log.rotate(self.config.max_heads);
         self.log_own(cx, entry, digest, deps, dialects);
         sends.into_iter().for_each(|send| cx.outbox.effect(send));
-        self.sync.note_traffic(cx.now.mono);
         self.settle(cx);
         Ok(())
     }

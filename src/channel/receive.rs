@@ -158,7 +158,7 @@ impl Channel {
         self.take_requests(cx, dialect, &message.repair_request);
         self.report_clock_behind(cx, &message.sender_id, lamport);
         self.note_join(cx);
-        self.sync.note_traffic(cx.now.mono);
+        self.sync.note_traffic(dialect, cx.now.mono);
 
         if doomed {
             self.drop_lost(cx, digest, &message.message_id, want.map(|want| want.waiters));

@@ -29,8 +29,9 @@ const MAX_HEADS_COMPARED: usize = 256;
 pub(super) struct SyncState {
     timer: Option<TimerKey>,
     armed_at: Instant,
-    /// When the channel last carried something that makes a sync of ours superfluous.
-    traffic_at: Option<Instant>,
+    /// When something was last sent or heard in each dialect, LIP-109 first, that tells as much as
+    /// a sync of ours in it would.
+    traffic_at: [Option<Instant>; 2],
     /// When we last sent one.
     sent_at: Option<Instant>,
     /// Ids of the newest that we sent.
@@ -43,10 +44,10 @@ impl SyncState {
         self.sent.contains(&digest)
     }
 
-    /// Something was sent or heard that tells as much as a sync of ours would.
-    pub(super) const fn note_traffic(&mut self, now: Instant) {
+    /// Something was sent or heard that tells as much as a sync of ours in `dialect` would.
+    pub(super) const fn note_traffic(&mut self, dialect: WireDialect, now: Instant) {
         // The timer is not moved for every message: when it runs out, it looks here.
-        self.traffic_at = Some(now);
+        self.traffic_at[dialect as usize] = Some(now);
     }
 }
 
@@ -103,7 +104,7 @@ impl Channel {
                 || filter.is_some_and(|filter| self.filters.finds(dialect, filter, id))
         };
         if self.log.logged_heads().take(MAX_HEADS_COMPARED).all(has) {
-            self.sync.note_traffic(cx.now.mono);
+            self.sync.note_traffic(dialect, cx.now.mono);
             return;
         }
         // Its sender lacks a head of ours: it should hear of it soon.
@@ -120,8 +121,7 @@ impl Channel {
         if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
             return;
         }
-        let traffic = self.sync.traffic_at.filter(|at| *at > self.sync.armed_at);
-        if let (false, Some(traffic_at)) = (needed, traffic) {
+        if let (false, Some(traffic_at)) = (needed, self.traffic_since_armed()) {
             let quiet = cx.rng.duration(self.config.sync_min, self.config.sync_max);
             self.schedule_sync(
                 cx,
@@ -136,6 +136,15 @@ impl Channel {
         } else {
             self.arm_sync(cx);
         }
+    }
+
+    /// When the last dialect that we would sync in had traffic, if all of them had since the quiet
+    /// period began.
+    fn traffic_since_armed(&self) -> Option<Instant> {
+        let dialects = self.own_dialects().iter().filter(|dialect| self.may_sync(**dialect));
+        let traffic = dialects.map(|dialect| self.sync.traffic_at[*dialect as usize]);
+        // `None` orders before any time: a dialect without traffic is the minimum.
+        traffic.min().flatten().filter(|at| *at > self.sync.armed_at)
     }
 
     fn send_sync(&mut self, cx: &mut Cx<'_>) {
@@ -216,6 +225,7 @@ impl Channel {
         let entry = alloc::sync::Arc::clone(&logged.entry);
         for dialect in [WireDialect::Lip109, WireDialect::NimSds] {
             if !heard.has(dialect) {
+                self.sync.note_traffic(dialect, cx.now.mono);
                 self.send_entry(cx, dialect, &entry, SendReason::Bridge);
             }
         }
