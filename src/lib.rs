@@ -78,6 +78,7 @@ mod digest;
 mod effect;
 mod entry;
 mod error;
+#[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hash;

@@ -117,6 +117,9 @@ mod cores;
 mod error;
 #[cfg(feature = "futures")]
 mod futures;
+#[cfg(all(feature = "fuzz", not(sds_loom)))]
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 #[cfg(feature = "std")]
 mod lanes;

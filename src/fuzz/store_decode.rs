@@ -1,4 +1,4 @@
-//! What fuzzing targets run, so that tests can replay their corpora.
+//! Records, or a blob, as a store might give them back.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
