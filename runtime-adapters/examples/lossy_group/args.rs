@@ -1,12 +1,14 @@
 //! The command line.
 
+use core::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 /// Participants in processes of their own publish into one group over real UDP sockets with
-/// injected loss, duplication and reordering, and end up with equal logs.
+/// injected loss, duplication and reordering, and end up with equal logs; also if some of them are
+/// killed meanwhile and come back with what their stores kept.
 ///
 /// The last line says `converged: …` and the exit code is 0, or it says what is missing where and
 /// the exit code is 1. Wrong options: exit code 2.
@@ -21,12 +23,23 @@ pub(crate) struct Args {
     /// Keep the participants' files in this directory, which must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Kill this many participants at random moments, and start them again: different ones as far
+    /// as there are. From 0 to 100; needs `--store sqlite`.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    crash: u32,
+    /// Keep the SQLite files, `p0.db` and so on, in this directory, which must be empty or not
+    /// exist; needs `--store sqlite`. Default: a temporary one.
+    #[arg(long, value_name = "DIR")]
+    store_dir: Option<PathBuf>,
     /// Run no group: judge the files of an earlier one that were kept in this directory.
     #[arg(long, value_name = "DIR", exclusive = true)]
     judge: Option<PathBuf>,
     /// Be the participant with this index.
     #[arg(long, hide = true, requires = "ports", requires = "dir")]
     child: Option<usize>,
+    /// How often the participant has been started, this time included.
+    #[arg(long, hide = true, default_value_t = 1)]
+    life: u32,
     /// Ports of all participants.
     #[arg(long, hide = true, value_delimiter = ',')]
     ports: Vec<u16>,
@@ -63,6 +76,10 @@ pub(crate) struct GroupArgs {
     /// What runs each participant's node.
     #[arg(long, value_enum, default_value_t = Driver::Smol)]
     pub(crate) driver: Driver,
+    /// Where each participant keeps its node's state: nothing leaves a node before what it depends
+    /// on is kept. Default: nowhere.
+    #[arg(long, value_enum)]
+    pub(crate) store: Option<Store>,
     /// Neither resend nor repair: under loss the group must not converge.
     #[arg(long)]
     pub(crate) no_repair: bool,
@@ -91,6 +108,15 @@ pub(crate) enum Driver {
     Tokio,
 }
 
+/// The stores of sds-runtime.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Store {
+    /// In memory: gone with the process.
+    Memory,
+    /// In a SQLite file each.
+    Sqlite,
+}
+
 /// What this process is to do.
 pub(crate) enum Role {
     /// Run a group and judge it.
@@ -107,6 +133,8 @@ pub(crate) struct ParentOptions {
     pub(crate) group: GroupArgs,
     pub(crate) timeout_s: u64,
     pub(crate) keep: Option<PathBuf>,
+    pub(crate) crash: u32,
+    pub(crate) store_dir: Option<PathBuf>,
 }
 
 /// What one participant is told.
@@ -114,33 +142,48 @@ pub(crate) struct ParentOptions {
 pub(crate) struct Member {
     pub(crate) group: GroupArgs,
     pub(crate) index: usize,
+    pub(crate) life: u32,
     pub(crate) ports: Vec<u16>,
     pub(crate) dir: PathBuf,
+    pub(crate) store_dir: Option<PathBuf>,
 }
 
 impl Args {
     /// Reads the command line; complains and exits if it makes no sense.
     pub(crate) fn role() -> Role {
-        let Self { group, timeout_s, keep, judge, child, ports, dir } = Self::parse();
+        let args = Self::parse();
+        let Self { group, timeout_s, keep, crash, store_dir, judge, child, life, ports, dir } =
+            args;
         if let Some(dir) = judge {
             return Role::Judge(dir);
         }
         if group.driver == Driver::Tokio && !cfg!(feature = "tokio") {
-            let message = "--driver tokio: tokio is not compiled in; build with --features tokio";
-            Self::command().error(ErrorKind::ValueValidation, message).exit();
+            refuse("--driver tokio: tokio is not compiled in; build with --features tokio");
+        }
+        if group.store != Some(Store::Sqlite) {
+            if crash > 0 {
+                refuse("--crash: without a file nobody comes back as it was; add --store sqlite");
+            }
+            if store_dir.is_some() {
+                refuse("--store-dir: there are no files to keep; add --store sqlite");
+            }
         }
         if let (Some(index), Some(dir)) = (child, dir) {
-            return Role::Child(Member { group, index, ports, dir });
+            return Role::Child(Member { group, index, life, ports, dir, store_dir });
         }
-        if let Some(dir) = &keep
-            && !is_free(dir)
-        {
-            let message =
-                format!("--keep {}: it must be an empty directory or not exist", dir.display());
-            Self::command().error(ErrorKind::ValueValidation, message).exit();
+        for (option, dir) in [("--keep", &keep), ("--store-dir", &store_dir)] {
+            if let Some(dir) = dir.as_ref().filter(|dir| !is_free(dir)) {
+                let dir = dir.display();
+                refuse(format!("{option} {dir}: it must be an empty directory or not exist"));
+            }
         }
-        Role::Parent(ParentOptions { group, timeout_s, keep })
+        Role::Parent(ParentOptions { group, timeout_s, keep, crash, store_dir })
     }
+}
+
+/// Says what is wrong with the command line, and exits.
+fn refuse(message: impl Display) -> ! {
+    Args::command().error(ErrorKind::ValueValidation, message).exit()
 }
 
 impl GroupArgs {
@@ -155,6 +198,7 @@ impl GroupArgs {
             seed,
             dialect,
             driver,
+            store,
             no_repair,
         } = self;
         let mut line = vec![
@@ -167,6 +211,7 @@ impl GroupArgs {
             format!("--dialect={}", as_given(dialect)),
             format!("--driver={}", as_given(driver)),
         ];
+        line.extend(store.map(|store| format!("--store={}", as_given(&store))));
         if *no_repair {
             line.push("--no-repair".into());
         }

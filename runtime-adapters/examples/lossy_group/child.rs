@@ -11,13 +11,14 @@ use std::path::Path;
 use async_channel::Receiver;
 use fastrand::Rng;
 use futures_lite::future;
-use sds_proto::RejectReason;
+use sds_proto::{DeliverySeq, RejectReason, Status};
 use sds_runtime::event_loop::EventLoop;
 use sds_runtime::smol::Timer;
+use sds_runtime::store::{Memory, Sqlite};
 use sds_runtime::transport::{Faults, Lossy, UdpBuilder};
 use sds_runtime::{Events, Handle, HandleError, LogSnapshot, Metrics, Options};
 
-use crate::args::{Driver, GroupArgs, Member};
+use crate::args::{Driver, Member, Store};
 use crate::pipe::{Order, Progress, Report};
 use crate::profile::{self, CHANNEL};
 use crate::record::{Figure, LOG, Logged, PUBLISHED, Published, SUMMARY};
@@ -27,7 +28,7 @@ use crate::seal::SealedWriter;
 /// Socket buffers, in bytes. At some 19 KB a message the operating system's default holds ten.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Time between two reports to the parent.
-const REPORT_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Time until a message that the node had no room for is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
@@ -51,43 +52,63 @@ async fn take_part(member: &Member) -> Result<(), Failure> {
         Err(error) => return Err(error),
     };
     let progress = Cell::default();
-    let recorder = Recorder::create(&member.dir, events, &progress)?;
+    let recorder = Recorder::resume(&member.dir, events, &progress)?;
     participate(member, &handle, recorder).await
 }
 
 /// A node on its driver, with a socket and a bad network in front of it.
 fn start(member: &Member) -> Result<(Handle, Events), Failure> {
-    let Member { group, index, ports, .. } = member;
+    let Member { group, index, life, ports, .. } = member;
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let own = *ports.get(*index).ok_or("a participant without a port")?;
     let others = ports.iter().copied().filter(|port| *port != own).map(address).collect();
     let socket = UdpBuilder::new().receive_buffer(SOCKET_BUFFER).send_buffer(SOCKET_BUFFER);
-    let faults = Faults::seeded(profile::seed(group, *index))
+    let faults = Faults::seeded(profile::seed(group, *index, *life))
         .loss(f64::from(group.loss) / 100.0)
         .duplication(f64::from(group.dup) / 100.0)
         .reordering(Duration::from_millis(group.reorder_ms));
-    let config = profile::config(group, *index)?;
+    let config = profile::config(group, *index, *life)?;
+    let options = options(member)?;
     match group.driver {
         Driver::Smol => {
             let socket = socket.unicast(address(own), others)?;
             let transport = Lossy::new(socket, Timer::default(), faults);
-            Ok(sds_runtime::smol::spawn(config, transport)?)
+            let (handle, events, run) = sds_runtime::smol::new(config, transport, options)?;
+            smol::spawn(run).detach();
+            Ok((handle, events))
         }
         Driver::EventLoop => {
             let event_loop = EventLoop::new()?;
             let socket = socket.unicast_on(&event_loop, address(own), others)?;
             let transport = Lossy::new(socket, event_loop.timer(), faults);
-            Ok(event_loop.spawn(config, transport, Options::default())?)
+            Ok(event_loop.spawn(config, transport, options)?)
         }
         #[cfg(feature = "tokio")]
         Driver::Tokio => {
             let socket = socket.unicast_on_tokio(address(own), others)?;
             let timer = sds_runtime::tokio::Timer::default();
-            Ok(sds_runtime::tokio::spawn(config, Lossy::new(socket, timer, faults))?)
+            let transport = Lossy::new(socket, timer, faults);
+            let (handle, events, run) = sds_runtime::tokio::new(config, transport, options)?;
+            drop(tokio::spawn(run));
+            Ok((handle, events))
         }
         #[cfg(not(feature = "tokio"))]
         Driver::Tokio => Err("tokio is not compiled in".into()),
     }
+}
+
+/// Where the node's state is kept, and with that what it had in earlier lives.
+fn options(member: &Member) -> Result<Options, Failure> {
+    let options = Options::default();
+    Ok(match member.group.store {
+        None => options,
+        Some(Store::Memory) => options.store(Memory::default()),
+        Some(Store::Sqlite) => {
+            let dir = member.store_dir.as_ref().ok_or("a participant without a store directory")?;
+            let file = dir.join(profile::name(member.index)).with_extension("db");
+            options.store(Sqlite::open(file)?)
+        }
+    })
 }
 
 fn is_port_taken(error: &(dyn Error + 'static)) -> bool {
@@ -107,15 +128,12 @@ async fn participate(
         return Ok(());
     }
 
-    let mut published = SealedWriter::create(&member.dir.join(PUBLISHED))?;
-    let publisher = Publisher {
-        handle,
-        progress: recorder.progress(),
-        stop: &Cell::new(false),
-        file: &mut published,
-    };
-    let stopped = until_stopped(&orders, publisher.progress, publisher.stop);
-    let work = future::try_zip(publisher.run(&member.group, member.index), stopped);
+    let progress = recorder.progress();
+    let (mut published, _) = SealedWriter::resume(&member.dir.join(PUBLISHED))?;
+    let stop = Cell::new(false);
+    let publisher = Publisher { member, handle, progress, stop: &stop, file: &mut published };
+    let stopped = until_stopped(handle, &orders, progress, &stop);
+    let work = future::try_zip(publisher.run(), stopped);
     recorder.during(work).await??;
     published.seal()?;
 
@@ -128,14 +146,16 @@ async fn participate(
         }
     };
     write_log(&member.dir, &log)?;
-    write_summary(&member.dir, &log, metrics, recorder.progress().get())?;
+    write_summary(&member.dir, &log, metrics, progress.get())?;
     recorder.seal()?;
     handle.shutdown().await;
     Ok(())
 }
 
-/// Reports to the parent until it, or its end, says to stop.
+/// Reports to the parent, and to the node what was recorded, until the parent or its end says to
+/// stop.
 async fn until_stopped(
+    handle: &Handle,
     orders: &Receiver<Order>,
     progress: &Cell<Progress>,
     stop: &Cell<bool>,
@@ -150,12 +170,19 @@ async fn until_stopped(
             stop.set(true);
             return Ok(());
         }
+        // From here on it need not be delivered again after a restart.
+        let Progress { published, delivered, .. } = progress.get();
+        handle.consumed(CHANNEL, DeliverySeq(delivered)).await?;
+        let Status { outgoing, .. } = handle.status(CHANNEL).await?;
+        let acknowledged = published.saturating_sub(outgoing as u64);
+        progress.update(|p| Progress { acknowledged, ..p });
         say(Report::Progress(progress.get()))?;
     }
 }
 
 /// Publishes a participant's messages.
 struct Publisher<'a> {
+    member: &'a Member,
     handle: &'a Handle,
     progress: &'a Cell<Progress>,
     stop: &'a Cell<bool>,
@@ -163,19 +190,25 @@ struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    /// Publishes all messages at the group's pace, unless told to stop.
-    async fn run(self, group: &GroupArgs, index: usize) -> Result<(), Failure> {
-        let name = profile::name(index);
-        let mut rng = Rng::with_seed(profile::seed(group, index));
-        for number in 0..group.messages {
+    /// Publishes all messages at the group's pace, unless told to stop: those that are not in the
+    /// log from an earlier life. What an earlier life handed to its node, and the node had not
+    /// stored when it died, is published with other content, which nobody must be able to tell.
+    async fn run(self) -> Result<(), Failure> {
+        let Member { group, index, life, .. } = self.member;
+        let name = profile::name(*index);
+        let mut rng = Rng::with_seed(profile::seed(group, *index, *life));
+        let log = self.handle.log(CHANNEL).await?;
+        let own = log.entries.iter().filter(|entry| entry.sender_id == name.as_str().into());
+        let first = own.count() as u32;
+        self.progress.update(|p| Progress { published: first.into(), ..p });
+        for number in first..group.messages {
             smol::Timer::after(profile::pace(group).mul_f64(0.5 + rng.f64())).await;
             let message_id = format!("{name}-{number:04}");
             let content: Vec<u8> = (0..rng.usize(16..=256)).map(|_| rng.u8(..)).collect();
-            let line = Published::new(&message_id, &content);
+            self.file.line(Published::new(&message_id, &content))?;
             if !self.publish(message_id, content).await? {
                 break;
             }
-            self.file.line(line)?;
             self.progress.update(|p| Progress { published: p.published + 1, ..p });
         }
         Ok(())
@@ -188,7 +221,10 @@ impl Publisher<'_> {
             let Err(error) = self.handle.publish(CHANNEL, message_id.clone(), content).await else {
                 return Ok(true);
             };
-            let HandleError::Rejected(RejectReason::OutgoingFull { .. }) = error.reason else {
+            let HandleError::Rejected(
+                RejectReason::OutgoingFull { .. } | RejectReason::StoreTooSlow { .. },
+            ) = error.reason
+            else {
                 return Err(error.into());
             };
             content = error.content;

@@ -3,149 +3,197 @@
 use core::error::Error;
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
+use std::process::Command;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
 use crate::args::GroupArgs;
 use crate::pipe::{Order, Report};
+use crate::process::{News, Process, What};
 use crate::profile::name;
 
-/// How often a group is started anew because somebody took a port meanwhile.
+/// How often a group, or one who was killed, is started anew because somebody took a port
+/// meanwhile.
 const ATTEMPTS: usize = 10;
 /// Time for all children to open their sockets.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Time for all children to write their files; then they are killed.
-const STOPPED_WITHIN: Duration = Duration::from_secs(20);
+const STOPPED_WITHIN: Duration = Duration::from_secs(60);
+/// How long somebody who waits for news waits before looking around.
+const PATIENCE: Duration = Duration::from_millis(10);
 
-/// Something that a child did.
-pub(crate) enum News {
-    /// It said so.
-    Said(usize, Report),
-    /// It ended, or closed its output, or talked nonsense.
-    Gone(usize),
+/// How participants are started.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    pub(crate) group: &'a GroupArgs,
+    /// Where each has its directory of records.
+    pub(crate) records: &'a Path,
+    /// Where each has its store, if that is a file.
+    pub(crate) stores: Option<&'a Path>,
 }
 
 /// A running group.
-pub(crate) struct Children {
-    children: Vec<Child>,
-    orders: Vec<Option<ChildStdin>>,
+pub(crate) struct Children<'a> {
+    setup: Setup<'a>,
+    ports: Vec<u16>,
+    members: Vec<Member>,
+    reports: Sender<News>,
     news: Receiver<News>,
 }
 
-impl Children {
+struct Member {
+    process: Process,
+    /// Which of its lives this is, from 1.
+    life: u32,
+    /// How often in succession it did not come back because its port was taken.
+    shut_out: usize,
+}
+
+impl<'a> Children<'a> {
     /// Starts all participants and returns when their sockets are open.
-    pub(crate) fn start(group: &GroupArgs, dir: &Path) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(setup: Setup<'a>) -> Result<Self, Box<dyn Error>> {
+        let participants = setup.group.participants as usize;
         for _ in 0..ATTEMPTS {
-            let ports = free_ports(group.participants as usize)?;
-            let children = Self::spawn(group, dir, &ports)?;
-            match children.until_ready() {
-                Ok(true) => return Ok(children),
-                Ok(false) => children.wait(),
-                Err(error) => {
-                    children.wait();
-                    return Err(error);
-                }
+            let mut children = Self::spawn(setup, free_ports(participants)?)?;
+            if children.until_ready()? {
+                return Ok(children);
             }
+            children.stop()?;
         }
-        Err(format!("found no {} free UDP ports in {ATTEMPTS} attempts", group.participants).into())
+        Err(format!("found no {participants} free UDP ports in {ATTEMPTS} attempts").into())
     }
 
-    fn spawn(group: &GroupArgs, dir: &Path, ports: &[u16]) -> io::Result<Self> {
+    fn spawn(setup: Setup<'a>, ports: Vec<u16>) -> io::Result<Self> {
         let (reports, news) = mpsc::channel();
-        let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
-        let mut started = Self { children: Vec::new(), orders: Vec::new(), news };
-        for index in 0..group.participants as usize {
-            let mut child = Command::new(std::env::current_exe()?)
-                .args(group.to_command_line())
-                .arg(format!("--child={index}"))
-                .arg(format!("--ports={ports}"))
-                .arg("--dir")
-                .arg(dir.join(name(index)))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()?;
-            started.orders.push(child.stdin.take());
-            if let Some(output) = child.stdout.take() {
-                let reports = reports.clone();
-                thread::spawn(move || forward(index, BufReader::new(output), &reports));
-            }
-            started.children.push(child);
+        let mut started = Self { setup, ports, members: Vec::new(), reports, news };
+        for index in 0..started.ports.len() {
+            let process = started.process(index, 1)?;
+            started.members.push(Member { process, life: 1, shut_out: 0 });
         }
         Ok(started)
     }
 
+    fn process(&self, index: usize, life: u32) -> io::Result<Process> {
+        let Setup { group, records, stores } = self.setup;
+        let ports = self.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(group.to_command_line());
+        command.arg(format!("--child={index}"));
+        command.arg(format!("--life={life}"));
+        command.arg(format!("--ports={ports}"));
+        command.arg("--dir").arg(records.join(name(index)));
+        if let Some(stores) = stores {
+            command.arg("--store-dir").arg(stores);
+        }
+        Process::spawn(&mut command, (index, life), self.reports.clone())
+    }
+
     /// `false` if a port has been taken by somebody else.
-    fn until_ready(&self) -> Result<bool, Box<dyn Error>> {
+    fn until_ready(&mut self) -> Result<bool, Box<dyn Error>> {
         let deadline = Instant::now() + READY_WITHIN;
         let mut ready = 0;
-        while ready < self.children.len() {
+        while ready < self.members.len() {
             if Instant::now() >= deadline {
-                let (all, s) = (self.children.len(), READY_WITHIN.as_secs());
+                let (all, s) = (self.members.len(), READY_WITHIN.as_secs());
                 return Err(format!("only {ready} of {all} participants started in {s} s").into());
             }
-            match self.news(Duration::from_millis(100)) {
-                Some(News::Said(_, Report::Ready)) => ready += 1,
-                Some(News::Said(_, Report::PortTaken)) => return Ok(false),
-                Some(News::Gone(index)) => {
-                    return Err(format!("{} did not start", name(index)).into());
-                }
-                Some(News::Said(_, Report::Progress(_))) | None => {}
+            match self.news() {
+                Some((_, What::Said(Report::Ready))) => ready += 1,
+                Some((_, What::Said(Report::PortTaken))) => return Ok(false),
+                Some((index, What::Gone)) => return Err(self.lost(index).into()),
+                Some((_, What::Said(Report::Progress(_)))) | None => {}
             }
         }
         Ok(true)
     }
 
-    /// Gives an order to all. Who is gone does not hear it, which shows otherwise.
-    pub(crate) fn tell(&mut self, order: Order) {
-        for pipe in self.orders.iter_mut().flatten() {
-            drop(writeln!(pipe, "{order}"));
+    /// Has all participants begin.
+    pub(crate) fn begin(&mut self) {
+        self.members.iter_mut().for_each(|member| member.process.tell(Order::Start));
+    }
+
+    /// The next thing that a participant did, if any does something soon. Those who were killed
+    /// and come back are taken care of.
+    ///
+    /// # Errors
+    ///
+    /// A participant died that was not killed, or cannot come back.
+    pub(crate) fn progress(&mut self) -> Result<Option<(usize, Report)>, Box<dyn Error>> {
+        let Some((index, what)) = self.news() else {
+            return Ok(None);
+        };
+        match what {
+            What::Said(Report::Ready) => {
+                self.members[index].process.tell(Order::Start);
+                self.members[index].shut_out = 0;
+            }
+            What::Said(Report::PortTaken) => {
+                self.members[index].shut_out += 1;
+                if self.members[index].shut_out == ATTEMPTS {
+                    let (name, port) = (name(index), self.ports[index]);
+                    return Err(format!("{name} cannot come back: port {port} is taken").into());
+                }
+                self.restart(index)?;
+            }
+            What::Said(report @ Report::Progress(_)) => return Ok(Some((index, report))),
+            What::Gone => return Err(self.lost(index).into()),
         }
+        Ok(None)
     }
 
-    /// The next thing that happened, if anything does within `patience`.
-    pub(crate) fn news(&self, patience: Duration) -> Option<News> {
-        self.news.recv_timeout(patience).ok()
+    /// Kills a participant and starts it again.
+    pub(crate) fn crash(&mut self, index: usize) -> io::Result<()> {
+        self.members[index].process.kill()?;
+        self.restart(index)
     }
 
-    /// Closes the children's input, which stops them, and waits until they have ended.
-    pub(crate) fn wait(mut self) {
-        self.orders.clear();
+    fn restart(&mut self, index: usize) -> io::Result<()> {
+        let life = self.members[index].life + 1;
+        let process = self.process(index, life)?;
+        let member = &mut self.members[index];
+        (member.process, member.life) = (process, life);
+        Ok(())
+    }
+
+    /// What a participant did in its present life.
+    fn news(&self) -> Option<(usize, What)> {
+        let News { from: (index, life), what } = self.news.recv_timeout(PATIENCE).ok()?;
+        (self.members[index].life == life).then_some((index, what))
+    }
+
+    /// What to say of a participant that is gone and should not be.
+    fn lost(&mut self, index: usize) -> String {
+        let process = &mut self.members[index].process;
+        process.hang_up();
+        process.end().err().unwrap_or_else(|| process.died("nobody had told it to end"))
+    }
+
+    /// Stops all participants and waits until they have ended.
+    ///
+    /// # Errors
+    ///
+    /// One of them did not end in time, or not well.
+    pub(crate) fn stop(mut self) -> Result<(), Box<dyn Error>> {
+        self.members.iter_mut().for_each(|member| member.process.hang_up());
         let deadline = Instant::now() + STOPPED_WITHIN;
-        while Instant::now() < deadline {
-            // Disconnected: all their outputs are closed.
-            match self.news.recv_timeout(Duration::from_millis(100)) {
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+        let mut running: Vec<usize> = (0..self.members.len()).collect();
+        while !running.is_empty() && Instant::now() < deadline {
+            if let Some((gone, What::Gone)) = self.news() {
+                running.retain(|index| *index != gone);
             }
         }
-    }
-}
-
-impl Drop for Children {
-    /// Kills who has not ended and reaps all.
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            drop(child.kill());
-            drop(child.wait());
+        if let Some(index) = running.first() {
+            let (name, s) = (name(*index), STOPPED_WITHIN.as_secs());
+            return Err(format!("{name} did not end within {s} s").into());
         }
-    }
-}
-
-/// Passes on what a child says.
-fn forward(index: usize, output: impl BufRead, reports: &Sender<News>) {
-    let lines = output.lines().map_while(Result::ok);
-    for report in lines.map_while(|line| line.parse().ok()) {
-        if reports.send(News::Said(index, report)).is_err() {
-            return;
+        for member in &mut self.members {
+            member.process.end()?;
         }
+        Ok(())
     }
-    // Nobody listens any more if this fails.
-    drop(reports.send(News::Gone(index)));
 }
 
 /// Ports that nobody has right now.

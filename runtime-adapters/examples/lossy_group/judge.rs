@@ -24,7 +24,12 @@ pub(crate) struct Verdict {
 /// What came of one participant.
 pub(crate) struct Judged {
     pub(crate) name: String,
+    /// Messages that it delivered, in all its lives.
     pub(crate) delivered: usize,
+    /// How many deliveries came again after it was killed.
+    pub(crate) again: usize,
+    /// How often it was killed.
+    pub(crate) crashes: usize,
     /// Of the log as it is in the file.
     pub(crate) digest: Option<LogDigest>,
     pub(crate) figures: BTreeMap<String, String>,
@@ -48,8 +53,10 @@ pub(crate) fn judge(dir: &Path) -> Result<Verdict, Unreadable> {
             "does not say how large the group is",
         ));
     };
-    let files: Vec<_> =
-        (0..participants).map(|index| Files::read(&dir.join(name(index)))).collect();
+    let crashes: Vec<Figure> = seal::read(&dir.join(record::CRASHES))?;
+    let crashes = |name: &str| crashes.iter().filter(|crash| crash.name == name).count();
+    let read = |name: String| Files::read(&dir.join(&name), crashes(&name));
+    let files: Vec<_> = (0..participants).map(|index| read(name(index))).collect();
     let group = Group::new(&files, each);
     let judged = files.iter().enumerate().map(|(index, files)| group.judge(name(index), files));
     Ok(Verdict { participants: judged.collect(), messages: participants * each })
@@ -66,15 +73,18 @@ struct Files {
     delivered: Vec<Delivered>,
     log: Vec<Logged>,
     figures: BTreeMap<String, String>,
+    /// How often it was killed.
+    crashes: usize,
 }
 
 impl Files {
-    fn read(dir: &Path) -> Result<Self, Unreadable> {
+    fn read(dir: &Path, crashes: usize) -> Result<Self, Unreadable> {
         Ok(Self {
             published: seal::read(&dir.join(PUBLISHED))?,
             delivered: seal::read(&dir.join(DELIVERED))?,
             log: seal::read(&dir.join(LOG))?,
             figures: figures(&dir.join(SUMMARY))?,
+            crashes,
         })
     }
 
@@ -89,8 +99,13 @@ impl Files {
 
 /// What all participants should agree on.
 struct Group<'a> {
-    /// By message id: the author, and what was published.
-    published: BTreeMap<&'a str, (String, &'a Published)>,
+    /// By message id: the author, and the contents that it handed to its node: more than one if
+    /// it was killed in between.
+    published: BTreeMap<&'a str, (String, Vec<&'a str>)>,
+    /// By message id: what the first to deliver it says of it.
+    seen: BTreeMap<&'a str, &'a Logged>,
+    /// By author and Lamport time: the message's id, as the first to deliver it says.
+    times: BTreeMap<(&'a str, u64), &'a str>,
     /// The log that most of them have.
     log: &'a [Logged],
     /// By message id: the causal history, as the first to deliver it says.
@@ -103,7 +118,8 @@ struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn new(files: &'a [Result<Files, Unreadable>], each: usize) -> Self {
-        let mut published = BTreeMap::new();
+        let mut published = BTreeMap::<_, (_, Vec<_>)>::new();
+        let (mut seen, mut times) = (BTreeMap::new(), BTreeMap::new());
         let mut histories = BTreeMap::new();
         let mut logs: Vec<(&[Logged], usize)> = Vec::new();
         for (index, files) in files.iter().enumerate() {
@@ -111,10 +127,15 @@ impl<'a> Group<'a> {
                 continue;
             };
             for message in &files.published {
-                published.insert(message.message_id.as_str(), (name(index), message));
+                let attempts = published.entry(message.message_id.as_str());
+                let (_, contents) = attempts.or_insert_with(|| (name(index), Vec::new()));
+                contents.push(message.content.as_str());
             }
             for delivered in &files.delivered {
-                let id = delivered.logged.message_id.as_str();
+                let logged = &delivered.logged;
+                let id = logged.message_id.as_str();
+                seen.entry(id).or_insert(logged);
+                times.entry((logged.sender.as_str(), logged.lamport)).or_insert(id);
                 histories.entry(id).or_insert(delivered.history.as_slice());
             }
             match logs.iter_mut().find(|(log, _)| *log == files.log) {
@@ -125,7 +146,8 @@ impl<'a> Group<'a> {
         // The longer one of two that are equally common: the shorter one lacks something.
         let log = logs.into_iter().max_by_key(|(log, shared_by)| (*shared_by, log.len()));
         let log = log.map_or(&[][..], |(log, _)| log);
-        Self { published, log, histories, each, complete: files.iter().all(Result::is_ok) }
+        let complete = files.iter().all(Result::is_ok);
+        Self { published, seen, times, log, histories, each, complete }
     }
 
     fn judge(&self, name: String, files: &Result<Files, Unreadable>) -> Judged {
@@ -133,7 +155,8 @@ impl<'a> Group<'a> {
             Ok(files) => files,
             Err(error) => {
                 let (figures, problems) = (BTreeMap::new(), vec![error.in_brief()]);
-                return Judged { name, delivered: 0, digest: None, figures, problems };
+                let (delivered, again, crashes, digest) = (0, 0, 0, None);
+                return Judged { name, delivered, again, crashes, digest, figures, problems };
             }
         };
         let findings = [
@@ -141,13 +164,18 @@ impl<'a> Group<'a> {
             self.missing(files).or_else(|| self.log_agreement(files)),
             self.log_order(files),
             self.log_content(files),
-            self.deliveries(files),
+            deliveries(files),
+            self.reuse(files),
             self.causality(files),
             digest(files),
         ];
+        let again = files.delivered.iter().filter(|delivered| delivered.again).count();
+        let ids = files.delivered.iter().map(|delivered| &delivered.logged.message_id);
         Judged {
             name,
-            delivered: files.delivered.len(),
+            delivered: ids.collect::<BTreeSet<_>>().len(),
+            again,
+            crashes: files.crashes,
             digest: Some(files.digest()),
             figures: files.figures.clone(),
             problems: findings.into_iter().flatten().collect(),
@@ -157,8 +185,11 @@ impl<'a> Group<'a> {
     fn publishing(&self, files: &Files) -> Option<String> {
         let ids: BTreeSet<_> = files.published.iter().map(|message| &message.message_id).collect();
         let (count, each) = (ids.len(), self.each);
-        (count != each || files.published.len() != each)
-            .then(|| format!("published {count} messages of {each}"))
+        if count != each {
+            return Some(format!("published {count} messages of {each}"));
+        }
+        let twice = files.published.len() > count && files.crashes == 0;
+        twice.then(|| "published an id twice and was never killed".into())
     }
 
     /// Every published message is in the log.
@@ -186,7 +217,7 @@ impl<'a> Group<'a> {
                 Some((author, _)) if *author != entry.sender => {
                     Some(format!("logs {id} as of {}, not {author}", entry.sender))
                 }
-                Some((_, published)) if published.content != entry.content => {
+                Some((_, contents)) if !contents.contains(&entry.content.as_str()) => {
                     Some(format!("logs {id} with another content than was published"))
                 }
                 Some(_) => None,
@@ -205,25 +236,16 @@ impl<'a> Group<'a> {
         Some(format!("its log differs from that of most at entry {at}"))
     }
 
-    /// What was delivered is what is in the log, once, and without a gap.
-    fn deliveries(&self, files: &Files) -> Option<String> {
-        let log: BTreeMap<_, _> =
-            files.log.iter().map(|entry| (&entry.message_id, entry)).collect();
-        let mut seen = BTreeSet::new();
-        for delivered in &files.delivered {
-            let id = &delivered.logged.message_id;
-            if !seen.insert(id) {
-                return Some(format!("delivered {id} twice"));
+    /// Nobody gave two messages one id, or one Lamport time.
+    fn reuse(&self, files: &Files) -> Option<String> {
+        files.delivered.iter().map(|delivered| &delivered.logged).find_map(|logged| {
+            let (id, time) = (logged.message_id.as_str(), (logged.sender.as_str(), logged.lamport));
+            if self.seen.get(id) != Some(&logged) {
+                return Some(format!("delivered {id} otherwise than others"));
             }
-            if delivered.gap {
-                return Some(format!("delivered {id} with a gap before it"));
-            }
-            if log.get(id) != Some(&&delivered.logged) {
-                return Some(format!("delivered {id} otherwise than it is in its log"));
-            }
-        }
-        (seen.len() != log.len())
-            .then(|| format!("logs {} messages, of which {} were delivered", log.len(), seen.len()))
+            let other = self.times.get(&time).filter(|other| **other != id)?;
+            Some(format!("delivered {id} with the Lamport time of {other}"))
+        })
     }
 
     /// Each delivery comes after all that it depends on.
@@ -242,6 +264,30 @@ impl<'a> Group<'a> {
         }
         None
     }
+}
+
+/// What was delivered in any life is what is in the log, without a gap, and once, unless it was
+/// marked.
+fn deliveries(files: &Files) -> Option<String> {
+    let log: BTreeMap<_, _> = files.log.iter().map(|entry| (&entry.message_id, entry)).collect();
+    let mut seen = BTreeSet::new();
+    for delivered in &files.delivered {
+        let id = &delivered.logged.message_id;
+        if !seen.insert(id) && !delivered.again {
+            return Some(format!("delivered {id} twice"));
+        }
+        if delivered.again && files.crashes == 0 {
+            return Some(format!("delivered {id} again and was never killed"));
+        }
+        if delivered.gap {
+            return Some(format!("delivered {id} with a gap before it"));
+        }
+        if log.get(id) != Some(&&delivered.logged) {
+            return Some(format!("delivered {id} otherwise than it is in its log"));
+        }
+    }
+    (seen.len() != log.len())
+        .then(|| format!("logs {} messages, of which {} were delivered", log.len(), seen.len()))
 }
 
 /// The log has the digest that the node says it has.

@@ -6,13 +6,21 @@
 //! The parent starts itself once for each participant, says `start`, watches, says `stop`, and
 //! judges by the files that the children leave: every published message is in every log, logs are
 //! equal entry by entry, every delivery came after all it depends on, and none came twice.
+//!
+//! With `--crash` it kills some of them meanwhile and starts them again. Then all that a
+//! participant delivered in any of its lives is in every log as it was then, nobody used an id or
+//! a Lamport time for two messages that others saw, and what was delivered a second time was
+//! marked.
 
 mod args;
 mod child;
 mod children;
+mod crashes;
+mod folder;
 mod judge;
 mod parent;
 mod pipe;
+mod process;
 mod profile;
 mod record;
 mod recorder;

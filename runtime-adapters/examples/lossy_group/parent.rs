@@ -1,19 +1,19 @@
-//! Starts the participants, watches them, stops them, and has their files judged.
+//! Starts the participants, watches them, kills some, stops them, and has their files judged.
 
 use core::error::Error;
 use core::time::Duration;
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tempfile::TempDir;
 
-use crate::args::{GroupArgs, ParentOptions};
-use crate::children::{Children, News};
+use crate::args::{GroupArgs, ParentOptions, Store};
+use crate::children::{Children, Setup};
+use crate::crashes::Crashes;
+use crate::folder::Folder;
 use crate::judge;
-use crate::pipe::{Order, Progress, Report};
+use crate::pipe::{Progress, Report};
 use crate::profile::name;
 use crate::record::{Figure, GROUP};
 use crate::report;
@@ -26,24 +26,20 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Runs a group and judges it.
 pub(crate) fn run(options: &ParentOptions) -> Result<ExitCode, Box<dyn Error>> {
-    let ParentOptions { group, timeout_s, keep } = options;
-    let temporary;
-    let dir = match keep {
-        Some(dir) => dir.as_path(),
-        None => {
-            temporary = TempDir::with_prefix("lossy_group")?;
-            temporary.path()
-        }
-    };
-    fs::create_dir_all(dir)?;
-    write_group(dir, group)?;
-    let mut children = Children::start(group, dir)?;
+    let ParentOptions { group, timeout_s, keep, crash, store_dir } = options;
+    let records = Folder::create(keep.as_ref())?;
+    let in_files = group.store == Some(Store::Sqlite);
+    let stores = in_files.then(|| Folder::create(store_dir.as_ref())).transpose()?;
+    write_group(records.path(), group)?;
+    let mut crashes = Crashes::plan(group, *crash, records.path())?;
+    let stores = stores.as_ref().map(Folder::path);
+    let mut children = Children::start(Setup { group, records: records.path(), stores })?;
     let deadline = Instant::now() + Duration::from_secs(*timeout_s);
-    children.tell(Order::Start);
-    Watch::new(group).until_over(&children, deadline);
-    children.tell(Order::Stop);
-    children.wait();
-    report::print(&judge::judge(dir)?)
+    children.begin();
+    Watch::new(group).until_over(&mut children, &mut crashes, deadline)?;
+    children.stop()?;
+    crashes.seal()?;
+    report::print(&judge::judge(records.path())?)
 }
 
 fn write_group(dir: &Path, group: &GroupArgs) -> std::io::Result<()> {
@@ -89,17 +85,33 @@ impl Watch {
     }
 
     /// Returns when there is nothing more to wait for.
-    fn until_over(mut self, children: &Children, deadline: Instant) {
-        while Instant::now() < deadline && !self.is_over() {
-            match children.news(Duration::from_millis(100)) {
-                Some(News::Said(index, Report::Progress(progress))) => self.note(index, progress),
-                // A group that is not whole cannot converge.
-                Some(News::Gone(_)) => break,
-                Some(News::Said(_, Report::Ready | Report::PortTaken)) | None => {}
+    fn until_over(
+        mut self,
+        children: &mut Children<'_>,
+        crashes: &mut Crashes,
+        deadline: Instant,
+    ) -> Result<(), Box<dyn Error>> {
+        while Instant::now() < deadline && !(self.is_over() && crashes.is_over()) {
+            if let Some((index, Report::Progress(progress))) = children.progress()? {
+                crashes.note(index, progress.delivered);
+                self.note(index, progress);
+            }
+            while let Some(index) = crashes.next() {
+                children.crash(index)?;
+                crashes.record(index, self.progress[index].delivered)?;
+                self.killed(index);
             }
         }
         // The table follows in their place.
         self.bars.iter().for_each(ProgressBar::finish_and_clear);
+        Ok(())
+    }
+
+    /// How far it is will be known when it is back.
+    fn killed(&mut self, index: usize) {
+        self.progress[index] = Progress::default();
+        self.last_progress = Instant::now();
+        self.bars[index].set_message("killed");
     }
 
     fn note(&mut self, index: usize, progress: Progress) {

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use sds_proto::{Config, ConfigError, Dialect};
+use fastrand::Rng;
+use sds_proto::{Config, ConfigError, Dialect, Durability};
 
 use crate::args::{GroupArgs, Spoken};
 
@@ -18,14 +19,15 @@ pub(crate) fn name(index: usize) -> String {
     format!("p{index}")
 }
 
-/// The configuration of the participant with this index.
-pub(crate) fn config(group: &GroupArgs, index: usize) -> Result<Config, ConfigError> {
+/// The configuration of the participant with this index in its `life`, counted from 1.
+pub(crate) fn config(group: &GroupArgs, index: usize, life: u32) -> Result<Config, ConfigError> {
     let total = group.participants as usize * group.messages as usize;
     let bodies = total.max(10_000);
     let dialect = dialect(group, index);
     Config::builder()
         .participant_id(name(index).into())
-        .seed(seed(group, index))
+        .seed(seed(group, index, life))
+        .durability(if group.store.is_some() { Durability::Strict } else { Durability::None })
         .dialect(dialect)
         .accept_lip109(dialect != Dialect::NimSds)
         .accept_nim_sds(dialect != Dialect::Lip109)
@@ -48,10 +50,11 @@ pub(crate) fn config(group: &GroupArgs, index: usize) -> Result<Config, ConfigEr
         .build()
 }
 
-/// Different for each participant and each seed of the group.
-pub(crate) fn seed(group: &GroupArgs, index: usize) -> u64 {
-    let mut rng = fastrand::Rng::with_seed(group.seed);
-    (0..=index).fold(0, |_, _| rng.u64(..))
+/// Different for each participant, each of its lives, and each seed of the group.
+pub(crate) fn seed(group: &GroupArgs, index: usize, life: u32) -> u64 {
+    let mut rng = Rng::with_seed(group.seed);
+    let first = (0..=index).fold(0, |_, _| rng.u64(..));
+    (1..life).fold(first, |seed, _| Rng::with_seed(seed).u64(..))
 }
 
 /// Time between two messages of one participant, on average: together they publish at the same

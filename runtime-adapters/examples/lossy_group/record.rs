@@ -1,11 +1,13 @@
 //! The lines of the [sealed](crate::seal) files that participants leave and the judge reads.
 //!
-//! `group.txt` says how large the group is: a name and a value on each line. In the directory of
-//! each participant:
+//! `group.txt` says how large the group is: a name and a value on each line. `crashes.txt` says who
+//! was killed, in order: the participant, and how many deliveries it had reported. In the directory
+//! of each participant:
 //!
-//! * `published.txt`: message id, SHA-256 of the content;
+//! * `published.txt`: message id, SHA-256 of the content; written before the message is handed to
+//!   the node, so that one who was killed may have handed in an id again, with other content;
 //! * `delivered.txt`, in order: Lamport time, sender, message id, SHA-256 of the content,
-//!   `whole` or `gap`, ids of the causal history joined by commas or `-`;
+//!   `whole` or `gap`, `new` or `again`, ids of the causal history joined by commas or `-`;
 //! * `log.txt`, in order: Lamport time, sender, message id, SHA-256 of the content;
 //! * `summary.txt`: a name and a value.
 
@@ -18,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::seal::hex;
 
 pub(crate) const GROUP: &str = "group.txt";
+pub(crate) const CRASHES: &str = "crashes.txt";
 pub(crate) const PUBLISHED: &str = "published.txt";
 pub(crate) const DELIVERED: &str = "delivered.txt";
 pub(crate) const LOG: &str = "log.txt";
@@ -110,6 +113,8 @@ impl FromStr for Logged {
 pub(crate) struct Delivered {
     pub(crate) logged: Logged,
     pub(crate) gap: bool,
+    /// Whether the node says that it was delivered before.
+    pub(crate) again: bool,
     pub(crate) history: Vec<String>,
 }
 
@@ -119,6 +124,7 @@ impl Delivered {
         Self {
             logged: Logged::new(&delivery.entry),
             gap: delivery.gap,
+            again: delivery.redelivery,
             history: history.iter().map(|named| named.message_id.to_string()).collect(),
         }
     }
@@ -127,8 +133,9 @@ impl Delivered {
 impl fmt::Display for Delivered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = if self.gap { "gap" } else { "whole" };
+        let new = if self.again { "again" } else { "new" };
         let history = if self.history.is_empty() { "-".into() } else { self.history.join(",") };
-        write!(f, "{} {whole} {history}", self.logged)
+        write!(f, "{} {whole} {new} {history}", self.logged)
     }
 }
 
@@ -138,17 +145,13 @@ impl FromStr for Delivered {
     fn from_str(line: &str) -> Result<Self, Malformed> {
         let (logged, rest) =
             line.match_indices(' ').nth(3).map(|(at, _)| line.split_at(at)).ok_or(Malformed)?;
-        let gap = match rest.split(' ').nth(1) {
-            Some("whole") => false,
-            Some("gap") => true,
-            _ => return Err(Malformed),
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let [whole @ ("whole" | "gap"), new @ ("new" | "again"), ids] = words[..] else {
+            return Err(Malformed);
         };
-        let history = match rest.split(' ').nth(2) {
-            Some("-") => Vec::new(),
-            Some(ids) => ids.split(',').map(String::from).collect(),
-            None => return Err(Malformed),
-        };
-        Ok(Self { logged: logged.parse()?, gap, history })
+        let history =
+            if ids == "-" { Vec::new() } else { ids.split(',').map(String::from).collect() };
+        Ok(Self { logged: logged.parse()?, gap: whole == "gap", again: new == "again", history })
     }
 }
 

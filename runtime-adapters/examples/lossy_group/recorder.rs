@@ -1,12 +1,14 @@
-//! Reads a participant's events and writes down what was delivered.
+//! Reads a participant's events and writes down what was delivered, in this life and in those
+//! before.
 
 use core::cell::Cell;
 use core::future::Future;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use futures_lite::future;
-use sds_proto::Effect;
+use sds_proto::{DeliverySeq, Effect};
 use sds_runtime::{Event, Events};
 
 use crate::pipe::Progress;
@@ -21,12 +23,20 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(crate) fn create(
+    /// Goes on where the last life ended.
+    pub(crate) fn resume(
         dir: &Path,
         events: Events,
         progress: &'a Cell<Progress>,
     ) -> io::Result<Self> {
-        Ok(Self { events, file: SealedWriter::create(&dir.join(DELIVERED))?, progress })
+        let (file, lines) = SealedWriter::resume(&dir.join(DELIVERED))?;
+        let earlier: Result<BTreeSet<_>, _> = lines
+            .lines()
+            .map(|line| line.parse().map(|delivered: Delivered| delivered.logged.message_id))
+            .collect();
+        let earlier = earlier.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        progress.update(|p| Progress { delivered: earlier.len() as u64, ..p });
+        Ok(Self { events, file, progress })
     }
 
     /// How far the participant is.
@@ -62,14 +72,12 @@ impl<'a> Recorder<'a> {
     }
 
     fn record(&mut self, event: &Event) -> io::Result<()> {
-        let mut progress = self.progress.get();
         if let Event::Node(Effect::Deliver(delivery)) = event {
             self.file.line(Delivered::new(delivery))?;
-            progress.delivered += 1;
-        } else if let Event::Node(Effect::Acked { .. }) = event {
-            progress.acknowledged += 1;
+            // Deliveries are numbered without a gap; those that come again have smaller numbers.
+            let DeliverySeq(seq) = delivery.seq;
+            self.progress.update(|p| Progress { delivered: p.delivered.max(seq), ..p });
         }
-        self.progress.set(progress);
         Ok(())
     }
 }

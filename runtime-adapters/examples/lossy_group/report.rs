@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 
 use crate::judge::{Judged, Verdict};
 
-/// Figures of a participant's summary that the table shows.
+/// Figures of a participant's summary that the table shows; of its last life, if it was killed.
 const FIGURES: [&str; 3] = ["resent", "repaired", "acknowledged"];
 
 /// Prints the verdict; success only if all participants converged.
@@ -24,16 +24,24 @@ pub(crate) fn print(verdict: &Verdict) -> Result<ExitCode, Box<dyn Error>> {
 fn table(verdict: &Verdict) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY);
-    let heads = ["participant", "delivered"].into_iter().chain(FIGURES).chain(["log digest"]);
+    let crashed = verdict.participants.iter().any(|judged| judged.crashes > 0);
+    let mut heads = vec!["participant", "delivered"];
+    heads.extend(crashed.then_some(["killed", "delivered again"]).into_iter().flatten());
+    heads.extend(FIGURES);
+    let figures = 1..heads.len();
+    heads.push("log digest");
     table.set_header(heads);
     for judged in &verdict.participants {
         let figure = |name| judged.figures.get(name).cloned().unwrap_or_else(|| "-".into());
         let mut row = vec![judged.name.clone(), judged.delivered.to_string()];
+        if crashed {
+            row.extend([judged.crashes, judged.again].map(|count| count.to_string()));
+        }
         row.extend(FIGURES.map(figure));
         row.push(judged.digest.map_or_else(|| "-".into(), |digest| digest.to_string()));
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(1).take(1 + FIGURES.len()) {
+    for column in table.column_iter_mut().skip(figures.start).take(figures.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table

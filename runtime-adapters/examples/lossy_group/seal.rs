@@ -3,23 +3,36 @@
 
 use core::fmt;
 use core::str::FromStr;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::record::Malformed;
 
-/// Writes lines, then seals them.
+/// Writes lines, then seals them. Who is killed before has written all lines so far.
 pub(crate) struct SealedWriter {
-    file: BufWriter<File>,
+    file: File,
     sha: Sha256,
 }
 
 impl SealedWriter {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create(path)?), sha: Sha256::new() })
+        Ok(Self { file: File::create(path)?, sha: Sha256::new() })
+    }
+
+    /// Goes on with a file whose writer was killed, or begins one. Gives the lines that are there;
+    /// one that was not finished is taken away.
+    pub(crate) fn resume(path: &Path) -> io::Result<(Self, String)> {
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut lines = String::new();
+        file.read_to_string(&mut lines)?;
+        lines.truncate(lines.rfind('\n').map_or(0, |newline| newline + 1));
+        file.set_len(lines.len() as u64)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok((Self { file, sha: Sha256::new_with_prefix(&lines) }, lines))
     }
 
     pub(crate) fn line(&mut self, line: impl fmt::Display) -> io::Result<()> {
@@ -29,8 +42,7 @@ impl SealedWriter {
     }
 
     pub(crate) fn seal(mut self) -> io::Result<()> {
-        writeln!(self.file, "sha256 {}", hex(&self.sha.finalize()))?;
-        self.file.flush()
+        writeln!(self.file, "sha256 {}", hex(&self.sha.finalize()))
     }
 }
 
