@@ -266,7 +266,8 @@ config! {
     /// Longest quiet time before a sync message. Default 60 s.
     sync_max: Duration = Duration::from_secs(60);
 
-    /// Furthest a message's Lamport time may be ahead of our wall clock. Default 24 h.
+    /// Furthest a message's Lamport time may be ahead of our wall clock; without a wall clock, of our
+    /// Lamport clock or of the year 2100, whichever is later. Default 24 h.
     max_clock_skew: Duration = Duration::from_secs(24 * 3_600);
     /// Longest id taken in or published, in bytes. Default 256.
     max_id_len: usize = 256;

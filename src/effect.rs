@@ -141,6 +141,8 @@ pub enum Effect {
         bound: Bound,
         /// The message it bit.
         message_id: MessageId,
+        /// Who sent that, as it says itself; empty where nobody knows.
+        sender_id: ParticipantId,
     },
     /// A second message came with the id of another and different content; the first stays.
     Conflict {
@@ -225,8 +227,8 @@ pub enum Bound {
     /// `max_incoming_messages` or `max_incoming_bytes`: the waiting message with the highest
     /// Lamport time was dropped; it is asked for again when it is named again.
     Incoming,
-    /// `max_wanted`: the message names more missing dependencies than can be kept track of; it
-    /// was dropped.
+    /// `max_wanted`: more dependencies are missing than can be kept track of. This message named
+    /// some of them and was dropped: of all senders its own had named most.
     Wanted,
     /// `max_answers`: the request for this message was ignored.
     Answers,

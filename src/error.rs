@@ -44,7 +44,8 @@ pub enum RejectReason {
     },
     /// The message's dialect is not accepted by the configuration.
     DialectNotAccepted(WireDialect),
-    /// The message's Lamport time is too far ahead of our wall clock.
+    /// The message's Lamport time is too far ahead of our wall clock; without one, of our Lamport
+    /// clock.
     ClockSkew {
         /// The message's Lamport time.
         lamport: u64,

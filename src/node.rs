@@ -232,7 +232,7 @@ impl Node {
         let id = &message.channel_id;
         if !self.channels.contains_key(id) {
             if self.config.auto_open {
-                channel::check(&self.config, self.now, dialect, &message)?;
+                channel::check(&self.config, self.now, 0, dialect, &message)?;
             }
             self.auto_open(id)?;
         }

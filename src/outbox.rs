@@ -268,8 +268,8 @@ mod tests {
     }
 
     fn effect(id: &'static str) -> Effect {
-        let (channel, message_id) = ("c".into(), id.into());
-        Effect::Bounded { channel, bound: Bound::Incoming, message_id }
+        let (channel, message_id, sender_id) = ("c".into(), id.into(), "bob".into());
+        Effect::Bounded { channel, bound: Bound::Incoming, message_id, sender_id }
     }
 
     fn write(outbox: &mut Outbox, lamport: u64, id: &'static str) {

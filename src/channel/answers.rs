@@ -11,7 +11,7 @@ use super::slots::{Slot, Slots};
 use super::{Channel, Cx, Timer};
 use crate::broken::{self, Break};
 use crate::effect::{Bound, Effect, SendReason};
-use crate::id::MessageId;
+use crate::id::{MessageId, ParticipantId};
 use crate::keyed::KeyedState;
 use crate::snapshot::{ChangeKind, StoredAnswer};
 use crate::timer::TimerKey;
@@ -84,7 +84,8 @@ impl Channel {
         let message_id = MessageId::from(message_id.as_bytes());
         if self.answers.answers.len() >= self.config.max_answers {
             let channel = self.id.clone();
-            cx.outbox.report(Effect::Bounded { channel, bound: Bound::Answers, message_id });
+            let (bound, sender_id) = (Bound::Answers, ParticipantId::default());
+            cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
             return;
         }
         let at = cx.now.mono + delay;

@@ -43,6 +43,7 @@ impl Channel {
         self.ids.set(digest, Place::Incoming(slot));
         self.persist_waiting(cx, slot);
 
+        let named_by = self.sender_digest(&entry.sender_id);
         let blocks = !self.is_joining(cx);
         let (mut missing, mut gap) = (0, false);
         let mut absent = Vec::new();
@@ -70,7 +71,7 @@ impl Channel {
                 Some(Place::Lost) => gap = true,
                 Some(place) if place.is_met() => {}
                 _ => {
-                    let Some(want) = self.want(cx, named, dep, asked, !blocks) else {
+                    let Some(want) = self.want(cx, named, dep, named_by, asked, !blocks) else {
                         self.drop_waiting(cx, slot, Bound::Wanted);
                         return;
                     };
@@ -134,11 +135,11 @@ impl Channel {
     }
 
     /// Drops a waiting message for want of room. It counts as never received, but for filters.
-    fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, bound: Bound) {
+    pub(super) fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, bound: Bound) {
         let Some(waiting) = self.take_waiting(cx, slot) else { return };
         let Arrived { entry, digest, waiters, .. } = waiting.arrived;
         self.unrecord(cx, digest);
-        let message_id = entry.message_id.clone();
+        let (message_id, sender_id) = (entry.message_id.clone(), entry.sender_id.clone());
         if !waiters.is_empty() {
             // Others wait for it: it is missing again.
             let named = detach(&HistoryEntry {
@@ -146,7 +147,8 @@ impl Channel {
                 sender_id: entry.sender_id.clone(),
                 ..HistoryEntry::default()
             });
-            match self.want(cx, &named, digest, false, false) {
+            let named_by = self.sender_digest(&entry.sender_id);
+            match self.want(cx, &named, digest, named_by, false, false) {
                 Some(want) => {
                     if let Some(want) = self.wanted.get_mut(want) {
                         want.waiters = waiters;
@@ -155,7 +157,8 @@ impl Channel {
                 None => self.release(cx, &waiters, true),
             }
         }
-        cx.outbox.report(Effect::Bounded { channel: self.id.clone(), bound, message_id });
+        let channel = self.id.clone();
+        cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
     }
 
     /// Takes a waiting message out of the buffer and out of what it waits for.

@@ -80,7 +80,8 @@ impl Snapshot {
 impl Channel {
     fn import(&mut self, cx: &mut Cx<'_>, data: &ChannelData) {
         let meta = &data.meta;
-        let limit = latest_lamport(&self.config, cx.now).min(i64::MAX.unsigned_abs());
+        let limit =
+            latest_lamport(&self.config, cx.now, self.clock.current()).min(i64::MAX.unsigned_abs());
         let acceptable = |message: &Message| {
             let lamport = message.lamport.filter(|lamport| *lamport <= limit)?;
             (!message.message_id.is_empty()).then_some(lamport)
@@ -117,7 +118,8 @@ impl Channel {
             let named = &repair.entry;
             let is_named = named.message_id == repair.message_id && !named.message_id.is_empty();
             if is_named && self.ids.place(digest).is_none() {
-                self.want(cx, named, digest, false, true);
+                let named_by = self.sender_digest(&named.sender_id);
+                self.want(cx, named, digest, named_by, false, true);
             }
         }
         for repair in &meta.incoming_repair_buffer {

@@ -11,7 +11,7 @@ use super::{Channel, Cx, Timer};
 use crate::config::OnLost;
 use crate::effect::{Bound, Effect};
 use crate::entry::detach;
-use crate::id::MessageId;
+use crate::id::{MessageId, ParticipantId};
 use crate::time::Instant;
 use crate::timer::TimerKey;
 use crate::wire::{HistoryEntry, Message};
@@ -63,6 +63,7 @@ impl Channel {
         message: &Message,
         deps: &[IdDigest],
     ) -> bool {
+        let named_by = self.sender_digest(&message.sender_id);
         let (mut missing, mut all_met) = (Vec::new(), true);
         for (named, dep) in message.causal_history.iter().zip(deps) {
             match self.ids.place(*dep) {
@@ -78,12 +79,13 @@ impl Channel {
                         self.persist_want(cx, slot);
                     }
                 }
-                _ => match self.want(cx, named, *dep, false, true) {
+                _ => match self.want(cx, named, *dep, named_by, false, true) {
                     Some(_) => missing.push(detach(named)),
                     None => {
-                        let message_id = named.message_id.clone();
                         let (channel, bound) = (self.id.clone(), Bound::Wanted);
-                        cx.outbox.report(Effect::Bounded { channel, bound, message_id });
+                        let message_id = named.message_id.clone();
+                        let sender_id = message.sender_id.clone();
+                        cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
                         all_met = false;
                         break;
                     }
@@ -93,6 +95,44 @@ impl Channel {
         }
         self.report_missing(cx, &message.message_id, missing);
         all_met
+    }
+
+    /// Makes room for what a message of `sender` names and is not here, as long as another sender
+    /// has named more: its messages, and what its syncs named, give way.
+    pub(super) fn make_room(&mut self, cx: &mut Cx<'_>, sender: &ParticipantId, deps: &[IdDigest]) {
+        let named_by = self.sender_digest(sender);
+        // Nothing here may take for ever; what finds no room is dropped.
+        for _ in 0..4 * deps.len() {
+            if self.wanted.len() + deps.len() <= self.config.max_wanted {
+                return;
+            }
+            let unknown = |dep: &&IdDigest| self.ids.place(**dep).is_none();
+            let needed = deps.iter().filter(unknown).count();
+            if self.wanted.len() + needed <= self.config.max_wanted {
+                return;
+            }
+            let Some(slot) = self.wanted.of_who_named_more(named_by) else { return };
+            self.give_way(cx, slot);
+        }
+    }
+
+    /// Stops wanting a dependency, for want of room, and drops what waits for it.
+    fn give_way(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(want) = self.wanted.get(slot) else { return };
+        let (digest, waiters) = (want.digest, want.waiters.clone());
+        for waiter in waiters {
+            self.drop_waiting(cx, waiter, Bound::Wanted);
+        }
+        // Unless the last of them took it along.
+        if self.ids.place(digest) == Some(Place::Wanted(slot))
+            && let Some(want) = self.unwant(cx, slot)
+        {
+            self.ids.forget_wanted(digest);
+            let (channel, bound) = (self.id.clone(), Bound::Wanted);
+            let message_id = MessageId::from(want.entry.message_id.as_bytes());
+            let sender_id = ParticipantId::from(want.entry.sender_id.as_bytes());
+            cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
+        }
     }
 
     fn schedule_retrieval(&mut self, cx: &Cx<'_>, wait: Duration) {

@@ -18,28 +18,33 @@ use crate::snapshot::ChangeKind;
 use crate::time::Now;
 use crate::wire::{Kind, Message, WireDialect};
 
+/// The year 2100. Who has no wall clock believes any time before it.
+const LATEST_WALL_MS: u64 = 4_102_444_800_000;
+
 /// What a message must pass before it changes anything, even which channels are open. One
-/// far-ahead time would freeze everybody's clock.
+/// far-ahead time would freeze everybody's clock. `clock`: the channel's Lamport clock.
 pub(crate) fn check(
     config: &Config,
     now: Now,
+    clock: u64,
     dialect: WireDialect,
     message: &Message,
 ) -> Result<(), RejectReason> {
     if !config.accepts(dialect) {
         return Err(RejectReason::DialectNotAccepted(dialect));
     }
-    let limit = latest_lamport(config, now);
+    let limit = latest_lamport(config, now, clock);
     match message.lamport.filter(|lamport| *lamport > limit) {
         Some(lamport) => Err(RejectReason::ClockSkew { lamport, limit }),
         None => Ok(()),
     }
 }
 
-/// The furthest that a Lamport time may be ahead. Without a wall clock nothing is too far.
-pub(super) fn latest_lamport(config: &Config, now: Now) -> u64 {
+/// The furthest that a Lamport time may be ahead. Without a wall clock the channel's own `clock`
+/// tells the time: one message may pull it on, but no few of them to its end.
+pub(super) fn latest_lamport(config: &Config, now: Now, clock: u64) -> u64 {
     let skew = u64::try_from(config.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
-    now.wall.map_or(u64::MAX, |wall| wall.0.saturating_add(skew))
+    now.wall.map_or(clock.max(LATEST_WALL_MS), |wall| wall.0).saturating_add(skew)
 }
 
 impl Channel {
@@ -51,7 +56,7 @@ impl Channel {
         message: &Message,
         datagram_len: usize,
     ) -> Result<(), RejectReason> {
-        check(&self.config, cx.now, dialect, message)?;
+        check(&self.config, cx.now, self.clock.current(), dialect, message)?;
         match (message.kind(), message.lamport) {
             (Kind::Content, Some(lamport)) => {
                 self.receive_content(cx, dialect, message, lamport, datagram_len)?;
@@ -100,6 +105,7 @@ impl Channel {
             return;
         }
         let deps = self.dep_digests(message);
+        self.make_room(cx, &message.sender_id, &deps);
         let filter = self.read_filter(cx, dialect, message);
         self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
@@ -130,6 +136,10 @@ impl Channel {
             return Err(RejectReason::Stale { lamport, forgotten });
         }
         let deps = self.dep_digests(message);
+        if place.is_none() || matches!(place, Some(Place::Wanted(_))) {
+            self.make_room(cx, &message.sender_id, &deps);
+        }
+        let place = self.ids.place(digest);
         let doomed = self.config.on_lost == OnLost::Drop
             && deps.iter().any(|dep| self.ids.place(*dep) == Some(Place::Lost));
         if doomed && place == Some(Place::Lost) {
@@ -202,6 +212,13 @@ impl Channel {
         self.release(cx, &cyclic, true);
     }
 
+    /// Half of a digest, which is enough to tell senders apart.
+    pub(super) fn sender_digest(&self, sender: &ParticipantId) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "half of it is wanted")]
+        let half = self.ids.digest(sender.as_bytes()) as u64;
+        half
+    }
+
     fn dep_digests(&self, message: &Message) -> Deps {
         let history = message.causal_history.iter();
         history.map(|named| self.ids.digest(named.message_id.as_bytes())).collect()
@@ -249,8 +266,7 @@ impl Channel {
             self.acknowledge_named(cx, *dep);
         }
         let Some(filter) = filter else { return };
-        #[expect(clippy::cast_possible_truncation, reason = "half of a digest tells senders apart")]
-        let witness = self.ids.digest(message.sender_id.as_bytes()) as u64;
+        let witness = self.sender_digest(&message.sender_id);
         let confidence = self.filters.ack_confidence_ln;
         for verdict in self.outgoing.review(dialect, filter, witness, confidence) {
             match verdict {

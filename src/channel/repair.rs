@@ -51,6 +51,7 @@ impl Channel {
         cx: &mut Cx<'_>,
         named: &HistoryEntry,
         digest: IdDigest,
+        named_by: u64,
         chained: bool,
         background: bool,
     ) -> Option<Slot> {
@@ -61,7 +62,7 @@ impl Channel {
         // What waits for it keeps the allocation its name is in; in the background nothing does.
         let entry = if background { detach(named) } else { named.clone() };
         let stored = StoredWanted { entry, rounds: 0, due: None, background };
-        Some(self.insert_want(cx, stored, digest, delay))
+        Some(self.insert_want(cx, stored, digest, named_by, delay))
     }
 
     pub(super) fn insert_want(
@@ -69,12 +70,14 @@ impl Channel {
         cx: &mut Cx<'_>,
         stored: StoredWanted,
         digest: IdDigest,
+        named_by: u64,
         delay: Duration,
     ) -> Slot {
         let now = cx.now.mono;
-        let slot = self.wanted.wants.insert(Want {
+        let slot = self.wanted.insert(Want {
             entry: stored.entry,
             digest,
+            named_by,
             waiters: Waiters::new(),
             rounds: stored.rounds,
             since: now,
@@ -91,7 +94,7 @@ impl Channel {
     }
 
     fn schedule_request(&mut self, cx: &mut Cx<'_>, slot: Slot, at: Instant) {
-        let Some(want) = self.wanted.wants.get_mut(slot) else { return };
+        let Some(want) = self.wanted.get_mut(slot) else { return };
         if self.config.repair {
             want.request = Request::Scheduled(at);
         }
@@ -133,7 +136,7 @@ impl Channel {
 
     /// T_req ran out: the request goes out with the next message, or with a sync of its own.
     pub(super) fn request_due(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let Some(want) = self.wanted.wants.get_mut(slot) else { return };
+        let Some(want) = self.wanted.get_mut(slot) else { return };
         let Request::Scheduled(at) = want.request else { return };
         want.request = Request::Due(at);
         want.set_timer(&mut self.timers, slot);
@@ -176,7 +179,7 @@ impl Channel {
     /// A dependency is not wanted any more, for whatever reason.
     pub(super) fn unwant(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Want> {
         self.wanted.withdraw(slot);
-        let want = self.wanted.wants.remove(slot)?;
+        let want = self.wanted.remove(slot)?;
         self.timers.cancel(want.timer);
         let message_id = &want.entry.message_id;
         cx.outbox.change(&self.id, || ChangeKind::WantedRemoved(message_id.clone()));

@@ -155,7 +155,8 @@ impl Channel {
         for stored in snapshot.wanted.values() {
             let digest = self.ids.digest(stored.entry.message_id.as_bytes());
             let delay = cx.until(stored.due, longest).unwrap_or_default();
-            self.insert_want(cx, stored.clone(), digest, delay);
+            let named_by = self.sender_digest(&stored.entry.sender_id);
+            self.insert_want(cx, stored.clone(), digest, named_by, delay);
         }
         let waiting: Vec<_> =
             snapshot.incoming.values().map(|stored| self.restore_waiting(cx, stored)).collect();

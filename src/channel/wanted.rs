@@ -1,6 +1,6 @@
 //! The outgoing repair requests: dependencies that are not here.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::Timer;
@@ -17,6 +17,8 @@ use crate::wire::HistoryEntry;
 pub(super) struct Want {
     pub(super) entry: HistoryEntry,
     pub(super) digest: IdDigest,
+    /// Who named it first, as a digest.
+    pub(super) named_by: u64,
     /// Messages that wait for it; none if it is wanted in the background.
     pub(super) waiters: Waiters,
     /// Times it was asked for, by us or by others.
@@ -50,12 +52,59 @@ pub(super) enum Request {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
-    pub(super) wants: Slots<Want>,
+    wants: Slots<Want>,
+    shares: Shares,
     /// Requests for the next message, earliest first.
     pub(super) due: BTreeSet<(Instant, Slot)>,
 }
 
+/// What each sender has named, so that one who names too much takes room from nobody but himself.
+#[derive(Debug, Default)]
+struct Shares {
+    of: BTreeMap<u64, BTreeSet<Slot>>,
+    /// Senders by how much they have named.
+    by_size: BTreeSet<(usize, u64)>,
+}
+
+impl Shares {
+    fn change(&mut self, sender: u64, change: impl FnOnce(&mut BTreeSet<Slot>)) {
+        let share = self.of.entry(sender).or_default();
+        self.by_size.remove(&(share.len(), sender));
+        change(share);
+        if share.is_empty() {
+            self.of.remove(&sender);
+        } else {
+            self.by_size.insert((share.len(), sender));
+        }
+    }
+}
+
 impl Wanted {
+    pub(super) fn insert(&mut self, want: Want) -> Slot {
+        let sender = want.named_by;
+        let slot = self.wants.insert(want);
+        self.shares.change(sender, |share| {
+            share.insert(slot);
+        });
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Want> {
+        let want = self.wants.remove(slot)?;
+        self.shares.change(want.named_by, |share| {
+            share.remove(&slot);
+        });
+        Some(want)
+    }
+
+    /// One of those named by the sender that has named most, if that is more than `sender` has.
+    pub(super) fn of_who_named_more(&self, sender: u64) -> Option<Slot> {
+        let own = self.shares.of.get(&sender).map_or(0, BTreeSet::len);
+        let (size, most) = self.shares.by_size.last()?;
+        let share = self.shares.of.get(most).filter(|_| *size > own + 1)?;
+        share.last().copied()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.wants.len()
     }
