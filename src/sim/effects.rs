@@ -34,10 +34,15 @@ impl Simulation {
 
     fn carry_out(&mut self, index: usize, effect: &Effect) {
         match effect {
-            Effect::Send { bytes, message_id, dialect, why, .. } => {
+            Effect::Send { channel, bytes, message_id, dialect, why } => {
+                if *channel == self.channel {
+                    self.check_sent(index, bytes, message_id, *dialect, *why);
+                }
                 self.sent(index, bytes, message_id, *dialect, *why);
             }
-            Effect::Deliver(delivery) => self.delivered(index, delivery),
+            Effect::Deliver(delivery) if delivery.channel == self.channel => {
+                self.delivered(index, delivery);
+            }
             Effect::Persist { id, changes } => {
                 let member = &mut self.members[index];
                 member.store.write(*id, changes.clone());
@@ -51,16 +56,18 @@ impl Simulation {
                 self.queue.schedule(at, Event::Loaded { member: index, boot });
             }
             Effect::RequestRepair { id, missing, .. } => self.ask_archive(index, *id, missing),
-            Effect::Acked { message_id, .. } => self.acknowledged(index, message_id),
+            Effect::Acked { channel, message_id } if *channel == self.channel => {
+                self.acknowledged(index, message_id)
+            }
             Effect::Unconfirmed { .. } => self.report.unconfirmed += 1,
-            Effect::Lost { message_ids, .. } => {
+            Effect::Lost { channel, message_ids } if *channel == self.channel => {
                 self.report.lost += message_ids.len() as u64;
                 for number in message_ids.iter().filter_map(|id| self.registry.number(id)) {
                     self.members[index].judge.loses(number);
                 }
             }
             Effect::Bounded { .. } => self.report.bounded += 1,
-            Effect::Conflict { message_id, .. } => {
+            Effect::Conflict { channel, message_id, .. } if *channel == self.channel => {
                 let number = self.registry.number(message_id);
                 if !number.is_some_and(|number| self.registry.get(number).is_ambiguous()) {
                     let what = format!("{message_id} is said to be two messages");
@@ -79,7 +86,6 @@ impl Simulation {
         dialect: WireDialect,
         why: SendReason,
     ) {
-        self.check_sent(index, bytes, message_id, dialect, why);
         let sent = &mut self.report.sent[why as usize];
         sent.messages += 1;
         sent.bytes += bytes.len() as u64;

@@ -180,7 +180,7 @@ impl Simulation {
     /// What an outsider says counts as published, if it is a message.
     pub(super) fn note_foreign(&mut self, bytes: &Bytes) -> Option<usize> {
         let (_, message) = wire::decode(bytes, &wire::Limits::default()).ok()?;
-        if message.kind() != wire::Kind::Content {
+        if message.kind() != wire::Kind::Content || message.channel_id != self.channel {
             return None;
         }
         let entry = LogEntry::new(
