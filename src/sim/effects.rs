@@ -164,6 +164,7 @@ impl Simulation {
             Some(number) => number,
             None if delivery.own => {
                 self.report.published += 1;
+                self.report.published_at = Instant::from_micros(self.now);
                 self.registry.add(entry, Some(index), self.now)
             }
             None => {

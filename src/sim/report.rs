@@ -74,6 +74,8 @@ pub struct Report {
     pub deliveries: u64,
     /// When everything was delivered everywhere, and acknowledged.
     pub settled_at: Option<Instant>,
+    /// When the last message was published.
+    pub published_at: Instant,
     /// When the last delivery was.
     pub delivered_at: Instant,
     /// What was sent, by [`SendReason`], in the order of its variants.
