@@ -71,7 +71,7 @@ impl Simulation {
                 let number = self.registry.number(message_id);
                 if !number.is_some_and(|number| self.registry.get(number).is_ambiguous()) {
                     let what = format!("{message_id} is said to be two messages");
-                    self.fail(Some(index), (15, what));
+                    self.fail(Some(index), (17, what));
                 }
             }
             _ => {}
@@ -169,7 +169,7 @@ impl Simulation {
             }
             None => {
                 let what = format!("{} was delivered and never published", entry.message_id);
-                return self.fail(Some(index), (15, what));
+                return self.fail(Some(index), (17, what));
             }
         };
         let member = &mut self.members[index];
@@ -184,7 +184,7 @@ impl Simulation {
     fn acknowledged(&mut self, index: usize, message_id: &MessageId) {
         let Some(number) = self.registry.number(message_id) else {
             let what = format!("{message_id} was acknowledged and never published");
-            return self.fail(Some(index), (15, what));
+            return self.fail(Some(index), (17, what));
         };
         let message = self.registry.get(number);
         if !message.reached_others {

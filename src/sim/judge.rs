@@ -90,7 +90,7 @@ impl Judge {
         let Delivery { entry, seq, gap, redelivery, .. } = delivery;
         let id = &entry.message_id;
         if !registry.get(number).is(entry) {
-            return Err((15, format!("{id} was delivered with other content than was published")));
+            return Err((17, format!("{id} was delivered with other content than was published")));
         }
         let index = (seq.0 as usize).wrapping_sub(1);
         let before = self.told.get(index).copied();
@@ -210,7 +210,7 @@ impl Judge {
             self.order.iter().for_each(|(lamport, id)| digest.add(*lamport, id));
             if !evicts && log.len() != self.order.len() {
                 let what = format!("{} of {} entries are in the log", log.len(), self.order.len());
-                return Err((15, what));
+                return Err((17, what));
             }
             if digest != log.digest() {
                 return Err((2, "the digest is not that of what was delivered".into()));

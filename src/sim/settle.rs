@@ -40,7 +40,7 @@ impl Simulation {
         for why in [SendReason::New, SendReason::Resend, SendReason::Repair, SendReason::Bridge] {
             let sent = after[why as usize].messages - before[why as usize].messages;
             if sent > 0 {
-                self.fail(None, (16, format!("after everything was settled {sent} × {why:?}")));
+                self.fail(None, (18, format!("after everything was settled {sent} × {why:?}")));
             }
         }
         self.verdict()
@@ -161,7 +161,7 @@ impl Simulation {
             let status = &self.members[index].status;
             let invariant = match status {
                 Some(status) if status.missing + status.incoming > 0 => 12,
-                _ => 16,
+                _ => 18,
             };
             return (Some(index), (invariant, format!("it does not come to rest: {status:?}")));
         }
@@ -169,6 +169,6 @@ impl Simulation {
             let id = &self.registry.get(number).entry().message_id;
             return (Some(index), (11, format!("it never heard of {id}")));
         }
-        (None, (16, format!("{} messages could not be published", self.unpublished)))
+        (None, (18, format!("{} messages could not be published", self.unpublished)))
     }
 }

@@ -17,7 +17,7 @@ const FOR_OTHERS: [&str; 6] =
 /// Exit code 0: nothing, and a store that answers before it has written was found out. 1: it says
 /// what. 2: wrong options.
 #[derive(Parser, Debug)]
-#[command(name = "kill")]
+#[command(name = "crash")]
 pub(crate) struct Args {
     /// Kills, from 1 to 100,000. Default: 200, or 30 in a debug build.
     #[arg(long, default_value_t = ROUNDS, value_name = "N", hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -133,7 +133,7 @@ impl Args {
         if let (Some(index), Some(file)) = (child, file) {
             return Role::Child(Member { index, life, ports, file, driver, seed, hasty });
         }
-        if list || !names.is_empty() && !names.iter().any(|name| "kill".contains(name.as_str())) {
+        if list || !names.is_empty() && !names.iter().any(|name| "crash".contains(name.as_str())) {
             return Role::Nobody;
         }
         Role::Parent(Trial { rounds, seed, driver, hasty })

@@ -7,7 +7,7 @@
 //! told their applications. At the end the files are compared.
 //!
 //! The same is then done with a store that answers before it has written, which must be found
-//! out. `cargo test -p sds-runtime --all-features --test kill -- --help` says what can be chosen.
+//! out. `cargo test -p sds-runtime --all-features --test crash -- --help` says what can be chosen.
 #![allow(clippy::print_stdout, reason = "this program's output is its report")]
 
 mod args;
