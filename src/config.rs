@@ -201,9 +201,13 @@ config! {
     /// Default 4,096. Memory: some 80 bytes an id.
     max_met_ids: usize = 4_096;
 
-    /// Most own messages not yet acknowledged; `Publish` is refused beyond. Default 1,000.
+    /// Most own messages not yet acknowledged; `Publish` is refused beyond, unless
+    /// `unconfirmed_when_full`. Default 1,000.
     /// Memory: some 400 bytes each beside the log's.
     max_outgoing: usize = 1_000;
+    /// Whether publishing beyond `max_outgoing` reports the oldest unacknowledged message as
+    /// unconfirmed, and resends it no more, instead of being refused. Default: no.
+    unconfirmed_when_full: bool = false;
     /// Whether unacknowledged messages are sent again. Default: yes.
     resend: bool = true;
     /// Time to the first resend; it doubles with each. Default 30 s.
@@ -384,6 +388,7 @@ impl Config {
             max_repair_requests: self.max_request_entries,
             max_content_len: self.max_content_len,
             max_filter_len: self.max_filter_len,
+            empty_ids: false,
         }
     }
 }

@@ -91,6 +91,8 @@ pub enum RejectReason {
     IdKnown,
     /// The message is not in the log.
     NotLogged,
+    /// The message is not an own one that nobody has acknowledged.
+    NotOutgoing,
     /// As many own messages as `max_outgoing` allows are unacknowledged: wait for
     /// acknowledgements.
     OutgoingFull {
@@ -148,6 +150,9 @@ impl fmt::Display for RejectReason {
             }
             Self::IdKnown => f.write_str("the message id is known in the channel"),
             Self::NotLogged => f.write_str("the message is not in the log"),
+            Self::NotOutgoing => {
+                f.write_str("the message is not an own one that waits for an acknowledgement")
+            }
             Self::OutgoingFull { limit } => {
                 write!(f, "{limit} own messages are unacknowledged, as many as allowed")
             }

@@ -31,6 +31,14 @@ pub enum Input {
         /// Whether it is logged.
         kind: PublishKind,
     },
+    /// Send an own message again now that nobody has acknowledged. It goes out as any resend does,
+    /// and the next one is due when it was before.
+    Resend {
+        /// The channel.
+        channel: ChannelId,
+        /// The own message.
+        message_id: MessageId,
+    },
     /// Time has passed: what is due happens.
     Tick,
     /// The store's answer to [`Effect::Persist`](crate::Effect::Persist).

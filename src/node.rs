@@ -20,7 +20,7 @@ use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::{Instant, Now};
 use crate::timer::{Deadline, Why};
-use crate::wire::{self, WireDialect};
+use crate::wire::{self, HistoryEntry, WireDialect};
 
 /// One participant: takes inputs, gives effects, and says when it wants to be woken.
 ///
@@ -164,6 +164,16 @@ impl Node {
         self.open_channel(channel).into_iter().flat_map(Channel::next_causal_history)
     }
 
+    /// What a message that waits names and the log lacks, whether it waits as well or is not here.
+    /// Nothing if the message does not wait.
+    pub fn unmet(
+        &self,
+        channel: &ChannelId,
+        message_id: &MessageId,
+    ) -> impl Iterator<Item = &HistoryEntry> {
+        self.open_channel(channel).into_iter().flat_map(|channel| channel.unmet(message_id))
+    }
+
     /// The configuration of the node; channels may have their own.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -191,6 +201,7 @@ impl Node {
             Input::Publish { channel, message_id, content, kind } => {
                 self.publish(channel, message_id, content, *kind)
             }
+            Input::Resend { channel, message_id } => self.resend(channel, message_id),
             Input::Tick => {
                 self.tick();
                 Ok(())
@@ -269,6 +280,13 @@ impl Node {
             PublishKind::Content => channel.publish(cx, message_id, content),
             PublishKind::Ephemeral => channel.publish_ephemeral(cx, message_id, content),
         })
+    }
+
+    fn resend(&mut self, channel: &ChannelId, message_id: &MessageId) -> Result<(), RejectReason> {
+        if let Some(reason) = self.outbox.refuses() {
+            return Err(reason);
+        }
+        self.with_channel(channel, |channel, cx| channel.resend_now(cx, message_id))
     }
 
     fn tick(&mut self) {

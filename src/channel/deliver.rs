@@ -21,18 +21,14 @@ use crate::wire::HistoryEntry;
 impl Channel {
     /// Delivers a message, or buffers it and reports what is missing. `asked`: it was wanted.
     pub(super) fn deliver_or_buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
-        let ready = broken::is(Break::Causality)
-            || arrived.deps.iter().all(|dep| self.is_met(*dep, arrived.digest));
+        // Only a broken peer names its own message; it waits for nothing.
+        let met = |dep: &IdDigest| *dep == arrived.digest || self.is_met(*dep);
+        let ready = broken::is(Break::Causality) || arrived.deps.iter().all(met);
         if ready {
             self.deliver(cx, &arrived);
         } else {
             self.buffer(cx, arrived, asked);
         }
-    }
-
-    fn is_met(&self, dep: IdDigest, dependent: IdDigest) -> bool {
-        // Only a broken peer names its own message; it waits for nothing.
-        dep == dependent || self.ids.place(dep).is_some_and(Place::is_met)
     }
 
     fn buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {

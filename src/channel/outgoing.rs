@@ -112,6 +112,14 @@ impl Outgoing {
         Some(unacked)
     }
 
+    pub(super) fn get(&self, seq: DeliverySeq) -> Option<&Unacked> {
+        self.unacked.get(&seq)
+    }
+
+    pub(super) fn oldest(&self) -> Option<DeliverySeq> {
+        self.unacked.first_key_value().map(|(seq, _)| *seq)
+    }
+
     pub(super) fn get_mut(&mut self, seq: DeliverySeq) -> Option<&mut Unacked> {
         self.unacked.get_mut(&seq)
     }

@@ -43,10 +43,14 @@ impl Channel {
             }
             return Err(RejectReason::IdKnown);
         }
-        if self.outgoing.len() >= self.config.max_outgoing {
+        let full = self.outgoing.len() >= self.config.max_outgoing;
+        if full && !self.config.unconfirmed_when_full {
             return Err(RejectReason::OutgoingFull { limit: self.config.max_outgoing });
         }
         let lamport = self.clock.next(cx.now.wall).ok_or(RejectReason::ClockExhausted)?;
+        if let Some(oldest) = self.outgoing.oldest().filter(|_| full) {
+            self.unconfirmed(cx, oldest);
+        }
 
         let (named, deps) = self.next_history();
         let entry = LogEntry::new(
@@ -191,13 +195,30 @@ impl Channel {
         let entry = Arc::clone(&unacked.entry);
         self.schedule_resend(cx, seq);
         self.persist_outgoing(cx, seq);
+        self.send_again(cx, &entry);
+    }
+
+    /// The application wants an own message sent again.
+    pub(crate) fn resend_now(
+        &self,
+        cx: &mut Cx<'_>,
+        message_id: &MessageId,
+    ) -> Result<(), RejectReason> {
+        let seq = self.outgoing.seq_of(self.ids.digest(message_id.as_bytes()));
+        let unacked =
+            seq.and_then(|seq| self.outgoing.get(seq)).ok_or(RejectReason::NotOutgoing)?;
+        self.send_again(cx, &unacked.entry);
+        Ok(())
+    }
+
+    fn send_again(&self, cx: &mut Cx<'_>, entry: &LogEntry) {
         for dialect in self.own_dialects() {
             if *dialect == WireDialect::Lip109 && !entry.is_text() {
                 // Published while another dialect was spoken, and names what this one cannot.
                 continue;
             }
             let filter = self.filters.field(*dialect);
-            let send = self.encode(cx, *dialect, &entry, filter, &[], SendReason::Resend);
+            let send = self.encode(cx, *dialect, entry, filter, &[], SendReason::Resend);
             cx.outbox.effect(send);
         }
     }

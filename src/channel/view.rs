@@ -3,11 +3,13 @@
 use alloc::sync::Arc;
 use core::ops::{Bound, RangeInclusive};
 
-use super::record::Place;
+use super::incoming::Arrived;
+use super::record::{IdDigest, Place};
 use super::{Channel, log::LogKey};
 use crate::digest::{ContentDigest, LogDigest};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::MessageId;
+use crate::wire::HistoryEntry;
 
 /// A channel's log, in its order: by (Lamport time, message id).
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +63,23 @@ impl Channel {
         named
             .into_iter()
             .filter_map(|slot| self.log.get(slot).map(|logged| &logged.entry.message_id))
+    }
+
+    pub(crate) fn unmet(&self, message_id: &MessageId) -> impl Iterator<Item = &HistoryEntry> {
+        let waiting = match self.ids.place(self.ids.digest(message_id.as_bytes())) {
+            Some(Place::Incoming(slot)) => self.incoming.get(slot),
+            _ => None,
+        };
+        waiting.into_iter().flat_map(|waiting| {
+            let Arrived { entry, deps, .. } = &waiting.arrived;
+            let named = entry.causal_history.iter().zip(deps);
+            named.filter(|(_, dep)| !self.is_met(**dep)).map(|(named, _)| named)
+        })
+    }
+
+    /// Whether a dependency on this id is met.
+    pub(super) fn is_met(&self, id: IdDigest) -> bool {
+        self.ids.place(id).is_some_and(Place::is_met)
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::DecodeError;
 use super::filter::FilterField;
 use super::message::{Message, Outgoing};
 use super::reader::{Fields, Value};
-use super::values::{EmptyIds, Entry, Limits, Values, room_for_one};
+use super::values::{Entry, Limits, Values, room_for_one};
 use super::writer::{Encode, Sink};
 
 const SENDER_ID: u32 = 1;
@@ -25,8 +25,7 @@ const CONTENT: u32 = 20;
 /// A known field of the wrong wire type is skipped like an unknown one, which is what protobuf's
 /// own decoders do; the exception is the field by which the dialect was told.
 pub(super) fn decode(datagram: &Bytes, limits: &Limits) -> Result<Message, DecodeError> {
-    let values =
-        Values { datagram, limits, dialect: WireDialect::Lip109, empty_ids: EmptyIds::Refused };
+    let values = Values { datagram, limits, dialect: WireDialect::Lip109 };
     let (mut sender_id, mut message_id, mut channel_id) = (None, None, None);
     let (mut lamport, mut bloom_filter, mut content) = (None, None, None);
     let mut causal_history = SmallVec::new();

@@ -9,7 +9,7 @@ use super::WireDialect;
 use super::error::DecodeError;
 use super::message::{HistoryEntry, Message, Outgoing};
 use super::reader::{Field, Fields, Value};
-use super::values::{EmptyIds, Entry, Limits, Values, room_for_one};
+use super::values::{Entry, Limits, Values, room_for_one};
 use super::writer::{Encode, Sink};
 
 const MESSAGE_ID: u32 = 1;
@@ -23,8 +23,7 @@ const REPAIR_REQUEST: u32 = 13;
 
 /// A message from a peer.
 pub(super) fn decode(datagram: &Bytes, limits: &Limits) -> Result<Message, DecodeError> {
-    let values =
-        Values { datagram, limits, dialect: WireDialect::NimSds, empty_ids: EmptyIds::Refused };
+    let values = Values { datagram, limits, dialect: WireDialect::NimSds };
     decode_fields(&values, Fields::new(datagram))
 }
 

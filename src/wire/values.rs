@@ -33,6 +33,9 @@ pub struct Limits {
     pub max_content_len: usize,
     /// Longest bloom filter, container included. Default: 64 KiB.
     pub max_filter_len: usize,
+    /// Whether the ids of messages and channels may be empty, as nim-sds lets them be. A node takes
+    /// no such message in. Default: no.
+    pub empty_ids: bool,
 }
 
 impl Default for Limits {
@@ -44,6 +47,7 @@ impl Default for Limits {
             max_repair_requests: 256,
             max_content_len: 1 << 20,
             max_filter_len: 64 << 10,
+            empty_ids: false,
         }
     }
 }
@@ -54,16 +58,6 @@ pub(super) struct Values<'a> {
     pub(super) datagram: &'a Bytes,
     pub(super) limits: &'a Limits,
     pub(super) dialect: WireDialect,
-    pub(super) empty_ids: EmptyIds,
-}
-
-/// Whether a message may name messages and channels by empty ids.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum EmptyIds {
-    /// They are refused, as from a peer.
-    Refused,
-    /// They are taken as they are, as from a snapshot of nim-sds, which stores what it was sent.
-    Kept,
 }
 
 impl Values<'_> {
@@ -140,9 +134,9 @@ impl Values<'_> {
     }
 
     fn id(&self, field: u32, value: Option<&[u8]>) -> Result<Bytes, DecodeError> {
-        let value = match (self.empty_ids, value) {
-            (EmptyIds::Kept, Some([])) => &[],
-            _ => id_bytes(self.dialect, field, value)?,
+        let value = match value {
+            Some([]) if self.limits.empty_ids => &[],
+            value => id_bytes(self.dialect, field, value)?,
         };
         self.bounded(field, value, self.limits.max_id_len)
     }

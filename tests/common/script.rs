@@ -7,11 +7,11 @@
 //! | `at 1500ms` | moves both clocks; `s`, `ms` and `h` are units |
 //! | `wall 1000000` / `wall none` | the wall clock's milliseconds at time 0; none at first |
 //! | `tick`, `run 60s` | a tick now; ticks whenever one is due, up to a time, each effect behind its time |
-//! | `publish m1 [text] [in=c]`, `ephemeral e1 [text]` | own messages |
+//! | `publish m1 [text] [in=c]`, `ephemeral e1 [text]`, `resend m1` | own messages |
 //! | `receive nim m2 at=5 by=bob after=m0,m1@carol#hint asks=m7@bob has=m1 text=hi [sync] [ephemeral] [in=c]` | a peer's; `lip109` is the other dialect, `has=junk` a bad filter, `hex:ff` any id |
 //! | `open d`, `close`, `drop`, `reset`, `hint m1 text`, `met m1,m2`, `consumed 3`, `not-found 1`, `failed 1` | further inputs |
 //! | `store ok`, `store full`, `restart` | the store answers the oldest write; the node is lost and built anew from the store |
-//! | `log`, `heads`, `history`, `status`, `deadline`, `nothing` | what can be read of a node |
+//! | `log`, `heads`, `history`, `status`, `unmet m1`, `deadline`, `nothing` | what can be read of a node |
 
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -89,6 +89,10 @@ impl Script {
             "tick" => self.handle(Input::Tick),
             "run" => self.run_until(micros(argument())),
             "publish" => self.publish(arguments, PublishKind::Content),
+            "resend" => {
+                let message_id = id(argument());
+                self.handle(Input::Resend { channel: "c".into(), message_id });
+            }
             "ephemeral" => self.publish(arguments, PublishKind::Ephemeral),
             "receive" => self.receive(arguments),
             "open" => {
@@ -114,6 +118,12 @@ impl Script {
             "failed" => self.retrieved(argument(), Retrieved::Failed),
             "store" => self.answer(argument()),
             "restart" => self.restart(),
+            "unmet" => {
+                let (channel, message_id) = ("c".into(), id(argument()));
+                let unmet: Vec<_> = self.node.unmet(&channel, &message_id).cloned().collect();
+                let unmet = entries(&unmet);
+                self.line(&format!("unmet {unmet}"));
+            }
             "log" | "heads" | "history" | "status" | "deadline" | "nothing" => self.show(command),
             _ => panic!("unknown command {command}"),
         }
@@ -530,6 +540,7 @@ fn set(builder: ConfigBuilder, name: &str, value: &str) -> ConfigBuilder {
         "max_heads" => builder.max_heads(number()),
         "max_log" => builder.max_log_messages(number()).max_outgoing(number()),
         "max_ids" => builder.max_ids(number()).bloom_capacity(1),
+        "unconfirmed_when_full" => builder.unconfirmed_when_full(yes),
         "max_outgoing" => builder.max_outgoing(number()),
         "max_incoming" => builder.max_incoming_messages(number()),
         "max_wanted" => builder.max_wanted(number()),

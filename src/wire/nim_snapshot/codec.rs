@@ -22,7 +22,7 @@ use super::{
 use crate::wire::error::DecodeError;
 use crate::wire::message::{HistoryEntry, Message};
 use crate::wire::reader::{Fields, Value};
-use crate::wire::values::{EmptyIds, Entry, Limits, Values};
+use crate::wire::values::{Entry, Limits, Values};
 use crate::wire::writer::{Encode, Sink};
 use crate::wire::{WireDialect, nim};
 
@@ -30,8 +30,9 @@ use crate::wire::{WireDialect, nim};
 const SCHEMA_VERSION: u64 = 1;
 
 pub(super) fn decode<T: Read>(blob: &Bytes, limits: &Limits) -> Result<T, DecodeError> {
-    let values =
-        Values { datagram: blob, limits, dialect: WireDialect::NimSds, empty_ids: EmptyIds::Kept };
+    // nim-sds stores what it was sent.
+    let limits = &Limits { empty_ids: true, ..*limits };
+    let values = Values { datagram: blob, limits, dialect: WireDialect::NimSds };
     T::read(&values, Fields::new(blob))
 }
 
