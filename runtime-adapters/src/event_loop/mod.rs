@@ -51,6 +51,8 @@ pub(crate) mod thread;
 mod timer;
 mod udp;
 
+use core::pin::pin;
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -101,6 +103,22 @@ impl EventLoop {
     #[must_use]
     pub fn timer(&self) -> Timer {
         Timer::new(self.reactor())
+    }
+
+    /// How long it looks out for wake-ups before each sleep. Default 0.
+    ///
+    /// A thread that asks and waits for the answer is answered sooner, for as much processor time.
+    /// Sockets and timers may be served late by as long.
+    #[must_use]
+    pub const fn spin(mut self, spin: Duration) -> Self {
+        self.0.set_spin(spin);
+        self
+    }
+
+    /// Runs a future of the caller's to its end, on this thread, which sleeps whenever there is
+    /// nothing to do.
+    pub fn run<F: Future>(self, future: F) -> F::Output {
+        self.0.run(pin!(future))
     }
 
     /// Runs it, on a new thread: a node with `config` on `transport`.

@@ -23,6 +23,7 @@ pub(super) struct Sleeper {
     poller: Poller,
     events: Events,
     reactor: Arc<Reactor>,
+    spin: Duration,
 }
 
 impl Sleeper {
@@ -34,7 +35,12 @@ impl Sleeper {
             phase: AtomicU8::new(Phase::RUNNING),
             waiting: Mutex::default(),
         };
-        Ok(Self { poller, events: Events::with_capacity(EVENTS), reactor: Arc::new(reactor) })
+        let (events, reactor) = (Events::with_capacity(EVENTS), Arc::new(reactor));
+        Ok(Self { poller, events, reactor, spin: Duration::ZERO })
+    }
+
+    pub(super) const fn set_spin(&mut self, spin: Duration) {
+        self.spin = spin;
     }
 
     pub(super) const fn reactor(&self) -> &Arc<Reactor> {
@@ -58,6 +64,7 @@ impl Sleeper {
     /// Returns after a wake-up, when a socket became ready, or when an alarm is due; at once if
     /// there was a wake-up since the future began to run.
     fn sleep(&mut self) {
+        self.reactor.spin(self.spin);
         let timeout = if self.reactor.fall_asleep() {
             let first = self.reactor.waiting().alarms.first_key_value().map(|((at, _), _)| *at);
             first.map(|at| at.saturating_duration_since(Instant::now()))
@@ -197,6 +204,17 @@ impl Reactor {
         self.phase.swap(Phase::RUNNING, Ordering::SeqCst);
     }
 
+    /// Stays awake until there is a wake-up, for `spin` at most.
+    fn spin(&self, spin: Duration) {
+        if spin.is_zero() {
+            return;
+        }
+        let start = Instant::now();
+        while self.phase.load(Ordering::Relaxed) == Phase::RUNNING && start.elapsed() < spin {
+            core::hint::spin_loop();
+        }
+    }
+
     fn rouse(&self) {
         if self.phase.swap(Phase::WOKEN, Ordering::SeqCst) == Phase::ASLEEP {
             // It fails if the poller is full of wake-ups, which does as well.
@@ -291,6 +309,32 @@ mod tests {
             Poll::Ready(())
         }));
         assert_eq!(runs, 2);
+    }
+
+    #[test]
+    fn a_wake_up_ends_a_spin_and_none_is_lost_in_it() {
+        let mut sleeper = Sleeper::new().unwrap();
+        sleeper.set_spin(PATIENCE);
+        let waker = Waker::from(Arc::clone(sleeper.reactor()));
+        let waiting = Arc::new(AtomicBool::new(false));
+        let rouser = {
+            let waiting = Arc::clone(&waiting);
+            thread::spawn(move || {
+                for _ in 0..3 {
+                    while !waiting.swap(false, Ordering::SeqCst) {
+                        thread::yield_now();
+                    }
+                    waker.wake_by_ref();
+                }
+            })
+        };
+        let mut runs = 0;
+        sleeper.run(core::future::poll_fn(|_| {
+            runs += 1;
+            waiting.store(runs <= 3, Ordering::SeqCst);
+            if runs <= 3 { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        rouser.join().unwrap();
     }
 
     #[test]
