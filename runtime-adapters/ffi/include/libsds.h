@@ -1,0 +1,216 @@
+/*
+ * The C interface of Scalable Data Sync (SDS).
+ *
+ * Written by cbindgen from runtime-adapters/ffi/src/abi; do not edit.
+ *
+ * Programs written for nim-sds's libsds run on this library without being recompiled.
+ */
+
+#ifndef LIBSDS_H
+#define LIBSDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The call was accepted; the callback tells what came of it.
+#define RET_OK 0
+
+// The call was not accepted, or the request failed.
+#define RET_ERR 1
+
+// The call was not accepted, for it has no callback.
+#define RET_MISSING_CALLBACK 2
+
+// Gets an answer or an event: RET_OK or RET_ERR, and `len` bytes of it or of what is wrong, with a
+// NUL behind them.
+//
+// The bytes of an answer stay until at least 32 more calls of the context have been answered, or
+// it is cleaned up; those of an event until the callback returns. It must not call the context it
+// is called for: such a call is refused.
+typedef void (*SdsCallBack)(int callerRet, const char *msg, size_t len, void *userData);
+
+// Is asked where a message can be fetched from. It sets `hint` to memory allocated by malloc, which
+// the library frees, and `hintLen` to its length; or leaves them NULL and 0.
+typedef void (*SdsRetrievalHintProvider)(const char *messageId,
+                                         char **hint,
+                                         size_t *hintLen,
+                                         void *userData);
+
+// Gets a message to be sent, valid until it returns, and the reason: 1 a resend, 2 a sync, 3 a
+// repair, 4 a copy in the other dialect.
+typedef void (*SdsOutgoingCallBack)(int why,
+                                    const char *channelId,
+                                    const uint8_t *bytes,
+                                    size_t len,
+                                    void *userData);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Makes a context, and returns NULL if that fails. It speaks the dialect of nim-sds, has no
+// participant id, and neither resends, nor syncs, nor asks for repair.
+//
+// Free it with SdsCleanupReliabilityManager.
+//
+// As for every function: what is passed is as the header says.
+void *SdsNewReliabilityManager(SdsCallBack callback, void *userData);
+
+// Makes a context with a participant id and a configuration in JSON, both of which may be NULL or
+// empty. Without a participant id it takes no part in repairs. What it sends by itself goes to
+// the callback of SdsSetOutgoingCallback. Its message_ready events have two more keys, "seq" and
+// "gap".
+//
+// Keys, all optional: "bloomFilterCapacity" (10000), "bloomFilterErrorRate" (0.001),
+// "maxMessageHistory" (10000), "maxCausalHistory" (10), "resendIntervalMs" (30000),
+// "maxResendAttempts" (8), "syncMessageIntervalMs" (30000: between periodic_sync events),
+// "bufferSweepIntervalMs" and "repairSweepIntervalMs" (without use), "repairTMinMs" (30000),
+// "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
+// "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full"), "sync" (true),
+// "maxOutgoing" (1000), "lostAfterMs" (3600000), "spinMicros" (50, at most 1000: how long the
+// thread and its callers stay awake before they sleep; 0 is off), "store" (a path).
+//
+// Texts end in a NUL.
+void *SdsNewReliabilityManagerWithConfig(const char *participantId,
+                                         const char *configJson,
+                                         SdsCallBack callback,
+                                         void *userData);
+
+// Sets who hears of events, on the library's thread; NULL is nobody.
+//
+// The callback may be called until the context is cleaned up.
+void SdsSetEventCallback(void *ctx, SdsCallBack callback, void *userData);
+
+// Sets who is asked, during a wrap and on the library's thread, where messages can be fetched
+// from; NULL is nobody. A hint is allocated by malloc and freed by the library.
+//
+// The provider may be called until the context is cleaned up.
+void SdsSetRetrievalHintProvider(void *ctx, SdsRetrievalHintProvider callback, void *userData);
+
+// Sets who sends what the context wants sent by itself (resends, syncs, repairs), on the
+// library's thread; NULL is nobody. Contexts of SdsNewReliabilityManager send nothing by
+// themselves.
+//
+// The callback may be called until the context is cleaned up.
+void SdsSetOutgoingCallback(void *ctx, SdsOutgoingCallBack callback, void *userData);
+
+// Ends a context, after the calls that are under way. From then on it is refused everywhere, and
+// no callback of it is called any more but this one, with NULL, on the caller's thread.
+//
+// `ctx` may be any pointer.
+int SdsCleanupReliabilityManager(void *ctx, SdsCallBack callback, void *userData);
+
+// Forgets all channels.
+//
+// `ctx` may be any pointer.
+int SdsResetReliabilityManager(void *ctx, SdsCallBack callback, void *userData);
+
+// Wraps a message of 1 to 1048576 bytes. The callback gets what is to be sent, as decimal numbers
+// between commas.
+//
+// The same content under an id that nobody has acknowledged gives the same message again.
+//
+// `message` has `messageLen` bytes, texts end in a NUL.
+int SdsWrapOutgoingMessage(void *ctx,
+                           const void *message,
+                           size_t messageLen,
+                           const char *messageId,
+                           const char *channelId,
+                           SdsCallBack callback,
+                           void *userData);
+
+// SdsWrapOutgoingMessage whose callback gets the bytes themselves.
+//
+// As there.
+int SdsWrapOutgoingMessageBinary(void *ctx,
+                                 const void *message,
+                                 size_t messageLen,
+                                 const char *messageId,
+                                 const char *channelId,
+                                 SdsCallBack callback,
+                                 void *userData);
+
+// Wraps a message that is delivered at once to whoever hears it, and neither logged nor sent
+// again; not in the dialect of nim-sds. The callback gets the bytes to send. Whoever unwraps them
+// gets an event of type "ephemeral".
+//
+// `message` has `messageLen` bytes, texts end in a NUL.
+int SdsWrapEphemeralMessage(void *ctx,
+                            const void *message,
+                            size_t messageLen,
+                            const char *messageId,
+                            const char *channelId,
+                            SdsCallBack callback,
+                            void *userData);
+
+// Takes in what somebody else wrapped. The callback gets JSON: the content as numbers, the channel,
+// and what must come before the message is ready.
+//
+// `message` has `messageLen` bytes.
+int SdsUnwrapReceivedMessage(void *ctx,
+                             const void *message,
+                             size_t messageLen,
+                             SdsCallBack callback,
+                             void *userData);
+
+// SdsUnwrapReceivedMessage whose callback gets bytes: the length of a header as four bytes, lowest
+// first; the header, JSON with "messageId", "channelId" and "missingDeps"; and the content.
+//
+// As there.
+int SdsUnwrapReceivedMessageBinary(void *ctx,
+                                   const void *message,
+                                   size_t messageLen,
+                                   SdsCallBack callback,
+                                   void *userData);
+
+// Says that the application has these messages by other means, so that none waits for them any
+// more.
+//
+// `messageIds` has `count` texts, each of which ends in a NUL or is NULL.
+int SdsMarkDependenciesMet(void *ctx,
+                           char **messageIds,
+                           size_t count,
+                           const char *channelId,
+                           SdsCallBack callback,
+                           void *userData);
+
+// Begins to report periodic_sync events, at once and then every 30 s or as configured.
+//
+// `ctx` may be any pointer.
+int SdsStartPeriodicTasks(void *ctx, SdsCallBack callback, void *userData);
+
+// Forgets a channel; one that is not known is forgotten already.
+//
+// The text ends in a NUL.
+int SdsRemoveChannel(void *ctx, const char *channelId, SdsCallBack callback, void *userData);
+
+// Says that the application is done with the deliveries of a channel up to "seq" of a
+// message_ready event, so that they are not repeated after a restart.
+//
+// The text ends in a NUL.
+int SdsConsumed(void *ctx,
+                const char *channelId,
+                uint64_t upTo,
+                SdsCallBack callback,
+                void *userData);
+
+// Where a channel stands. The callback gets JSON: "lamport", "logged", "loggedBytes", "heads",
+// "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost".
+//
+// The text ends in a NUL.
+int SdsChannelStatus(void *ctx, const char *channelId, SdsCallBack callback, void *userData);
+
+// What the context has counted. The callback gets JSON: "wrapped", "unwrapped", "refused",
+// "delivered", "acked", "sentResends", "sentSyncs", "sentRepairs", "sentBridged".
+//
+// `ctx` may be any pointer.
+int SdsMetrics(void *ctx, SdsCallBack callback, void *userData);
+
+// The version of the library, like "0.1.0". Nobody frees it.
+const char *SdsVersion(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* LIBSDS_H */

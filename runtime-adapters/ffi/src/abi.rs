@@ -1,0 +1,570 @@
+//! The functions of `libsds.h`: pointers in, a [`Request`] out. Nothing is decided here.
+#![expect(non_snake_case, reason = "the names of nim-sds")]
+
+mod callback;
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::panic::AssertUnwindSafe;
+use core::{ptr, slice};
+use std::io::{self, Write};
+use std::panic::catch_unwind;
+
+use bytes::Bytes;
+use sds_proto::{ChannelId, DeliverySeq, MessageId};
+
+pub(crate) use self::callback::{Callback, Callbacks};
+pub use self::callback::{SdsCallBack, SdsOutgoingCallBack, SdsRetrievalHintProvider};
+use crate::context::Refusal;
+use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Request, Wrapping};
+use crate::settings::{Settings, SettingsError};
+use crate::text::Text;
+use crate::{contexts, waits};
+
+/// The call was accepted; the callback tells what came of it.
+pub const RET_OK: c_int = 0;
+/// The call was not accepted, or the request failed.
+pub const RET_ERR: c_int = 1;
+/// The call was not accepted, for it has no callback.
+pub const RET_MISSING_CALLBACK: c_int = 2;
+
+/// Makes a context, and returns NULL if that fails. It speaks the dialect of nim-sds, has no
+/// participant id, and neither resends, nor syncs, nor asks for repair.
+///
+/// Free it with SdsCleanupReliabilityManager.
+///
+/// # Safety
+///
+/// As for every function: what is passed is as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsNewReliabilityManager(
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> *mut c_void {
+    guarded(ptr::null_mut(), || {
+        let Some(callback) = Callback::new(callback, user_data) else {
+            say("error: missing callback in SdsNewReliabilityManager");
+            return ptr::null_mut();
+        };
+        create(Settings::of_nim_sds(), callback)
+    })
+}
+
+/// Makes a context with a participant id and a configuration in JSON, both of which may be NULL or
+/// empty. Without a participant id it takes no part in repairs. What it sends by itself goes to
+/// the callback of SdsSetOutgoingCallback. Its message_ready events have two more keys, "seq" and
+/// "gap".
+///
+/// Keys, all optional: "bloomFilterCapacity" (10000), "bloomFilterErrorRate" (0.001),
+/// "maxMessageHistory" (10000), "maxCausalHistory" (10), "resendIntervalMs" (30000),
+/// "maxResendAttempts" (8), "syncMessageIntervalMs" (30000: between periodic_sync events),
+/// "bufferSweepIntervalMs" and "repairSweepIntervalMs" (without use), "repairTMinMs" (30000),
+/// "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
+/// "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full"), "sync" (true),
+/// "maxOutgoing" (1000), "lostAfterMs" (3600000), "spinMicros" (50, at most 1000: how long the
+/// thread and its callers stay awake before they sleep; 0 is off), "store" (a path).
+///
+/// # Safety
+///
+/// Texts end in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsNewReliabilityManagerWithConfig(
+    participant_id: *const c_char,
+    config_json: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> *mut c_void {
+    guarded(ptr::null_mut(), || {
+        let Some(callback) = Callback::new(callback, user_data) else {
+            say("error: missing callback in SdsNewReliabilityManagerWithConfig");
+            return ptr::null_mut();
+        };
+        // SAFETY: each is NULL or a text of the caller's that ends in a NUL.
+        let (participant, json) = unsafe { (text(participant_id), text(config_json)) };
+        let participant = participant.unwrap_or_default().into();
+        create(Settings::from_json(participant, &json.unwrap_or_default()), callback)
+    })
+}
+
+/// Sets who hears of events, on the library's thread; NULL is nobody.
+///
+/// # Safety
+///
+/// The callback may be called until the context is cleaned up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsSetEventCallback(
+    ctx: *mut c_void,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) {
+    guarded((), || match contexts::find(ctx.addr()) {
+        Some(context) => context.callbacks.set_event(Callback::new(callback, user_data)),
+        None => say("error: invalid context in SdsSetEventCallback"),
+    });
+}
+
+/// Sets who is asked, during a wrap and on the library's thread, where messages can be fetched
+/// from; NULL is nobody. A hint is allocated by malloc and freed by the library.
+///
+/// # Safety
+///
+/// The provider may be called until the context is cleaned up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsSetRetrievalHintProvider(
+    ctx: *mut c_void,
+    callback: SdsRetrievalHintProvider,
+    user_data: *mut c_void,
+) {
+    guarded((), || match contexts::find(ctx.addr()) {
+        Some(context) => context.callbacks.set_hint_provider(callback, user_data),
+        None => say("error: invalid context in SdsSetRetrievalHintProvider"),
+    });
+}
+
+/// Sets who sends what the context wants sent by itself (resends, syncs, repairs), on the
+/// library's thread; NULL is nobody. Contexts of SdsNewReliabilityManager send nothing by
+/// themselves.
+///
+/// # Safety
+///
+/// The callback may be called until the context is cleaned up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsSetOutgoingCallback(
+    ctx: *mut c_void,
+    callback: SdsOutgoingCallBack,
+    user_data: *mut c_void,
+) {
+    guarded((), || match contexts::find(ctx.addr()) {
+        Some(context) => context.callbacks.set_outgoing(callback, user_data),
+        None => say("error: invalid context in SdsSetOutgoingCallback"),
+    });
+}
+
+/// Ends a context, after the calls that are under way. From then on it is refused everywhere, and
+/// no callback of it is called any more but this one, with NULL, on the caller's thread.
+///
+/// # Safety
+///
+/// `ctx` may be any pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsCleanupReliabilityManager(
+    ctx: *mut c_void,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    guarded(RET_ERR, || {
+        if contexts::find(ctx.addr()).is_none() {
+            return RET_ERR;
+        }
+        let Some(callback) = Callback::new(callback, user_data) else {
+            return RET_MISSING_CALLBACK;
+        };
+        let Some(_waiting) = waits::wait_for(ctx.addr()) else {
+            return refuse(callback, WAITS_FOR_CALLER);
+        };
+        // Of two at once, one finds it.
+        let Some(context) = contexts::remove(ctx.addr()) else {
+            return RET_ERR;
+        };
+        context.stop();
+        callback.call_empty();
+        RET_OK
+    })
+}
+
+/// Forgets all channels.
+///
+/// # Safety
+///
+/// `ctx` may be any pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsResetReliabilityManager(
+    ctx: *mut c_void,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || Ok(Request::Reset))
+}
+
+/// Wraps a message of 1 to 1048576 bytes. The callback gets what is to be sent, as decimal numbers
+/// between commas.
+///
+/// The same content under an id that nobody has acknowledged gives the same message again.
+///
+/// # Safety
+///
+/// `message` has `messageLen` bytes, texts end in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsWrapOutgoingMessage(
+    ctx: *mut c_void,
+    message: *const c_void,
+    message_len: usize,
+    message_id: *const c_char,
+    channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        let kind = Wrapping::Content(Form::Text);
+        // SAFETY: as this function's.
+        unsafe { wrap(message, message_len, message_id, channel_id, kind) }
+    })
+}
+
+/// SdsWrapOutgoingMessage whose callback gets the bytes themselves.
+///
+/// # Safety
+///
+/// As there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsWrapOutgoingMessageBinary(
+    ctx: *mut c_void,
+    message: *const c_void,
+    message_len: usize,
+    message_id: *const c_char,
+    channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        let kind = Wrapping::Content(Form::Binary);
+        // SAFETY: as this function's.
+        unsafe { wrap(message, message_len, message_id, channel_id, kind) }
+    })
+}
+
+/// Wraps a message that is delivered at once to whoever hears it, and neither logged nor sent
+/// again; not in the dialect of nim-sds. The callback gets the bytes to send. Whoever unwraps them
+/// gets an event of type "ephemeral".
+///
+/// # Safety
+///
+/// `message` has `messageLen` bytes, texts end in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsWrapEphemeralMessage(
+    ctx: *mut c_void,
+    message: *const c_void,
+    message_len: usize,
+    message_id: *const c_char,
+    channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        let kind = Wrapping::Ephemeral;
+        // SAFETY: as this function's.
+        unsafe { wrap(message, message_len, message_id, channel_id, kind) }
+    })
+}
+
+/// Takes in what somebody else wrapped. The callback gets JSON: the content as numbers, the channel,
+/// and what must come before the message is ready.
+///
+/// # Safety
+///
+/// `message` has `messageLen` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsUnwrapReceivedMessage(
+    ctx: *mut c_void,
+    message: *const c_void,
+    message_len: usize,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: as this function's.
+        let datagram = unsafe { bytes(message, message_len, MAX_DATAGRAM) }?;
+        Ok(Request::Unwrap { datagram, form: Form::Text })
+    })
+}
+
+/// SdsUnwrapReceivedMessage whose callback gets bytes: the length of a header as four bytes, lowest
+/// first; the header, JSON with "messageId", "channelId" and "missingDeps"; and the content.
+///
+/// # Safety
+///
+/// As there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsUnwrapReceivedMessageBinary(
+    ctx: *mut c_void,
+    message: *const c_void,
+    message_len: usize,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: as this function's.
+        let datagram = unsafe { bytes(message, message_len, MAX_DATAGRAM) }?;
+        Ok(Request::Unwrap { datagram, form: Form::Binary })
+    })
+}
+
+/// Says that the application has these messages by other means, so that none waits for them any
+/// more.
+///
+/// # Safety
+///
+/// `messageIds` has `count` texts, each of which ends in a NUL or is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsMarkDependenciesMet(
+    ctx: *mut c_void,
+    message_ids: *mut *mut c_char,
+    count: usize,
+    channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        if message_ids.is_null() && count > 0 {
+            return Err("libsds error: MessageIDs pointer is NULL but count > 0");
+        }
+        // SAFETY: as this function's.
+        unsafe {
+            Ok(Request::DependenciesMet {
+                channel: channel(channel_id)?,
+                ids: ids(message_ids, count)?,
+            })
+        }
+    })
+}
+
+/// Begins to report periodic_sync events, at once and then every 30 s or as configured.
+///
+/// # Safety
+///
+/// `ctx` may be any pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsStartPeriodicTasks(
+    ctx: *mut c_void,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || Ok(Request::StartPeriodicTasks))
+}
+
+/// Forgets a channel; one that is not known is forgotten already.
+///
+/// # Safety
+///
+/// The text ends in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsRemoveChannel(
+    ctx: *mut c_void,
+    channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: as this function's.
+        Ok(Request::RemoveChannel { channel: unsafe { channel(channel_id) }? })
+    })
+}
+
+/// Says that the application is done with the deliveries of a channel up to "seq" of a
+/// message_ready event, so that they are not repeated after a restart.
+///
+/// # Safety
+///
+/// The text ends in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsConsumed(
+    ctx: *mut c_void,
+    channel_id: *const c_char,
+    up_to: u64,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: as this function's.
+        let channel = unsafe { channel(channel_id) }?;
+        Ok(Request::Consumed { channel, up_to: DeliverySeq(up_to) })
+    })
+}
+
+/// Where a channel stands. The callback gets JSON: "lamport", "logged", "loggedBytes", "heads",
+/// "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost".
+///
+/// # Safety
+///
+/// The text ends in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsChannelStatus(
+    ctx: *mut c_void,
+    channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: as this function's.
+        Ok(Request::Status { channel: unsafe { channel(channel_id) }? })
+    })
+}
+
+/// What the context has counted. The callback gets JSON: "wrapped", "unwrapped", "refused",
+/// "delivered", "acked", "sentResends", "sentSyncs", "sentRepairs", "sentBridged".
+///
+/// # Safety
+///
+/// `ctx` may be any pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsMetrics(
+    ctx: *mut c_void,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || Ok(Request::Metrics))
+}
+
+/// The version of the library, like "0.1.0". Nobody frees it.
+#[unsafe(no_mangle)]
+pub extern "C" fn SdsVersion() -> *const c_char {
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => panic!("a version has no NUL"),
+        };
+    VERSION.as_ptr()
+}
+
+const WAITS_FOR_CALLER: &str =
+    "libsds error: called from a callback for which the context itself waits";
+
+fn create(settings: Result<Settings, SettingsError>, callback: Callback) -> *mut c_void {
+    let created = settings.map_err(|error| format!("libsds error: {error}")).and_then(|settings| {
+        contexts::create(settings)
+            .map_err(|error| format!("Error creating SDS FFI context: {error}"))
+    });
+    match created {
+        Ok((place, context)) => {
+            // Nobody else knows it yet, so that nobody has stopped it.
+            _ = context.call(Request::Start, callback);
+            place.cast_mut().cast()
+        }
+        Err(error) => {
+            refuse(callback, &error);
+            ptr::null_mut()
+        }
+    }
+}
+
+/// The order of the checks: context, callback, arguments.
+fn call(
+    ctx: *mut c_void,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+    request: impl FnOnce() -> Result<Request, &'static str>,
+) -> c_int {
+    guarded(RET_ERR, || {
+        let Some(context) = contexts::find(ctx.addr()) else {
+            return RET_ERR;
+        };
+        let Some(callback) = Callback::new(callback, user_data) else {
+            return RET_MISSING_CALLBACK;
+        };
+        let request = match request() {
+            Ok(request) => request,
+            Err(error) => return refuse(callback, error),
+        };
+        match context.call(request, callback) {
+            Ok(()) => RET_OK,
+            Err(Refusal::Stopped) => RET_ERR,
+            Err(Refusal::WaitsForCaller(callback)) => refuse(callback, WAITS_FOR_CALLER),
+        }
+    })
+}
+
+/// Tells what is wrong with a call, on the caller's thread.
+fn refuse(callback: Callback, error: &str) -> c_int {
+    callback.call(RET_ERR, &Text::from(error));
+    RET_ERR
+}
+
+/// A panic is reported by its hook and ends here.
+fn guarded<T>(broken: T, work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(broken)
+}
+
+/// A line on standard output, where nim-sds writes it.
+fn say(line: &str) {
+    // Where nobody reads it, nobody misses it.
+    drop(writeln!(io::stdout(), "{line}"));
+}
+
+/// # Safety
+///
+/// `message` is NULL or has `len` bytes; the texts are NULL or end in a NUL.
+unsafe fn wrap(
+    message: *const c_void,
+    len: usize,
+    message_id: *const c_char,
+    channel_id: *const c_char,
+    kind: Wrapping,
+) -> Result<Request, &'static str> {
+    // SAFETY: as this function's.
+    let (content, message_id, channel) = unsafe {
+        let content = bytes(message, len, MAX_CONTENT)?;
+        let message_id = text(message_id).ok_or("libsds error: message ID pointer is NULL")?;
+        (content, MessageId::new(message_id), channel(channel_id)?)
+    };
+    Ok(Request::Wrap { message_id, channel, content, kind })
+}
+
+/// A copy of the bytes; of more than `max`, `max` and one more, which are too many as well.
+///
+/// # Safety
+///
+/// `message` is NULL or has `len` bytes.
+unsafe fn bytes(message: *const c_void, len: usize, max: usize) -> Result<Bytes, &'static str> {
+    if message.is_null() && len > 0 {
+        return Err("libsds error: message pointer is NULL but length > 0");
+    }
+    if len == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: it is not NULL and has at least as many bytes, which nobody changes meanwhile.
+    let bytes = unsafe { slice::from_raw_parts(message.cast::<u8>(), len.min(max + 1)) };
+    Ok(Bytes::copy_from_slice(bytes))
+}
+
+/// A copy of a text without its NUL; `None` if the pointer is NULL.
+///
+/// # Safety
+///
+/// `text` is NULL or ends in a NUL.
+unsafe fn text(text: *const c_char) -> Option<Bytes> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: it is not NULL, ends in a NUL, and nobody changes it meanwhile.
+    let text = unsafe { CStr::from_ptr(text) };
+    Some(Bytes::copy_from_slice(text.to_bytes()))
+}
+
+/// # Safety
+///
+/// `id` is NULL or ends in a NUL.
+unsafe fn channel(id: *const c_char) -> Result<ChannelId, &'static str> {
+    // SAFETY: as this function's.
+    let id = unsafe { text(id) }.ok_or("libsds error: channel ID pointer is NULL")?;
+    if id.is_empty() {
+        return Err("libsds error: channel ID is empty string");
+    }
+    Ok(id.into())
+}
+
+/// # Safety
+///
+/// `ids` has `count` texts, each of which is NULL or ends in a NUL; with a `count` of 0 it may be
+/// anything.
+unsafe fn ids(ids: *mut *mut c_char, count: usize) -> Result<Vec<MessageId>, &'static str> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    if count > isize::MAX as usize / size_of::<*mut c_char>() {
+        return Err("libsds error: count is larger than memory");
+    }
+    // SAFETY: it has `count` pointers, no more than memory can hold, which nobody changes meanwhile.
+    let ids = unsafe { slice::from_raw_parts(ids, count) };
+    // SAFETY: each is NULL or ends in a NUL.
+    let ids = ids.iter().map(|id| unsafe { text(*id) }.unwrap_or_default());
+    Ok(ids.map(MessageId::new).collect())
+}

@@ -1,0 +1,60 @@
+//! Why a request was not carried out, in the words of nim-sds.
+
+use core::fmt;
+
+use sds_proto::RejectReason;
+
+/// A request that failed: it changed nothing, unless it says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    /// More than the code tells, for the functions that nim-sds does not have.
+    pub(crate) reason: Option<RejectReason>,
+}
+
+/// The codes that nim-sds has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Code {
+    InvalidArgument,
+    InternalError,
+    DeserializationError,
+    MessageTooLarge,
+    PersistenceError,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidArgument => "reInvalidArgument",
+            Self::InternalError => "reInternalError",
+            Self::DeserializationError => "reDeserializationError",
+            Self::MessageTooLarge => "reMessageTooLarge",
+            Self::PersistenceError => "rePersistenceError",
+        })
+    }
+}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Self { code, reason: None }
+    }
+}
+
+impl From<RejectReason> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are the caller's fault")]
+    fn from(reason: RejectReason) -> Self {
+        let code = match reason {
+            RejectReason::Decode(_) | RejectReason::DialectNotAccepted(_) => {
+                Code::DeserializationError
+            }
+            RejectReason::ContentTooLong { .. } => Code::MessageTooLarge,
+            RejectReason::Degraded
+            | RejectReason::StoreTooSlow { .. }
+            | RejectReason::ChannelLoading
+            | RejectReason::LoadFailed(_) => Code::PersistenceError,
+            RejectReason::ClockExhausted => Code::InternalError,
+            _ => Code::InvalidArgument,
+        };
+        Self { code, reason: Some(reason) }
+    }
+}

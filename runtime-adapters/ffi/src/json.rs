@@ -1,0 +1,156 @@
+//! The JSON of the events and of unwrapped messages.
+//!
+//! It must be nim-sds's to the byte, and pass on ids that are not UTF-8 as they are, which no JSON
+//! writer of Rust's does.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sds_proto::wire::HistoryEntry;
+use sds_proto::{ChannelId, MessageId};
+
+use crate::decimal;
+
+/// An object of which only the keys that were written are there, in that order.
+pub(crate) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn begin(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    /// A text whose characters need no escape.
+    pub(crate) fn plain(mut self, key: &str, text: &str) -> Self {
+        self.key(key);
+        self.out.push(b'"');
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.push(b'"');
+        self
+    }
+
+    pub(crate) fn message_id(mut self, id: &MessageId) -> Self {
+        self.key("messageId");
+        string(id.as_bytes(), self.out);
+        self
+    }
+
+    pub(crate) fn channel_id(mut self, id: &ChannelId) -> Self {
+        self.key("channelId");
+        string(id.as_bytes(), self.out);
+        self
+    }
+
+    pub(crate) fn bytes(mut self, key: &str, bytes: &[u8]) -> Self {
+        self.key(key);
+        self.out.push(b'[');
+        decimal::write(bytes, self.out);
+        self.out.push(b']');
+        self
+    }
+
+    pub(crate) fn base64(mut self, key: &str, bytes: &[u8]) -> Self {
+        self.key(key);
+        base64(bytes, self.out);
+        self
+    }
+
+    pub(crate) fn missing(mut self, missing: &[HistoryEntry]) -> Self {
+        self.key("missingDeps");
+        self.out.push(b'[');
+        for (index, named) in missing.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let hint = named.retrieval_hint.as_deref().unwrap_or_default();
+            Object::begin(self.out)
+                .message_id(&named.message_id)
+                .base64("retrievalHint", hint)
+                .end();
+        }
+        self.out.push(b']');
+        self
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+
+    /// Something that writes itself as JSON, like a number.
+    pub(crate) fn value(mut self, key: &str, value: impl core::fmt::Display) -> Self {
+        self.key(key);
+        self.out.extend_from_slice(value.to_string().as_bytes());
+        self
+    }
+
+    fn key(&mut self, key: &str) {
+        if !core::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+}
+
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+    out.push(b'"');
+}
+
+/// Escapes what nim-sds escapes, as it does: `\u000b` in lower case and all others in upper case.
+fn string(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    out.push(b'"');
+    for byte in bytes {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0b => out.extend_from_slice(b"\\u000b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            0..0x20 => {
+                out.extend_from_slice(b"\\u00");
+                out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+            _ => out.push(*byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_those_of_nim_sds() {
+        let mut out = Vec::new();
+        string(b"a\"\\\x08\t\n\x0b\x0c\r\x00\x1f/\x7f\xff", &mut out);
+        assert_eq!(out, b"\"a\\\"\\\\\\b\\t\\n\\u000b\\f\\r\\u0000\\u001F/\x7f\xff\"");
+    }
+
+    #[test]
+    fn keys_come_in_the_order_written() {
+        let named = |id: &str, hint: Option<&'static str>| {
+            let mut named = HistoryEntry::default();
+            named.message_id = id.into();
+            named.retrieval_hint = hint.map(Into::into);
+            named
+        };
+        let mut out = Vec::new();
+        Object::begin(&mut out)
+            .bytes("message", b"hello")
+            .channel_id(&"ch".into())
+            .missing(&[named("e1", Some("hint-for-h1")), named("e2", None)])
+            .end();
+        let wanted = r#"{"message":[104,101,108,108,111],"channelId":"ch","missingDeps":[{"messageId":"e1","retrievalHint":"aGludC1mb3ItaDE="},{"messageId":"e2","retrievalHint":""}]}"#;
+        assert_eq!(String::from_utf8(out).as_deref(), Ok(wanted));
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be asked of a worker.
+
+use bytes::Bytes;
+use sds_proto::{ChannelId, DeliverySeq, MessageId};
+
+use crate::failure::Failure;
+use crate::text::Text;
+
+/// Longest content that can be wrapped, in bytes.
+pub(crate) const MAX_CONTENT: usize = 1 << 20;
+
+/// Longest message that can be unwrapped, in bytes.
+pub(crate) const MAX_DATAGRAM: usize = 32 << 20;
+
+/// One call, its arguments checked and copied.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// The worker is to say that it is there.
+    Start,
+    Wrap {
+        message_id: MessageId,
+        channel: ChannelId,
+        content: Bytes,
+        kind: Wrapping,
+    },
+    Unwrap {
+        datagram: Bytes,
+        form: Form,
+    },
+    DependenciesMet {
+        channel: ChannelId,
+        ids: Vec<MessageId>,
+    },
+    Reset,
+    StartPeriodicTasks,
+    RemoveChannel {
+        channel: ChannelId,
+    },
+    Consumed {
+        channel: ChannelId,
+        up_to: DeliverySeq,
+    },
+    Status {
+        channel: ChannelId,
+    },
+    Metrics,
+    /// A bug, to test what becomes of one.
+    #[cfg(test)]
+    Panic,
+}
+
+/// What a message is wrapped as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wrapping {
+    Content(Form),
+    /// Delivered to whoever hears it and not logged; always told as bytes.
+    Ephemeral,
+}
+
+/// How messages are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// As nim-sds does.
+    Text,
+    Binary,
+}
+
+impl Request {
+    /// What the failed request is told as. The functions that nim-sds has say as much as they say
+    /// there; the others say why as well.
+    pub(crate) fn failure(name: Name, failure: Failure) -> Text {
+        let Name { name, says_why } = name;
+        match failure.reason.filter(|_| says_why) {
+            None => format!("error processing {name} request: {}", failure.code).into(),
+            Some(why) => format!("error processing {name} request: {}: {why}", failure.code).into(),
+        }
+    }
+
+    pub(crate) const fn name(&self) -> Name {
+        let (name, says_why) = match self {
+            Self::Start => ("CREATE_RELIABILITY_MANAGER", false),
+            Self::Wrap { kind: Wrapping::Content(form), .. } => {
+                ("WRAP_MESSAGE", matches!(form, Form::Binary))
+            }
+            Self::Wrap { kind: Wrapping::Ephemeral, .. } => ("WRAP_EPHEMERAL", true),
+            Self::Unwrap { form, .. } => ("UNWRAP_MESSAGE", matches!(form, Form::Binary)),
+            Self::DependenciesMet { .. } => ("MARK_DEPENDENCIES_MET", false),
+            Self::Reset => ("RESET_RELIABILITY_MANAGER", false),
+            Self::StartPeriodicTasks => ("START_PERIODIC_TASKS", false),
+            Self::RemoveChannel { .. } => ("REMOVE_CHANNEL", false),
+            Self::Consumed { .. } => ("CONSUMED", true),
+            Self::Status { .. } => ("STATUS", true),
+            Self::Metrics => ("METRICS", true),
+            #[cfg(test)]
+            Self::Panic => ("PANIC", true),
+        };
+        Name { name, says_why }
+    }
+}
+
+/// What a request is called in texts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    name: &'static str,
+    says_why: bool,
+}

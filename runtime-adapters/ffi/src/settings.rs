@@ -1,0 +1,270 @@
+//! The configuration of a context: that of nim-sds, or what a JSON text says.
+
+use core::fmt;
+use core::hash::{BuildHasher, Hasher};
+use core::time::Duration;
+use std::hash::RandomState;
+use std::thread;
+
+use sds_proto::wire::WireDialect;
+use sds_proto::{Config, ConfigBuilder, ConfigError, Dialect, FilterPolicy, ParticipantId};
+use serde::Deserialize;
+
+use crate::request::MAX_DATAGRAM;
+
+/// What a context is made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    /// Between two `periodic_sync` events.
+    pub(crate) period: Duration,
+    /// How long the thread and those who wait for it stay awake.
+    pub(crate) spin: Duration,
+    /// Whether events say more than those of nim-sds.
+    pub(crate) detailed: bool,
+}
+
+/// The keys of the JSON configuration; those in the first group are nim-sds's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Keys {
+    bloom_filter_capacity: Option<u32>,
+    bloom_filter_error_rate: Option<f64>,
+    max_message_history: Option<usize>,
+    max_causal_history: Option<usize>,
+    resend_interval_ms: Option<u64>,
+    max_resend_attempts: Option<u32>,
+    sync_message_interval_ms: Option<u64>,
+    /// Taken and without use: nothing is swept here, it happens when it is due.
+    #[serde(rename = "bufferSweepIntervalMs")]
+    _buffer_sweep_interval_ms: Option<u64>,
+    repair_t_min_ms: Option<u64>,
+    repair_t_max_ms: Option<u64>,
+    num_response_groups: Option<u32>,
+    max_repair_requests: Option<usize>,
+    /// Taken and without use, as the sweep of buffers.
+    #[serde(rename = "repairSweepIntervalMs")]
+    _repair_sweep_interval_ms: Option<u64>,
+
+    dialect: DialectKey,
+    filter: FilterKey,
+    sync: Option<bool>,
+    max_outgoing: Option<usize>,
+    lost_after_ms: Option<u64>,
+    spin_micros: Option<u64>,
+    store: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DialectKey {
+    #[default]
+    Nim,
+    Lip109,
+    Mirror,
+    Bridge,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FilterKey {
+    #[default]
+    Sized,
+    Full,
+}
+
+/// Why there is no context of this configuration: the caller's fault.
+#[derive(Debug)]
+pub(crate) enum SettingsError {
+    /// It is not JSON, or has a key or value that is not known.
+    Json(serde_json::Error),
+    /// It cannot work.
+    Config(ConfigError),
+    /// It asks for a store.
+    NoStore,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "the configuration cannot be read: {error}"),
+            Self::Config(error) => write!(f, "the configuration cannot work: {error}"),
+            Self::NoStore => {
+                f.write_str("the configuration names a store: this build has no store")
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// What programs written for nim-sds get.
+    pub(crate) fn of_nim_sds() -> Result<Self, SettingsError> {
+        Self::of(base(ParticipantId::default(), false), &Keys::default(), false)
+    }
+
+    /// What `json` says; nothing is as good as `{}`.
+    pub(crate) fn from_json(
+        participant: ParticipantId,
+        json: &[u8],
+    ) -> Result<Self, SettingsError> {
+        let keys = match json {
+            [] => Keys::default(),
+            json => serde_json::from_slice(json).map_err(SettingsError::Json)?,
+        };
+        if keys.store.is_some() {
+            return Err(SettingsError::NoStore);
+        }
+        let ms = Duration::from_millis;
+        let mut builder = base(participant, true);
+        builder = set(builder, keys.bloom_filter_capacity, |builder, capacity| {
+            // Ids are remembered for as long as filters hold them, and longer.
+            let ids = usize::try_from(capacity).unwrap_or(usize::MAX);
+            let ids = ids.saturating_add(ids.div_ceil(5)).max(12_000);
+            builder.bloom_capacity(capacity).max_ids(ids)
+        });
+        builder = set(builder, keys.bloom_filter_error_rate, ConfigBuilder::bloom_error_rate);
+        builder = set(builder, keys.max_message_history, |builder, messages| {
+            builder.max_log_messages(messages).max_outgoing(messages.min(MAX_OUTGOING))
+        });
+        builder = set(builder, keys.max_causal_history, ConfigBuilder::causal_history_len);
+        builder = set(builder, keys.max_outgoing, ConfigBuilder::max_outgoing);
+        builder = set(builder, keys.resend_interval_ms, |builder, interval| {
+            builder.resend_after(ms(interval)).resend_max(ms(interval.saturating_mul(20)))
+        });
+        builder = set(builder, keys.max_resend_attempts, ConfigBuilder::max_resends);
+        builder = set(builder, keys.repair_t_min_ms.map(ms), ConfigBuilder::repair_t_min);
+        builder = set(builder, keys.repair_t_max_ms.map(ms), |builder, t_max| {
+            builder.repair_t_max(Some(t_max))
+        });
+        builder = set(builder, keys.num_response_groups, ConfigBuilder::response_groups);
+        builder = set(builder, keys.max_repair_requests, |builder, requests| {
+            builder.max_repair_requests(requests).max_repair_requests_burst(requests.max(32))
+        });
+        builder = set(builder, keys.lost_after_ms.map(ms), ConfigBuilder::lost_after);
+        builder = set(builder, keys.sync, ConfigBuilder::sync);
+        Self::of(builder, &keys, true)
+    }
+
+    fn of(builder: ConfigBuilder, keys: &Keys, detailed: bool) -> Result<Self, SettingsError> {
+        let dialect = match keys.dialect {
+            DialectKey::Nim => Dialect::NimSds,
+            DialectKey::Lip109 => Dialect::Lip109,
+            DialectKey::Mirror => Dialect::Mirror { initial: WireDialect::Lip109 },
+            DialectKey::Bridge => Dialect::Bridge,
+        };
+        let filter = match keys.filter {
+            FilterKey::Sized => FilterPolicy::SizedToContent,
+            FilterKey::Full => FilterPolicy::FullSize,
+        };
+        let builder = builder
+            .dialect(dialect)
+            .accept_lip109(!matches!(keys.dialect, DialectKey::Nim))
+            .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
+            .filter_policy(filter);
+        let spin = Duration::from_micros(keys.spin_micros.unwrap_or(50));
+        // Where there is one core, whoever is waited for cannot run meanwhile.
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            config: builder.build().map_err(SettingsError::Config)?,
+            period: Duration::from_millis(keys.sync_message_interval_ms.unwrap_or(30_000).max(1)),
+            spin: if cores > 1 { spin.min(MAX_SPIN) } else { Duration::ZERO },
+            detailed,
+        })
+    }
+}
+
+/// Most own messages kept until somebody acknowledges them.
+const MAX_OUTGOING: usize = 1_000;
+const MAX_SPIN: Duration = Duration::from_millis(1);
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// What every context begins with. One without a way out for bytes of its own neither resends, nor
+/// syncs, nor asks for repair.
+fn base(participant: ParticipantId, way_out: bool) -> ConfigBuilder {
+    let named = !participant.is_empty();
+    let builder = Config::builder()
+        .participant_id(participant)
+        .seed(RandomState::new().build_hasher().finish())
+        .auto_open(true)
+        .max_auto_channels(16_384)
+        .causal_history_len(10)
+        .max_outgoing(MAX_OUTGOING)
+        .unconfirmed_when_full(true)
+        .max_id_len(4 << 10)
+        .max_hint_len(4 << 10)
+        .max_content_len(MAX_DATAGRAM)
+        .max_incoming_bytes(4 * MAX_DATAGRAM)
+        .max_log_bytes(4 * MAX_DATAGRAM)
+        .resend(way_out)
+        .sync(way_out)
+        .repair(way_out && named)
+        .retrieval_retry(None);
+    // Without resends somebody else may still bring what is missing, whenever that is.
+    if way_out { builder } else { builder.lost_after(YEAR) }
+}
+
+fn set<T>(
+    builder: ConfigBuilder,
+    value: Option<T>,
+    setter: impl FnOnce(ConfigBuilder, T) -> ConfigBuilder,
+) -> ConfigBuilder {
+    match value {
+        Some(value) => setter(builder, value),
+        None => builder,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_json(json: &str) -> Result<Settings, String> {
+        let settings = Settings::from_json("alice".into(), json.as_bytes());
+        settings.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_program_of_nim_sds_gets_what_it_had() {
+        let settings = Settings::of_nim_sds().unwrap();
+        let config = &settings.config;
+        assert_eq!(*config.dialect(), Dialect::NimSds);
+        assert_eq!((*config.bloom_capacity(), *config.bloom_error_rate()), (10_000, 0.001));
+        assert_eq!(*config.causal_history_len(), 10);
+        assert!(config.participant_id().is_empty());
+        assert!(!config.resend() && !config.sync() && !config.repair());
+        assert_eq!(settings.period, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let settings = from_json(
+            r#"{"bloomFilterCapacity":20000,"bloomFilterErrorRate":0.01,"maxMessageHistory":500,
+                "maxCausalHistory":3,"resendIntervalMs":1000,"maxResendAttempts":2,
+                "syncMessageIntervalMs":10,"bufferSweepIntervalMs":1,"repairTMinMs":5,
+                "repairTMaxMs":50,"numResponseGroups":4,"maxRepairRequests":7,
+                "repairSweepIntervalMs":1,"dialect":"bridge","filter":"full","sync":false,
+                "maxOutgoing":9,"lostAfterMs":77,"spinMicros":0}"#,
+        )
+        .unwrap();
+        let config = &settings.config;
+        assert_eq!((*config.bloom_capacity(), *config.max_ids()), (20_000, 24_000));
+        assert_eq!((*config.max_log_messages(), *config.max_outgoing()), (500, 9));
+        assert_eq!(*config.resend_after(), Duration::from_secs(1));
+        assert_eq!((*config.response_groups(), *config.max_repair_requests()), (4, 7));
+        assert_eq!(*config.dialect(), Dialect::Bridge);
+        assert_eq!(*config.filter_policy(), FilterPolicy::FullSize);
+        assert!(!config.sync() && *config.repair());
+        assert_eq!((settings.period, settings.spin), (Duration::from_millis(10), Duration::ZERO));
+        assert!(from_json("").is_ok());
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong() {
+        let error = from_json(r#"{"dialct":"nim"}"#).unwrap_err();
+        assert!(error.contains("unknown field `dialct`"), "{error}");
+        let error = from_json(r#"{"bloomFilterErrorRate":2}"#).unwrap_err();
+        assert!(error.contains("bloom_error_rate"), "{error}");
+        let error = from_json(r#"{"store":"/var/lib/sds"}"#).unwrap_err();
+        assert!(error.contains("this build has no store"), "{error}");
+    }
+}

@@ -1,0 +1,444 @@
+//! What calls do to a node, and what they answer. Knows no threads, no clock and no C.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
+use sds_proto::{
+    ChannelId, Config, Effect, Input, Instant, MessageId, Node, Now, PublishKind, RejectReason,
+    Rejected, SendReason,
+};
+use serde::Serialize;
+
+use crate::decimal;
+use crate::failure::{Code, Failure};
+use crate::json::Object;
+use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Request, Wrapping};
+
+/// Whom a worker tells and asks.
+pub(crate) trait Host {
+    /// Something happened: JSON.
+    fn event(&self, json: Vec<u8>);
+
+    /// Where a message can be fetched from, if anybody knows.
+    fn hint(&self, message_id: &MessageId) -> Option<Bytes>;
+
+    /// A message that nobody asked for wants to go out.
+    fn outgoing(&self, channel: &ChannelId, why: SendReason, datagram: &[u8]);
+}
+
+/// A node and what its callers are to hear of it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    node: Node,
+    limits: Limits,
+    period: Duration,
+    /// When each set of periodic tasks runs next.
+    periodic: Vec<Instant>,
+    /// Whether events say more than those of nim-sds.
+    detailed: bool,
+    counts: Counts,
+}
+
+/// Counts since the context was made.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    wrapped: u64,
+    unwrapped: u64,
+    refused: u64,
+    delivered: u64,
+    acked: u64,
+    sent_resends: u64,
+    sent_syncs: u64,
+    sent_repairs: u64,
+    sent_bridged: u64,
+}
+
+/// A channel's status as JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusJson {
+    lamport: u64,
+    logged: usize,
+    logged_bytes: usize,
+    heads: usize,
+    delivered: u64,
+    outgoing: usize,
+    incoming: usize,
+    missing: usize,
+    lost: u64,
+}
+
+/// What the effects of one request are searched for.
+#[derive(Default)]
+struct Wanted<'a> {
+    /// The message that is being wrapped, and its bytes once they are there.
+    wrapping: Option<&'a MessageId>,
+    wrapped: Option<Bytes>,
+    /// The message that is being unwrapped: what it misses is told at the end.
+    unwrapping: Option<&'a MessageId>,
+}
+
+impl Worker {
+    /// `period` is the time between two `periodic_sync` events; `detailed` events have more keys.
+    pub(crate) fn new(config: Config, period: Duration, detailed: bool) -> Self {
+        let mut limits = Limits::default();
+        limits.max_id_len = *config.max_id_len();
+        limits.max_hint_len = *config.max_hint_len();
+        limits.max_history = *config.max_history_entries();
+        limits.max_repair_requests = *config.max_request_entries();
+        limits.max_content_len = *config.max_content_len();
+        limits.max_filter_len = *config.max_filter_len();
+        limits.empty_ids = true;
+        let (node, periodic, counts) = (Node::new(config), Vec::new(), Counts::default());
+        Self { node, limits, period, periodic, detailed, counts }
+    }
+
+    /// Does what is asked, tells `host` what happened, and puts the answer into `answer`.
+    pub(crate) fn carry_out(
+        &mut self,
+        now: Now,
+        request: Request,
+        host: &dyn Host,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        match request {
+            Request::Start => Ok(()),
+            Request::Wrap { message_id, channel, content, kind } => {
+                self.open(now, &channel, host)?;
+                match kind {
+                    Wrapping::Content(form) => {
+                        let bytes = self.wrap(now, &message_id, &channel, content, host)?;
+                        match form {
+                            Form::Text => decimal::write(&bytes, answer),
+                            Form::Binary => answer.extend_from_slice(&bytes),
+                        }
+                    }
+                    Wrapping::Ephemeral => {
+                        let kind = PublishKind::Ephemeral;
+                        let (id, publish) = (message_id.clone(), (channel, content, kind));
+                        let bytes = self.publish(now, id, publish, host)?;
+                        answer.extend_from_slice(&bytes);
+                    }
+                }
+                self.counts.wrapped += 1;
+                Ok(())
+            }
+            Request::Unwrap { datagram, form } => {
+                let unwrapped = self.unwrap(now, datagram, host, form, answer);
+                match unwrapped {
+                    Ok(()) => self.counts.unwrapped += 1,
+                    Err(_) => self.counts.refused += 1,
+                }
+                unwrapped
+            }
+            Request::DependenciesMet { channel, ids } => {
+                self.input(now, Input::DependenciesMet { channel, ids }, host)
+            }
+            Request::Reset => {
+                let channels: Vec<_> = self.node.channels().cloned().collect();
+                channels
+                    .into_iter()
+                    .try_for_each(|channel| self.input(now, Input::Drop { channel }, host))
+            }
+            Request::RemoveChannel { channel } => {
+                match self.input(now, Input::Drop { channel }, host) {
+                    Err(Failure { reason: Some(RejectReason::ChannelNotOpen), .. }) => Ok(()),
+                    other => other,
+                }
+            }
+            Request::StartPeriodicTasks => {
+                self.periodic.push(now.mono + self.period);
+                host.event(periodic_sync());
+                Ok(())
+            }
+            Request::Consumed { channel, up_to } => {
+                self.input(now, Input::Consumed { channel, up_to }, host)
+            }
+            Request::Status { channel } => self.status(&channel, answer),
+            Request::Metrics => write_json(&self.counts, answer),
+            #[cfg(test)]
+            Request::Panic => panic!("as asked"),
+        }
+    }
+
+    /// Lets everything happen that is due.
+    pub(crate) fn tick(&mut self, now: Now, host: &dyn Host) {
+        for at in &mut self.periodic {
+            if *at <= now.mono {
+                // From now, so that what a sleeping machine missed does not come all at once.
+                *at = now.mono + self.period;
+                host.event(periodic_sync());
+            }
+        }
+        if self.node.next_deadline().is_some_and(|deadline| deadline.at <= now.mono) {
+            // A tick is never refused; were it, the deadline would stand and it be told again.
+            drop(self.node.handle(now, Input::Tick));
+            self.drain(host, &mut Wanted::default());
+        }
+    }
+
+    /// When to tick next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let node = self.node.next_deadline().map(|deadline| deadline.at);
+        self.periodic.iter().copied().chain(node).min()
+    }
+
+    fn open(&mut self, now: Now, channel: &ChannelId, host: &dyn Host) -> Result<(), Failure> {
+        if self.node.status(channel).is_some() {
+            return Ok(());
+        }
+        self.input(now, Input::Open { channel: channel.clone(), config: None }, host)
+    }
+
+    fn wrap(
+        &mut self,
+        now: Now,
+        message_id: &MessageId,
+        channel: &ChannelId,
+        content: Bytes,
+        host: &dyn Host,
+    ) -> Result<Bytes, Failure> {
+        if content.is_empty() {
+            return Err(RejectReason::EmptyContent.into());
+        }
+        if content.len() > MAX_CONTENT {
+            let (len, limit) = (content.len(), MAX_CONTENT);
+            return Err(RejectReason::ContentTooLong { len, limit }.into());
+        }
+        self.ask_for_hints(now, channel, host);
+        let publish = (channel.clone(), content.clone(), PublishKind::Content);
+        match self.publish(now, message_id.clone(), publish, host) {
+            Err(Failure { reason: Some(RejectReason::IdKnown), .. }) => {
+                self.wrap_again(now, message_id, channel, &content, host)
+            }
+            other => other,
+        }
+    }
+
+    /// Asks where each message can be fetched from that the next one will name.
+    fn ask_for_hints(&mut self, now: Now, channel: &ChannelId, host: &dyn Host) {
+        let named: Vec<_> = self.node.next_causal_history(channel).cloned().collect();
+        for message_id in named {
+            let Some(hint) = host.hint(&message_id) else { continue };
+            // One that is too long is left out.
+            let channel = channel.clone();
+            drop(self.node.handle(now, Input::Hint { channel, message_id, hint }));
+        }
+    }
+
+    fn publish(
+        &mut self,
+        now: Now,
+        message_id: MessageId,
+        (channel, content, kind): (ChannelId, Bytes, PublishKind),
+        host: &dyn Host,
+    ) -> Result<Bytes, Failure> {
+        let mut wanted = Wanted { wrapping: Some(&message_id), ..Wanted::default() };
+        let publish = Input::Publish { channel, message_id: message_id.clone(), content, kind };
+        self.node.handle(now, publish).map_err(|rejected| rejected.reason)?;
+        self.drain(host, &mut wanted);
+        // It is sent at once unless it waits for a store.
+        wanted.wrapped.ok_or_else(|| Code::PersistenceError.into())
+    }
+
+    /// The message again if it is the same and nobody has acknowledged it.
+    fn wrap_again(
+        &mut self,
+        now: Now,
+        message_id: &MessageId,
+        channel: &ChannelId,
+        content: &Bytes,
+        host: &dyn Host,
+    ) -> Result<Bytes, Failure> {
+        let known = self.node.log(channel).and_then(|log| log.get(message_id));
+        if known.is_none_or(|known| known.content != content) {
+            return Err(RejectReason::IdKnown.into());
+        }
+        let mut wanted = Wanted { wrapping: Some(message_id), ..Wanted::default() };
+        let (channel, message_id) = (channel.clone(), message_id.clone());
+        let again = self.node.handle(now, Input::Resend { channel, message_id });
+        again.map_err(|_| RejectReason::IdKnown)?;
+        self.drain(host, &mut wanted);
+        wanted.wrapped.ok_or_else(|| Code::PersistenceError.into())
+    }
+
+    fn unwrap(
+        &mut self,
+        now: Now,
+        datagram: Bytes,
+        host: &dyn Host,
+        form: Form,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        if datagram.len() > MAX_DATAGRAM {
+            let (len, limit) = (datagram.len(), MAX_DATAGRAM);
+            return Err(RejectReason::ContentTooLong { len, limit }.into());
+        }
+        let (_, message) = wire::decode(&datagram, &self.limits).map_err(RejectReason::Decode)?;
+        let (channel, message_id) = (&message.channel_id, &message.message_id);
+        let mut unmet = Vec::new();
+        if message_id.is_empty() || channel.is_empty() {
+            // nim-sds takes them in. They cannot be told from each other, so they join no log.
+            host.event(about(channel, message_id, "message_ready"));
+        } else {
+            let waited = self.node.unmet(channel, message_id).next().is_some();
+            self.node.handle(now, Input::Datagram(datagram)).map_err(|rejected| rejected.reason)?;
+            self.drain(host, &mut Wanted { unwrapping: Some(message_id), ..Wanted::default() });
+            unmet.extend(self.node.unmet(channel, message_id).cloned());
+            if !waited && !unmet.is_empty() && message.kind() == Kind::Content {
+                host.event(missing_dependencies(channel, message_id, &unmet));
+            }
+        }
+        let content = message.content.as_deref().unwrap_or_default();
+        match form {
+            Form::Text => Object::begin(answer)
+                .bytes("message", content)
+                .channel_id(channel)
+                .missing(&unmet)
+                .end(),
+            Form::Binary => {
+                // The length of the header, the header, the content.
+                answer.extend_from_slice(&[0; 4]);
+                Object::begin(answer)
+                    .message_id(message_id)
+                    .channel_id(channel)
+                    .missing(&unmet)
+                    .end();
+                let header = u32::try_from(answer.len() - 4).map_err(|_| Code::InternalError)?;
+                answer[..4].copy_from_slice(&header.to_le_bytes());
+                answer.extend_from_slice(content);
+            }
+        }
+        Ok(())
+    }
+
+    fn status(&self, channel: &ChannelId, answer: &mut Vec<u8>) -> Result<(), Failure> {
+        let status = self.node.status(channel).ok_or(RejectReason::ChannelNotOpen)?;
+        let status = StatusJson {
+            lamport: status.lamport,
+            logged: status.logged,
+            logged_bytes: status.logged_bytes,
+            heads: status.heads,
+            delivered: status.delivered.0,
+            outgoing: status.outgoing,
+            incoming: status.incoming,
+            missing: status.missing,
+            lost: status.lost,
+        };
+        write_json(&status, answer)
+    }
+
+    fn input(&mut self, now: Now, input: Input, host: &dyn Host) -> Result<(), Failure> {
+        let handled = self.node.handle(now, input);
+        self.drain(host, &mut Wanted::default());
+        handled.map_err(|Rejected { reason, .. }| reason.into())
+    }
+
+    /// Tells what happened, but for what is `wanted`.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nim-sds has no word for the others")]
+    fn drain(&mut self, host: &dyn Host, wanted: &mut Wanted<'_>) {
+        while let Some(effect) = self.node.poll_effect() {
+            match effect {
+                Effect::Send { channel, bytes, message_id, why, .. } => {
+                    if wanted.wrapped.is_none() && wanted.wrapping == Some(&message_id) {
+                        wanted.wrapped = Some(bytes);
+                        continue;
+                    }
+                    self.counts.sent(why);
+                    host.outgoing(&channel, why, &bytes);
+                }
+                Effect::Deliver(delivery) if !delivery.own => {
+                    self.counts.delivered += 1;
+                    let (channel, message_id) = (&delivery.channel, &delivery.entry.message_id);
+                    let mut json = Vec::new();
+                    let mut ready = of_type(&mut json, channel, message_id, "message_ready");
+                    if self.detailed {
+                        ready = ready.value("seq", delivery.seq.0).value("gap", delivery.gap);
+                    }
+                    ready.end();
+                    host.event(json);
+                }
+                Effect::DeliverEphemeral { channel, message_id, .. } => {
+                    host.event(about(&channel, &message_id, "ephemeral"));
+                }
+                Effect::Acked { channel, message_id } => {
+                    self.counts.acked += 1;
+                    host.event(about(&channel, &message_id, "message_sent"));
+                }
+                Effect::Missing { channel, message_id, missing }
+                    if wanted.unwrapping != Some(&message_id) =>
+                {
+                    host.event(missing_dependencies(&channel, &message_id, &missing));
+                }
+                Effect::Unconfirmed { channel, message_id } if self.detailed => {
+                    host.event(about(&channel, &message_id, "unconfirmed"));
+                }
+                Effect::Lost { channel, message_ids } if self.detailed => {
+                    for message_id in message_ids {
+                        host.event(about(&channel, &message_id, "lost"));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Counts {
+    const fn sent(&mut self, why: SendReason) {
+        let counter = match why {
+            SendReason::Resend => &mut self.sent_resends,
+            SendReason::Sync => &mut self.sent_syncs,
+            SendReason::Repair => &mut self.sent_repairs,
+            SendReason::Bridge | SendReason::New | SendReason::Ephemeral | _ => {
+                &mut self.sent_bridged
+            }
+        };
+        *counter += 1;
+    }
+}
+
+fn write_json(value: &impl Serialize, answer: &mut Vec<u8>) -> Result<(), Failure> {
+    serde_json::to_writer(answer, value).map_err(|_| Code::InternalError.into())
+}
+
+fn about(channel: &ChannelId, message_id: &MessageId, what: &str) -> Vec<u8> {
+    let mut json = Vec::new();
+    of_type(&mut json, channel, message_id, what).end();
+    json
+}
+
+fn of_type<'a>(
+    json: &'a mut Vec<u8>,
+    channel: &ChannelId,
+    message_id: &MessageId,
+    what: &str,
+) -> Object<'a> {
+    Object::begin(json).message_id(message_id).channel_id(channel).plain("eventType", what)
+}
+
+fn missing_dependencies(
+    channel: &ChannelId,
+    message_id: &MessageId,
+    missing: &[HistoryEntry],
+) -> Vec<u8> {
+    let mut json = Vec::new();
+    Object::begin(&mut json)
+        .plain("eventType", "missing_dependencies")
+        .message_id(message_id)
+        .channel_id(channel)
+        .missing(missing)
+        .end();
+    json
+}
+
+fn periodic_sync() -> Vec<u8> {
+    let mut json = Vec::new();
+    Object::begin(&mut json).plain("eventType", "periodic_sync").end();
+    json
+}
+
+#[cfg(test)]
+mod tests;

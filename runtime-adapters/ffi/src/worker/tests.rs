@@ -1,0 +1,188 @@
+use core::cell::RefCell;
+
+use sds_proto::{Dialect, UnixMillis};
+
+use super::*;
+use crate::settings::Settings;
+use crate::text::Text;
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Recorder {
+    told: RefCell<Vec<String>>,
+    sent: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Recorder {
+    fn told(&self) -> Vec<String> {
+        self.told.take()
+    }
+}
+
+impl Host for Recorder {
+    fn event(&self, json: Vec<u8>) {
+        self.told.borrow_mut().push(Text::from(json).as_str().to_owned());
+    }
+
+    fn hint(&self, _: &MessageId) -> Option<Bytes> {
+        None
+    }
+
+    fn outgoing(&self, channel: &ChannelId, why: SendReason, datagram: &[u8]) {
+        self.told.borrow_mut().push(format!("{why:?} in {channel}"));
+        self.sent.borrow_mut().push(datagram.to_vec());
+    }
+}
+
+fn at(seconds: u64) -> Now {
+    let wall = UnixMillis(1_767_225_600_000 + seconds * 1_000);
+    Now::new(Instant::from_millis(seconds * 1_000), wall)
+}
+
+fn worker(settings: Settings) -> Worker {
+    Worker::new(settings.config, settings.period, settings.detailed)
+}
+
+fn from_json(participant: &str, json: &str) -> Worker {
+    worker(Settings::from_json(participant.into(), json.as_bytes()).unwrap())
+}
+
+fn ask(
+    worker: &mut Worker,
+    now: Now,
+    request: Request,
+    host: &Recorder,
+) -> Result<Vec<u8>, Failure> {
+    let mut answer = Vec::new();
+    worker.carry_out(now, request, host, &mut answer).map(|()| answer)
+}
+
+fn wrap(worker: &mut Worker, id: &str, host: &Recorder) -> Result<Vec<u8>, Failure> {
+    let kind = Wrapping::Content(Form::Binary);
+    ask(worker, at(0), wrapping(id, kind), host)
+}
+
+fn wrapping(id: &str, kind: Wrapping) -> Request {
+    Request::Wrap { message_id: id.into(), channel: "ch".into(), content: "hello".into(), kind }
+}
+
+fn unwrap(worker: &mut Worker, now: Now, datagram: &[u8], host: &Recorder) -> Vec<u8> {
+    let datagram = Bytes::copy_from_slice(datagram);
+    ask(worker, now, Request::Unwrap { datagram, form: Form::Binary }, host).unwrap()
+}
+
+#[test]
+fn periodic_sync_comes_at_once_and_then_every_period_for_each_set_of_tasks() {
+    let (mut worker, host) = (worker(Settings::of_nim_sds().unwrap()), Recorder::default());
+    let sync = "{\"eventType\":\"periodic_sync\"}";
+    assert_eq!(worker.deadline(), None);
+    ask(&mut worker, at(0), Request::StartPeriodicTasks, &host).unwrap();
+    ask(&mut worker, at(10), Request::StartPeriodicTasks, &host).unwrap();
+    assert_eq!(host.told(), [sync, sync]);
+    for (second, events) in [(29, 0), (30, 1), (39, 0), (40, 1), (60, 1), (70, 1)] {
+        worker.tick(at(second), &host);
+        assert_eq!(host.told().len(), events, "at {second} s");
+    }
+    assert_eq!(worker.deadline(), Some(at(90).mono));
+    // A machine that has slept hears of it once for each set.
+    worker.tick(at(3_600), &host);
+    assert_eq!(host.told(), [sync, sync]);
+}
+
+#[test]
+fn a_context_of_nim_sds_sends_nothing_by_itself_and_publishes_without_end() {
+    let (mut worker, host) = (worker(Settings::of_nim_sds().unwrap()), Recorder::default());
+    for index in 0..1_500 {
+        wrap(&mut worker, &format!("m{index}"), &host).unwrap();
+    }
+    worker.tick(at(100_000), &host);
+    assert_eq!((host.told(), worker.deadline()), (vec![], None));
+}
+
+#[test]
+fn what_a_context_sends_by_itself_goes_out() {
+    let (mut alice, host) = (from_json("alice", "{}"), Recorder::default());
+    wrap(&mut alice, "m1", &host).unwrap();
+    assert_eq!(host.told(), [""; 0]);
+    while let Some(due) = alice.deadline().filter(|due| *due < at(60).mono) {
+        alice.tick(Now { mono: due, ..at(60) }, &host);
+    }
+    assert!(host.told().contains(&"Resend in ch".to_owned()));
+
+    let (mut bob, bob_host) = (from_json("bob", "{}"), Recorder::default());
+    unwrap(&mut bob, at(60), &host.sent.borrow()[0], &bob_host);
+    let ready =
+        r#"{"messageId":"m1","channelId":"ch","eventType":"message_ready","seq":1,"gap":false}"#;
+    assert_eq!(bob_host.told(), [ready]);
+    let answer = wrap(&mut bob, "b1", &bob_host).unwrap();
+    unwrap(&mut alice, at(61), &answer, &host);
+    let told = host.told();
+    assert_eq!(told[0], r#"{"messageId":"m1","channelId":"ch","eventType":"message_sent"}"#);
+}
+
+#[test]
+fn binary_answers_are_a_header_and_the_content() {
+    let (mut alice, mut bob) = (from_json("alice", "{}"), from_json("bob", "{}"));
+    let host = Recorder::default();
+    wrap(&mut alice, "m1", &host).unwrap();
+    let datagram = wrap(&mut alice, "m2", &host).unwrap();
+    let answer = unwrap(&mut bob, at(0), &datagram, &host);
+    let header = usize::try_from(u32::from_le_bytes(answer[..4].try_into().unwrap())).unwrap();
+    let (header, content) = answer[4..].split_at(header);
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let missing = serde_json::json!([{ "messageId": "m1", "retrievalHint": "" }]);
+    assert_eq!(header["messageId"], "m2");
+    assert_eq!(header["missingDeps"], missing);
+    assert_eq!(content, b"hello");
+}
+
+#[test]
+fn ephemeral_messages_are_told_and_not_logged() {
+    let host = Recorder::default();
+    let mut nim = from_json("alice", "{}");
+    let refused = ask(&mut nim, at(0), wrapping("e1", Wrapping::Ephemeral), &host);
+    assert_eq!(refused.unwrap_err().reason, Some(RejectReason::EphemeralNotInDialect));
+
+    let json = r#"{"dialect":"lip109"}"#;
+    let (mut alice, mut bob) = (from_json("alice", json), from_json("bob", json));
+    let datagram = ask(&mut alice, at(0), wrapping("e1", Wrapping::Ephemeral), &host).unwrap();
+    unwrap(&mut bob, at(0), &datagram, &host);
+    assert_eq!(host.told(), [r#"{"messageId":"e1","channelId":"ch","eventType":"ephemeral"}"#]);
+    let status = ask(&mut bob, at(0), Request::Status { channel: "ch".into() }, &host).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+    assert_eq!((&status["logged"], &status["missing"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn a_bridge_sends_the_copy_in_the_other_dialect_by_itself() {
+    let (mut worker, host) = (from_json("alice", r#"{"dialect":"bridge"}"#), Recorder::default());
+    let datagram = wrap(&mut worker, "m1", &host).unwrap();
+    assert_eq!(host.told(), ["New in ch"]);
+    assert_ne!(datagram, host.sent.borrow()[0]);
+    assert_eq!(*worker.node.config().dialect(), Dialect::Bridge);
+}
+
+#[test]
+fn counts_and_failures_say_what_happened() {
+    let (mut worker, host) = (from_json("alice", "{}"), Recorder::default());
+    wrap(&mut worker, "m1", &host).unwrap();
+    let datagram = Bytes::from_static(b"junk");
+    let failure = ask(&mut worker, at(0), Request::Unwrap { datagram, form: Form::Binary }, &host)
+        .unwrap_err();
+    assert_eq!(failure.code, Code::DeserializationError);
+    let unknown = Request::Status { channel: "other".into() };
+    let name = unknown.name();
+    let failure = ask(&mut worker, at(0), unknown, &host).unwrap_err();
+    assert_eq!(
+        Request::failure(name, failure).as_str(),
+        "error processing STATUS request: reInvalidArgument: the channel is not open"
+    );
+    let metrics = ask(&mut worker, at(0), Request::Metrics, &host).unwrap();
+    let metrics: serde_json::Value = serde_json::from_slice(&metrics).unwrap();
+    assert_eq!((&metrics["wrapped"], &metrics["refused"]), (&1.into(), &1.into()));
+
+    let remove = || Request::RemoveChannel { channel: "ch".into() };
+    ask(&mut worker, at(0), remove(), &host).unwrap();
+    ask(&mut worker, at(0), remove(), &host).unwrap();
+    assert!(worker.node.channels().next().is_none());
+}
