@@ -96,6 +96,7 @@ mod reply;
 mod run;
 #[cfg(feature = "smol")]
 pub mod smol;
+mod spin;
 pub mod store;
 mod timer;
 #[cfg(feature = "tokio")]
@@ -112,6 +113,7 @@ pub use handle::{Handle, Publication};
 pub use metrics::{Metric, MetricKind, Metrics};
 pub use options::Options;
 pub use run::Run;
+pub use spin::Spin;
 pub use store::Store;
 pub use timer::Timer;
 pub use transport::Transport;

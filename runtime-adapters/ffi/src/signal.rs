@@ -7,7 +7,8 @@ use core::cell::RefCell;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+
+use sds_runtime::Spin;
 
 const WAITING: u8 = 0;
 /// It waits, and is to be woken.
@@ -25,6 +26,8 @@ struct Signal {
 
 thread_local! {
     static SIGNAL: RefCell<Option<Arc<Signal>>> = const { RefCell::new(None) };
+    /// Whether this thread's waits are worth staying awake for, and how long it tried.
+    static SPIN: RefCell<(Duration, Spin)> = RefCell::default();
 }
 
 /// Tells the waiting thread, at the latest when it is dropped.
@@ -70,12 +73,7 @@ impl Waiting {
     /// Whether there was an answer. The thread stays awake for `spin` at most, then sleeps.
     pub(crate) fn wait(self, spin: Duration) -> bool {
         let Self(signal) = self;
-        if !spin.is_zero() {
-            let start = Instant::now();
-            while signal.state.load(Ordering::Relaxed) == WAITING && start.elapsed() < spin {
-                core::hint::spin_loop();
-            }
-        }
+        stay_awake(spin, &signal);
         // Nothing panics while the lock is held.
         let mut lock = signal.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
@@ -89,6 +87,17 @@ impl Waiting {
         }
         state == ANSWERED
     }
+}
+
+fn stay_awake(longest: Duration, signal: &Signal) {
+    // At the end of a thread, when its hopes are gone, it sleeps at once.
+    _ = SPIN.try_with(|spin| {
+        let (tried, spin) = &mut *spin.borrow_mut();
+        if *tried != longest {
+            (*tried, *spin) = (longest, Spin::new(longest));
+        }
+        spin.until(|| signal.state.load(Ordering::Relaxed) != WAITING);
+    });
 }
 
 #[cfg(test)]

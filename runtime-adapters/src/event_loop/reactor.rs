@@ -12,6 +12,8 @@ use std::time::Instant;
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll as Poller, Registry, Token};
 
+use crate::spin::Spin;
+
 /// Readiness of sockets taken note of at a time.
 const EVENTS: usize = 64;
 /// Stands for the reactor's own wake-ups; sockets count from 0.
@@ -23,7 +25,7 @@ pub(super) struct Sleeper {
     poller: Poller,
     events: Events,
     reactor: Arc<Reactor>,
-    spin: Duration,
+    spin: Spin,
 }
 
 impl Sleeper {
@@ -36,11 +38,11 @@ impl Sleeper {
             waiting: Mutex::default(),
         };
         let (events, reactor) = (Events::with_capacity(EVENTS), Arc::new(reactor));
-        Ok(Self { poller, events, reactor, spin: Duration::ZERO })
+        Ok(Self { poller, events, reactor, spin: Spin::default() })
     }
 
     pub(super) const fn set_spin(&mut self, spin: Duration) {
-        self.spin = spin;
+        self.spin = Spin::new(spin);
     }
 
     pub(super) const fn reactor(&self) -> &Arc<Reactor> {
@@ -64,7 +66,7 @@ impl Sleeper {
     /// Returns after a wake-up, when a socket became ready, or when an alarm is due; at once if
     /// there was a wake-up since the future began to run.
     fn sleep(&mut self) {
-        self.reactor.spin(self.spin);
+        self.spin.until(|| self.reactor.is_woken());
         let timeout = if self.reactor.fall_asleep() {
             let first = self.reactor.waiting().alarms.first_key_value().map(|((at, _), _)| *at);
             first.map(|at| at.saturating_duration_since(Instant::now()))
@@ -204,15 +206,9 @@ impl Reactor {
         self.phase.swap(Phase::RUNNING, Ordering::SeqCst);
     }
 
-    /// Stays awake until there is a wake-up, for `spin` at most.
-    fn spin(&self, spin: Duration) {
-        if spin.is_zero() {
-            return;
-        }
-        let start = Instant::now();
-        while self.phase.load(Ordering::Relaxed) == Phase::RUNNING && start.elapsed() < spin {
-            core::hint::spin_loop();
-        }
+    /// Whether there was a wake-up since it began.
+    fn is_woken(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::WOKEN
     }
 
     fn rouse(&self) {
