@@ -52,7 +52,8 @@ pub unsafe extern "C" fn SdsNewReliabilityManager(
 /// Makes a context with a participant id and a configuration in JSON, both of which may be NULL or
 /// empty. Without a participant id it takes no part in repairs. What it sends by itself goes to
 /// the callback of SdsSetOutgoingCallback. Its message_ready events have two more keys, "seq" and
-/// "gap".
+/// "gap", and where a message is told again after a restart a third: "message", its content in
+/// base64.
 ///
 /// Keys, all optional: "bloomFilterCapacity" (10000), "bloomFilterErrorRate" (0.001),
 /// "maxMessageHistory" (10000), "maxCausalHistory" (10), "resendIntervalMs" (30000),
@@ -61,7 +62,8 @@ pub unsafe extern "C" fn SdsNewReliabilityManager(
 /// "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
 /// "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full"), "sync" (true),
 /// "maxOutgoing" (1000), "lostAfterMs" (3600000), "spinMicros" (50, at most 1000: how long the
-/// thread and its callers stay awake before they sleep; 0 is off), "store" (a path).
+/// thread and its callers stay awake before they sleep; 0 is off), "store" (a path; none), and with
+/// it "durability" ("strict": a call returns when what it changed is on the disk; "relaxed").
 ///
 /// # Safety
 ///

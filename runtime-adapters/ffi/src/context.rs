@@ -44,7 +44,7 @@ impl Context {
         let spin = settings.spin;
         let callbacks = Arc::<Callbacks>::default();
         let event_loop = EventLoop::new()?.spin(spin);
-        let worker = Worker::new(settings.config, settings.period, settings.detailed);
+        let worker = Worker::new(settings);
         let server = Server::new(address, worker, Arc::clone(&callbacks));
         let (sender, receiver) = sds_spsc::channel(JOBS);
         let thread =

@@ -11,7 +11,7 @@
 //! | `context`, `signal`, `waits` | one context: its thread, how calls get there and wait |
 //! | `server` | the thread: an event loop around a worker; panics end here |
 //! | `worker`, `request`, `failure` | what a call does to the node, and what it answers |
-//! | `settings` | the JSON configuration |
+//! | `settings`, `storage` | the JSON configuration; the store it names |
 //! | `json`, `decimal`, `text` | what goes out |
 #![deny(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod request;
 mod server;
 mod settings;
 mod signal;
+mod storage;
 mod text;
 mod waits;
 mod worker;

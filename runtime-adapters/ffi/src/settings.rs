@@ -7,15 +7,20 @@ use std::hash::RandomState;
 use std::thread;
 
 use sds_proto::wire::WireDialect;
-use sds_proto::{Config, ConfigBuilder, ConfigError, Dialect, FilterPolicy, ParticipantId};
+use sds_proto::{
+    Config, ConfigBuilder, ConfigError, Dialect, Durability, FilterPolicy, ParticipantId,
+};
 use serde::Deserialize;
 
 use crate::request::MAX_DATAGRAM;
+use crate::storage::Storage;
 
 /// What a context is made with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
+    /// There if the configuration asks for durability.
+    pub(crate) storage: Option<Storage>,
     /// Between two `periodic_sync` events.
     pub(crate) period: Duration,
     /// How long the thread and those who wait for it stay awake.
@@ -53,6 +58,7 @@ struct Keys {
     lost_after_ms: Option<u64>,
     spin_micros: Option<u64>,
     store: Option<String>,
+    durability: DurabilityKey,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -63,6 +69,14 @@ enum DialectKey {
     Lip109,
     Mirror,
     Bridge,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DurabilityKey {
+    #[default]
+    Strict,
+    Relaxed,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -111,9 +125,6 @@ impl Settings {
             [] => Keys::default(),
             json => serde_json::from_slice(json).map_err(SettingsError::Json)?,
         };
-        if keys.store.is_some() {
-            return Err(SettingsError::NoStore);
-        }
         let ms = Duration::from_millis;
         let mut builder = base(participant, true);
         builder = set(builder, keys.bloom_filter_capacity, |builder, capacity| {
@@ -161,16 +172,28 @@ impl Settings {
             .accept_lip109(!matches!(keys.dialect, DialectKey::Nim))
             .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
             .filter_policy(filter);
+        let storage = keys.store.as_deref().map(open_store).transpose()?;
+        let builder = match (&storage, keys.durability) {
+            (None, _) => builder,
+            (Some(_), DurabilityKey::Strict) => builder.durability(Durability::Strict),
+            (Some(_), DurabilityKey::Relaxed) => builder.durability(Durability::Relaxed),
+        };
         let spin = Duration::from_micros(keys.spin_micros.unwrap_or(50));
         // Where there is one core, whoever is waited for cannot run meanwhile.
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             config: builder.build().map_err(SettingsError::Config)?,
+            storage,
             period: Duration::from_millis(keys.sync_message_interval_ms.unwrap_or(30_000).max(1)),
             spin: if cores > 1 { spin.min(MAX_SPIN) } else { Duration::ZERO },
             detailed,
         })
     }
+}
+
+/// A store in the file at this path.
+const fn open_store(_: &str) -> Result<Storage, SettingsError> {
+    Err(SettingsError::NoStore)
 }
 
 /// Most own messages kept until somebody acknowledges them.

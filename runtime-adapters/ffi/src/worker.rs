@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use bytes::Bytes;
+use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
-    ChannelId, Config, Effect, Input, Instant, MessageId, Node, Now, PublishKind, RejectReason,
+    ChannelId, Effect, Input, Instant, MessageId, Node, Now, PersistId, PublishKind, RejectReason,
     Rejected, SendReason,
 };
 use serde::Serialize;
@@ -14,6 +15,8 @@ use crate::decimal;
 use crate::failure::{Code, Failure};
 use crate::json::Object;
 use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Request, Wrapping};
+use crate::settings::Settings;
+use crate::storage::Storage;
 
 /// Whom a worker tells and asks.
 pub(crate) trait Host {
@@ -31,6 +34,7 @@ pub(crate) trait Host {
 #[derive(Debug)]
 pub(crate) struct Worker {
     node: Node,
+    storage: Option<Storage>,
     limits: Limits,
     period: Duration,
     /// When each set of periodic tasks runs next.
@@ -81,8 +85,8 @@ struct Wanted<'a> {
 }
 
 impl Worker {
-    /// `period` is the time between two `periodic_sync` events; `detailed` events have more keys.
-    pub(crate) fn new(config: Config, period: Duration, detailed: bool) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let Settings { config, storage, period, detailed, .. } = settings;
         let mut limits = Limits::default();
         limits.max_id_len = *config.max_id_len();
         limits.max_hint_len = *config.max_hint_len();
@@ -92,7 +96,7 @@ impl Worker {
         limits.max_filter_len = *config.max_filter_len();
         limits.empty_ids = true;
         let (node, periodic, counts) = (Node::new(config), Vec::new(), Counts::default());
-        Self { node, limits, period, periodic, detailed, counts }
+        Self { node, storage, limits, period, periodic, detailed, counts }
     }
 
     /// Does what is asked, tells `host` what happened, and puts the answer into `answer`.
@@ -175,7 +179,7 @@ impl Worker {
         if self.node.next_deadline().is_some_and(|deadline| deadline.at <= now.mono) {
             // A tick is never refused; were it, the deadline would stand and it be told again.
             drop(self.node.handle(now, Input::Tick));
-            self.drain(host, &mut Wanted::default());
+            self.drain(now, host, &mut Wanted::default());
         }
     }
 
@@ -189,7 +193,9 @@ impl Worker {
         if self.node.status(channel).is_some() {
             return Ok(());
         }
-        self.input(now, Input::Open { channel: channel.clone(), config: None }, host)
+        self.input(now, Input::Open { channel: channel.clone(), config: None }, host)?;
+        // Without a store it is there at once.
+        self.node.status(channel).map(drop).ok_or_else(|| Code::PersistenceError.into())
     }
 
     fn wrap(
@@ -238,7 +244,7 @@ impl Worker {
         let mut wanted = Wanted { wrapping: Some(&message_id), ..Wanted::default() };
         let publish = Input::Publish { channel, message_id: message_id.clone(), content, kind };
         self.node.handle(now, publish).map_err(|rejected| rejected.reason)?;
-        self.drain(host, &mut wanted);
+        self.drain(now, host, &mut wanted);
         // It is sent at once unless it waits for a store.
         wanted.wrapped.ok_or_else(|| Code::PersistenceError.into())
     }
@@ -260,7 +266,7 @@ impl Worker {
         let (channel, message_id) = (channel.clone(), message_id.clone());
         let again = self.node.handle(now, Input::Resend { channel, message_id });
         again.map_err(|_| RejectReason::IdKnown)?;
-        self.drain(host, &mut wanted);
+        self.drain(now, host, &mut wanted);
         wanted.wrapped.ok_or_else(|| Code::PersistenceError.into())
     }
 
@@ -284,8 +290,12 @@ impl Worker {
             host.event(about(channel, message_id, "message_ready"));
         } else {
             let waited = self.node.unmet(channel, message_id).next().is_some();
-            self.node.handle(now, Input::Datagram(datagram)).map_err(|rejected| rejected.reason)?;
-            self.drain(host, &mut Wanted { unwrapping: Some(message_id), ..Wanted::default() });
+            self.receive(now, datagram, host)?;
+            self.drain(
+                now,
+                host,
+                &mut Wanted { unwrapping: Some(message_id), ..Wanted::default() },
+            );
             unmet.extend(self.node.unmet(channel, message_id).cloned());
             if !waited && !unmet.is_empty() && message.kind() == Kind::Content {
                 host.event(missing_dependencies(channel, message_id, &unmet));
@@ -314,6 +324,35 @@ impl Worker {
         Ok(())
     }
 
+    fn receive(&mut self, now: Now, datagram: Bytes, host: &dyn Host) -> Result<(), RejectReason> {
+        let refused = match self.node.handle(now, Input::Datagram(datagram.clone())) {
+            Err(Rejected { reason: RejectReason::ChannelLoading, .. }) => {
+                // It is the first of its channel, whose state is loaded now.
+                self.drain(now, host, &mut Wanted::default());
+                self.node.handle(now, Input::Datagram(datagram))
+            }
+            other => other,
+        };
+        refused.map_err(|rejected| rejected.reason)
+    }
+
+    fn persist(&mut self, now: Now, id: PersistId, changes: &[Change]) {
+        let Some(storage) = &mut self.storage else { return };
+        let result = storage.write(changes);
+        // Never refused: the node asked for it.
+        drop(self.node.handle(now, Input::Persisted { id, result }));
+    }
+
+    fn load(&mut self, now: Now, channel: ChannelId) {
+        let Some(storage) = &mut self.storage else { return };
+        let result = storage.load(&channel);
+        let loaded = Input::Loaded { channel: channel.clone(), result };
+        if self.node.handle(now, loaded).is_err() {
+            // The next call that needs the channel tries again.
+            drop(self.node.handle(now, Input::Close { channel }));
+        }
+    }
+
     fn status(&self, channel: &ChannelId, answer: &mut Vec<u8>) -> Result<(), Failure> {
         let status = self.node.status(channel).ok_or(RejectReason::ChannelNotOpen)?;
         let status = StatusJson {
@@ -332,13 +371,13 @@ impl Worker {
 
     fn input(&mut self, now: Now, input: Input, host: &dyn Host) -> Result<(), Failure> {
         let handled = self.node.handle(now, input);
-        self.drain(host, &mut Wanted::default());
+        self.drain(now, host, &mut Wanted::default());
         handled.map_err(|Rejected { reason, .. }| reason.into())
     }
 
     /// Tells what happened, but for what is `wanted`.
     #[expect(clippy::wildcard_enum_match_arm, reason = "nim-sds has no word for the others")]
-    fn drain(&mut self, host: &dyn Host, wanted: &mut Wanted<'_>) {
+    fn drain(&mut self, now: Now, host: &dyn Host, wanted: &mut Wanted<'_>) {
         while let Some(effect) = self.node.poll_effect() {
             match effect {
                 Effect::Send { channel, bytes, message_id, why, .. } => {
@@ -349,6 +388,8 @@ impl Worker {
                     self.counts.sent(why);
                     host.outgoing(&channel, why, &bytes);
                 }
+                Effect::Persist { id, changes } => self.persist(now, id, &changes),
+                Effect::Load { channel } => self.load(now, channel),
                 Effect::Deliver(delivery) if !delivery.own => {
                     self.counts.delivered += 1;
                     let (channel, message_id) = (&delivery.channel, &delivery.entry.message_id);
@@ -356,6 +397,9 @@ impl Worker {
                     let mut ready = of_type(&mut json, channel, message_id, "message_ready");
                     if self.detailed {
                         ready = ready.value("seq", delivery.seq.0).value("gap", delivery.gap);
+                    }
+                    if delivery.redelivery {
+                        ready = ready.base64("message", &delivery.entry.content);
                     }
                     ready.end();
                     host.event(json);

@@ -32,8 +32,9 @@ pub type SdsRetrievalHintProvider = Option<
     ),
 >;
 
-/// Gets a message to be sent, valid until it returns, and the reason: 1 a resend, 2 a sync, 3 a
-/// repair, 4 a copy in the other dialect.
+/// Gets a message to be sent, valid until it returns, and the reason: 0 a wrapped message, for the
+/// other dialect or because the store failed when it was wrapped; 1 a resend, 2 a sync, 3 a repair,
+/// 4 somebody's message in the other dialect.
 pub type SdsOutgoingCallBack = Option<
     unsafe extern "C" fn(
         why: c_int,
@@ -138,10 +139,11 @@ impl Host for Callbacks {
         let given = *lock(&self.outgoing);
         let Some((callback, user_data)) = given else { return };
         let why = match why {
+            SendReason::New => 0,
             SendReason::Resend => 1,
             SendReason::Sync => 2,
             SendReason::Repair => 3,
-            SendReason::Bridge | SendReason::New | SendReason::Ephemeral | _ => 4,
+            SendReason::Bridge | SendReason::Ephemeral | _ => 4,
         };
         let channel = Text::from(channel.as_bytes());
         let channel = channel.with_nul().as_ptr().cast();

@@ -1,6 +1,7 @@
 use core::cell::RefCell;
 
-use sds_proto::{Dialect, UnixMillis};
+use sds_proto::{Dialect, Durability, StoreError, UnixMillis};
+use sds_runtime::store::{Faults, Faulty, Memory, Switch};
 
 use super::*;
 use crate::settings::Settings;
@@ -39,12 +40,8 @@ fn at(seconds: u64) -> Now {
     Now::new(Instant::from_millis(seconds * 1_000), wall)
 }
 
-fn worker(settings: Settings) -> Worker {
-    Worker::new(settings.config, settings.period, settings.detailed)
-}
-
 fn from_json(participant: &str, json: &str) -> Worker {
-    worker(Settings::from_json(participant.into(), json.as_bytes()).unwrap())
+    Worker::new(Settings::from_json(participant.into(), json.as_bytes()).unwrap())
 }
 
 fn ask(
@@ -73,7 +70,7 @@ fn unwrap(worker: &mut Worker, now: Now, datagram: &[u8], host: &Recorder) -> Ve
 
 #[test]
 fn periodic_sync_comes_at_once_and_then_every_period_for_each_set_of_tasks() {
-    let (mut worker, host) = (worker(Settings::of_nim_sds().unwrap()), Recorder::default());
+    let (mut worker, host) = (Worker::new(Settings::of_nim_sds().unwrap()), Recorder::default());
     let sync = "{\"eventType\":\"periodic_sync\"}";
     assert_eq!(worker.deadline(), None);
     ask(&mut worker, at(0), Request::StartPeriodicTasks, &host).unwrap();
@@ -91,7 +88,7 @@ fn periodic_sync_comes_at_once_and_then_every_period_for_each_set_of_tasks() {
 
 #[test]
 fn a_context_of_nim_sds_sends_nothing_by_itself_and_publishes_without_end() {
-    let (mut worker, host) = (worker(Settings::of_nim_sds().unwrap()), Recorder::default());
+    let (mut worker, host) = (Worker::new(Settings::of_nim_sds().unwrap()), Recorder::default());
     for index in 0..1_500 {
         wrap(&mut worker, &format!("m{index}"), &host).unwrap();
     }
@@ -185,4 +182,62 @@ fn counts_and_failures_say_what_happened() {
     ask(&mut worker, at(0), remove(), &host).unwrap();
     ask(&mut worker, at(0), remove(), &host).unwrap();
     assert!(worker.node.channels().next().is_none());
+}
+
+/// A worker whose store keeps `records`, and what makes it fail.
+fn with_store(records: &Memory) -> (Worker, Switch) {
+    let mut settings = Settings::from_json("alice".into(), b"{}").unwrap();
+    let config = settings.config.to_builder().durability(Durability::Strict);
+    settings.config = config.build().unwrap();
+    let store = Faulty::new(records.clone(), Faults::seeded(0));
+    let switch = store.switch();
+    settings.storage = Some(Storage::new(store));
+    (Worker::new(settings), switch)
+}
+
+#[test]
+fn what_was_not_consumed_is_told_again_after_a_restart_with_its_content() {
+    let (records, host) = (Memory::default(), Recorder::default());
+    let mut bob = from_json("bob", "{}");
+    let datagrams = ["b1", "b2"].map(|id| wrap(&mut bob, id, &host).unwrap());
+    let (mut alice, _) = with_store(&records);
+    for datagram in &datagrams {
+        unwrap(&mut alice, at(0), datagram, &host);
+    }
+    let up_to = sds_proto::DeliverySeq(1);
+    ask(&mut alice, at(0), Request::Consumed { channel: "ch".into(), up_to }, &host).unwrap();
+    wrap(&mut alice, "a1", &host).unwrap();
+    host.told();
+
+    let (mut alice, _) = with_store(&records);
+    assert_eq!(wrap(&mut alice, "a1", &host).map(drop), Ok(()), "the same message again");
+    let again = r#"{"messageId":"b2","channelId":"ch","eventType":"message_ready","seq":2,"gap":false,"message":"aGVsbG8="}"#;
+    assert_eq!(host.told(), [again]);
+    unwrap(&mut alice, at(0), &datagrams[0], &host);
+    assert_eq!(host.told(), [""; 0], "a repeat");
+}
+
+#[test]
+fn what_the_store_refuses_fails_and_goes_out_once_it_takes_it() {
+    let (records, host) = (Memory::default(), Recorder::default());
+    let (mut alice, switch) = with_store(&records);
+    wrap(&mut alice, "a1", &host).unwrap();
+    switch.fail(Some(StoreError::Full));
+    assert_eq!(wrap(&mut alice, "a2", &host).unwrap_err().code, Code::PersistenceError);
+    assert_eq!(wrap(&mut alice, "a3", &host).unwrap_err().code, Code::PersistenceError);
+    switch.fail(None);
+    let retry = alice.deadline().unwrap();
+    alice.tick(Now { mono: retry, ..at(0) }, &host);
+    assert_eq!(host.told(), ["New in ch"]);
+    wrap(&mut alice, "a3", &host).unwrap();
+}
+
+#[test]
+fn a_channel_that_cannot_be_loaded_is_tried_again() {
+    let (records, host) = (Memory::default(), Recorder::default());
+    let (mut alice, switch) = with_store(&records);
+    switch.fail(Some(StoreError::Unavailable));
+    assert_eq!(wrap(&mut alice, "a1", &host).unwrap_err().code, Code::PersistenceError);
+    switch.fail(None);
+    wrap(&mut alice, "a1", &host).unwrap();
 }
