@@ -1,4 +1,4 @@
-//! The functions of `libsds.h`: pointers in, a [`Request`] out. Nothing is decided here.
+//! The functions of `libsds.h`: pointers in, a `Request` out. Nothing is decided here.
 #![expect(non_snake_case, reason = "the names of nim-sds")]
 
 mod callback;

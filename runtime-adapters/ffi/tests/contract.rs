@@ -1,5 +1,5 @@
-//! Compiles `tests/c/contract.c` against the header and the shared library of this build, and runs
-//! it: as it is, and with freed memory overwritten at once.
+//! Compiles the programs in `tests/c` against the header and the shared library of this build, and
+//! runs them: as they are, and with freed memory overwritten at once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,15 +22,25 @@ fn run(command: &mut Command) -> String {
 #[test]
 #[cfg(target_os = "linux")]
 fn c_programs_get_what_nim_sds_gave_them() {
+    compile_and_run("contract");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn c_programs_get_what_the_other_functions_promise() {
+    compile_and_run("beyond");
+}
+
+fn compile_and_run(name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut rpath = std::ffi::OsString::from("-Wl,-rpath,");
     rpath.push(libraries());
     run(Command::new("cc")
         .args(["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"])
         .arg("-I")
         .arg(folder.join("include"))
-        .arg(folder.join("tests/c/contract.c"))
+        .arg(folder.join("tests/c").join(name).with_extension("c"))
         .arg("-L")
         .arg(libraries())
         .arg(rpath)

@@ -28,6 +28,12 @@
         }                                                                                   \
     } while (0)
 
+#define RUN(test)                                                                           \
+    do {                                                                                    \
+        test();                                                                             \
+        printf("ok %s\n", #test);                                                           \
+    } while (0)
+
 /* What a response callback was called with. */
 struct reply {
     int calls;
@@ -149,20 +155,6 @@ static struct bytes message(const char *id, uint64_t lamport, const char *const 
     }
     put_text(&bytes, 4, channel);
     put_text(&bytes, 5, content);
-    return bytes;
-}
-
-/* The bytes that "10,2,109" stands for. */
-static struct bytes from_decimal(const char *text) {
-    struct bytes bytes = {malloc(strlen(text) / 2 + 1), 0};
-    CHECK(bytes.data != NULL);
-    while (*text != '\0') {
-        char *end;
-        long number = strtol(text, &end, 10);
-        CHECK(end != text && number >= 0 && number < 256 && (*end == ',' || *end == '\0'));
-        bytes.data[bytes.len++] = (unsigned char)number;
-        text = *end == ',' ? end + 1 : end;
-    }
     return bytes;
 }
 
