@@ -20,6 +20,7 @@ pub(crate) enum Code {
     DeserializationError,
     MessageTooLarge,
     PersistenceError,
+    OutOfMemory,
 }
 
 impl fmt::Display for Code {
@@ -30,6 +31,7 @@ impl fmt::Display for Code {
             Self::DeserializationError => "reDeserializationError",
             Self::MessageTooLarge => "reMessageTooLarge",
             Self::PersistenceError => "rePersistenceError",
+            Self::OutOfMemory => "reOutOfMemory",
         })
     }
 }
@@ -52,6 +54,7 @@ impl From<RejectReason> for Failure {
             | RejectReason::StoreTooSlow { .. }
             | RejectReason::ChannelLoading
             | RejectReason::LoadFailed(_) => Code::PersistenceError,
+            RejectReason::TooManyChannels { .. } => Code::OutOfMemory,
             RejectReason::ClockExhausted => Code::InternalError,
             _ => Code::InvalidArgument,
         };

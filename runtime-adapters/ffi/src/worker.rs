@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
-    ChannelId, Effect, Input, Instant, MessageId, Node, Now, PersistId, PublishKind, RejectReason,
-    Rejected, SendReason,
+    Bound, ChannelId, Effect, Input, Instant, MessageId, Node, Now, PersistId, PublishKind,
+    RejectReason, Rejected, SendReason,
 };
 use serde::Serialize;
 
@@ -82,6 +82,8 @@ struct Wanted<'a> {
     wrapped: Option<Bytes>,
     /// The message that is being unwrapped: what it misses is told at the end.
     unwrapping: Option<&'a MessageId>,
+    /// There was no room for it.
+    dropped: bool,
 }
 
 impl Worker {
@@ -110,7 +112,6 @@ impl Worker {
         match request {
             Request::Start => Ok(()),
             Request::Wrap { message_id, channel, content, kind } => {
-                self.open(now, &channel, host)?;
                 match kind {
                     Wrapping::Content(form) => {
                         let bytes = self.wrap(now, &message_id, &channel, content, host)?;
@@ -121,6 +122,7 @@ impl Worker {
                     }
                     Wrapping::Ephemeral => {
                         let kind = PublishKind::Ephemeral;
+                        self.open(now, &channel, host)?;
                         let (id, publish) = (message_id.clone(), (channel, content, kind));
                         let bytes = self.publish(now, id, publish, host)?;
                         answer.extend_from_slice(&bytes);
@@ -213,6 +215,7 @@ impl Worker {
             let (len, limit) = (content.len(), MAX_CONTENT);
             return Err(RejectReason::ContentTooLong { len, limit }.into());
         }
+        self.open(now, channel, host)?;
         self.ask_for_hints(now, channel, host);
         let publish = (channel.clone(), content.clone(), PublishKind::Content);
         match self.publish(now, message_id.clone(), publish, host) {
@@ -291,11 +294,11 @@ impl Worker {
         } else {
             let waited = self.node.unmet(channel, message_id).next().is_some();
             self.receive(now, datagram, host)?;
-            self.drain(
-                now,
-                host,
-                &mut Wanted { unwrapping: Some(message_id), ..Wanted::default() },
-            );
+            let mut wanted = Wanted { unwrapping: Some(message_id), ..Wanted::default() };
+            self.drain(now, host, &mut wanted);
+            if wanted.dropped {
+                return Err(Code::OutOfMemory.into());
+            }
             unmet.extend(self.node.unmet(channel, message_id).cloned());
             if !waited && !unmet.is_empty() && message.kind() == Kind::Content {
                 host.event(missing_dependencies(channel, message_id, &unmet));
@@ -415,6 +418,11 @@ impl Worker {
                     if wanted.unwrapping != Some(&message_id) =>
                 {
                     host.event(missing_dependencies(&channel, &message_id, &missing));
+                }
+                Effect::Bounded { bound: Bound::Incoming | Bound::Wanted, message_id, .. }
+                    if wanted.unwrapping == Some(&message_id) =>
+                {
+                    wanted.dropped = true;
                 }
                 Effect::Unconfirmed { channel, message_id } if self.detailed => {
                     host.event(about(&channel, &message_id, "unconfirmed"));

@@ -160,6 +160,28 @@ fn a_bridge_sends_the_copy_in_the_other_dialect_by_itself() {
 }
 
 #[test]
+fn a_message_that_there_is_no_room_to_wait_for_is_an_error() {
+    let (mut alice, host) = (from_json("alice", "{}"), Recorder::default());
+    let mut settings = Settings::of_nim_sds().unwrap();
+    settings.config = settings.config.to_builder().max_wanted(1).build().unwrap();
+    let mut bob = Worker::new(settings);
+    let datagrams = ["m1", "m2", "m3"].map(|id| wrap(&mut alice, id, &host).unwrap());
+    let datagram = Bytes::copy_from_slice(&datagrams[2]);
+    let unwrap = Request::Unwrap { datagram, form: Form::Text };
+    assert_eq!(ask(&mut bob, at(0), unwrap, &host), Err(Code::OutOfMemory.into()));
+}
+
+#[test]
+fn a_wrap_that_fails_opens_no_channel() {
+    let (mut alice, host) = (from_json("alice", "{}"), Recorder::default());
+    let kind = Wrapping::Content(Form::Text);
+    let (message_id, channel, content) = ("m1".into(), "ch".into(), Bytes::new());
+    let empty = Request::Wrap { message_id, channel, content, kind };
+    assert_eq!(ask(&mut alice, at(0), empty, &host).unwrap_err().code, Code::InvalidArgument);
+    assert!(alice.node.channels().next().is_none());
+}
+
+#[test]
 fn counts_and_failures_say_what_happened() {
     let (mut worker, host) = (from_json("alice", "{}"), Recorder::default());
     wrap(&mut worker, "m1", &host).unwrap();
