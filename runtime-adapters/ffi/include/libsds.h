@@ -70,7 +70,7 @@ void *SdsNewReliabilityManager(SdsCallBack callback, void *userData);
 // "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
 // "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full"), "sync" (true),
 // "maxOutgoing" (1000), "lostAfterMs" (3600000), "spinMicros" (50, at most 1000: how long the
-// thread and its callers stay awake before they sleep; 0 is off), "store" (a path; none), and with
+// thread and its callers stay awake before they sleep; 0 is off), "store" (the path of a file; none), and with
 // it "durability" ("strict": a call returns when what it changed is on the disk; "relaxed").
 //
 // Texts end in a NUL.

@@ -6,10 +6,14 @@ use core::time::Duration;
 use std::hash::RandomState;
 use std::thread;
 
+#[cfg(feature = "sqlite")]
+use sds_proto::StoreError;
 use sds_proto::wire::WireDialect;
 use sds_proto::{
     Config, ConfigBuilder, ConfigError, Dialect, Durability, FilterPolicy, ParticipantId,
 };
+#[cfg(feature = "sqlite")]
+use sds_runtime::store::{OpenError, Sqlite};
 use serde::Deserialize;
 
 use crate::request::MAX_DATAGRAM;
@@ -94,8 +98,15 @@ pub(crate) enum SettingsError {
     Json(serde_json::Error),
     /// It cannot work.
     Config(ConfigError),
-    /// It asks for a store.
+    /// It asks for a store, which this build does not have.
+    #[cfg(not(feature = "sqlite"))]
     NoStore,
+    /// The store cannot be opened.
+    #[cfg(feature = "sqlite")]
+    Open(OpenError),
+    /// The store was opened and does not work.
+    #[cfg(feature = "sqlite")]
+    Store(StoreError),
 }
 
 impl fmt::Display for SettingsError {
@@ -103,9 +114,14 @@ impl fmt::Display for SettingsError {
         match self {
             Self::Json(error) => write!(f, "the configuration cannot be read: {error}"),
             Self::Config(error) => write!(f, "the configuration cannot work: {error}"),
+            #[cfg(not(feature = "sqlite"))]
             Self::NoStore => {
                 f.write_str("the configuration names a store: this build has no store")
             }
+            #[cfg(feature = "sqlite")]
+            Self::Open(error) => write!(f, "the store cannot be opened: {error}"),
+            #[cfg(feature = "sqlite")]
+            Self::Store(error) => write!(f, "the store does not work: {error}"),
         }
     }
 }
@@ -172,12 +188,12 @@ impl Settings {
             .accept_lip109(!matches!(keys.dialect, DialectKey::Nim))
             .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
             .filter_policy(filter);
-        let storage = keys.store.as_deref().map(open_store).transpose()?;
-        let builder = match (&storage, keys.durability) {
-            (None, _) => builder,
-            (Some(_), DurabilityKey::Strict) => builder.durability(Durability::Strict),
-            (Some(_), DurabilityKey::Relaxed) => builder.durability(Durability::Relaxed),
+        let durability = match keys.durability {
+            DurabilityKey::Strict => Durability::Strict,
+            DurabilityKey::Relaxed => Durability::Relaxed,
         };
+        let storage = keys.store.as_deref().map(|path| open_store(path, durability)).transpose()?;
+        let builder = if storage.is_some() { builder.durability(durability) } else { builder };
         let spin = Duration::from_micros(keys.spin_micros.unwrap_or(50));
         // Where there is one core, whoever is waited for cannot run meanwhile.
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -191,8 +207,15 @@ impl Settings {
     }
 }
 
-/// A store in the file at this path.
-const fn open_store(_: &str) -> Result<Storage, SettingsError> {
+/// A store in the file at `path`.
+#[cfg(feature = "sqlite")]
+fn open_store(path: &str, durability: Durability) -> Result<Storage, SettingsError> {
+    let store = Sqlite::open(path).map_err(SettingsError::Open)?;
+    Storage::start(store, durability).map_err(SettingsError::Store)
+}
+
+#[cfg(not(feature = "sqlite"))]
+const fn open_store(_: &str, _: Durability) -> Result<Storage, SettingsError> {
     Err(SettingsError::NoStore)
 }
 
@@ -287,7 +310,8 @@ mod tests {
         assert!(error.contains("unknown field `dialct`"), "{error}");
         let error = from_json(r#"{"bloomFilterErrorRate":2}"#).unwrap_err();
         assert!(error.contains("bloom_error_rate"), "{error}");
-        let error = from_json(r#"{"store":"/var/lib/sds"}"#).unwrap_err();
-        assert!(error.contains("this build has no store"), "{error}");
+        let error = from_json(r#"{"store":"/no/such/folder/alice.db"}"#).unwrap_err();
+        let wanted = if cfg!(feature = "sqlite") { "cannot be opened" } else { "has no store" };
+        assert!(error.contains(wanted), "{error}");
     }
 }

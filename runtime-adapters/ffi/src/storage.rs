@@ -2,19 +2,25 @@
 //! when the call returns.
 
 use core::fmt;
+use std::thread;
 
 use sds_proto::snapshot::{Change, Snapshot};
 use sds_proto::stored;
-use sds_proto::{ChannelId, StoreError};
+use sds_proto::{ChannelId, Durability, StoreError};
 use sds_runtime::{Store, Wait};
 
 /// A store that has been started.
 pub(crate) struct Storage(Box<dyn Store>);
 
 impl Storage {
-    #[cfg_attr(not(test), expect(dead_code, reason = "this build has no store"))]
-    pub(crate) fn new(store: impl Store) -> Self {
-        Self(Box::new(store))
+    #[cfg_attr(not(any(test, feature = "sqlite")), expect(dead_code, reason = "there is none"))]
+    pub(crate) fn start(mut store: impl Store, durability: Durability) -> Result<Self, StoreError> {
+        // On a thread of ours, for it may wait: see `signal` for why a caller's thread must not.
+        let started = thread::spawn(move || {
+            store.start(durability)?;
+            Ok(Self(Box::new(store)))
+        });
+        started.join().unwrap_or(Err(StoreError::Unavailable))
     }
 
     pub(crate) fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {

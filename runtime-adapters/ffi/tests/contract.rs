@@ -47,11 +47,17 @@ fn compile_and_run(name: &str) {
         .arg("-lsds")
         .arg("-o")
         .arg(&program));
-    let said = run(&mut Command::new(&program));
-    assert!(said.ends_with("all passed\n"), "{said}");
-    run(Command::new(&program)
-        .env("MALLOC_PERTURB_", "165")
-        .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"));
+    let overwriting =
+        [("MALLOC_PERTURB_", "165"), ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")];
+    for environment in [&[][..], &overwriting] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(&program);
+        if cfg!(feature = "sqlite") {
+            command.arg(folder.path().join("alice.db"));
+        }
+        let said = run(command.envs(environment.iter().copied()));
+        assert!(said.ends_with("all passed\n"), "{said}");
+    }
 }
 
 /// A C compiler must take the header as C++ too.

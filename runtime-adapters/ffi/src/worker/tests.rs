@@ -213,7 +213,7 @@ fn with_store(records: &Memory) -> (Worker, Switch) {
     settings.config = config.build().unwrap();
     let store = Faulty::new(records.clone(), Faults::seeded(0));
     let switch = store.switch();
-    settings.storage = Some(Storage::new(store));
+    settings.storage = Some(Storage::start(store, Durability::Strict).unwrap());
     (Worker::new(settings), switch)
 }
 

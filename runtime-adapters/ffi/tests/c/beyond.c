@@ -180,11 +180,45 @@ static void questions(void) {
     CHECK(strchr(SdsVersion(), '.') != NULL);
 }
 
-int main(void) {
+/* What was not consumed is told again by the next context of the same store. */
+static void restarts(const char *path) {
+    char config[512];
+    struct events events;
+    struct reply r = nothing();
+    struct bytes bytes = message("m1", 1, NULL, "ch", "x");
+    snprintf(config, sizeof config, "{\"store\":\"%s\"}", path);
+    void *ctx = new_context("alice", config);
+    CHECK(SdsUnwrapReceivedMessage(ctx, bytes.data, bytes.len, on_reply, &r) == RET_OK);
+    CHECK(r.ret == RET_OK);
+    done(&r);
+    /* The file is in use. */
+    r = nothing();
+    CHECK(SdsNewReliabilityManagerWithConfig("bob", config, on_reply, &r) == NULL);
+    CHECK(r.ret == RET_ERR && strstr(r.copy, "the store cannot be opened: ") != NULL);
+    done(&r);
+    cleanup(ctx);
+
+    memset(&events, 0, sizeof events);
+    ctx = new_context("alice", config);
+    SdsSetEventCallback(ctx, on_event, &events);
+    r = nothing();
+    CHECK(SdsUnwrapReceivedMessage(ctx, bytes.data, bytes.len, on_reply, &r) == RET_OK);
+    CHECK_TEXT(events.text, "{\"messageId\":\"m1\",\"channelId\":\"ch\",\"eventType\":\"message_ready\","
+                            "\"seq\":1,\"gap\":false,\"message\":\"eA==\"}\n");
+    done(&r);
+    cleanup(ctx);
+    free(bytes.data);
+}
+
+int main(int argc, char **argv) {
     RUN(configurations);
     RUN(resends_go_out);
     RUN(ephemeral_messages);
     RUN(questions);
+    if (argc > 1) {
+        restarts(argv[1]);
+        puts("ok restarts");
+    }
     puts("all passed");
     return 0;
 }
