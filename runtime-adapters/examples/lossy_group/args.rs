@@ -67,7 +67,7 @@ pub(crate) struct GroupArgs {
     /// less overtakes.
     #[arg(long, default_value_t = 200, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub(crate) reorder_ms: u64,
-    /// Seed of faults, contents and back-offs.
+    /// Seed of faults, contents, back-offs and crashes.
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     pub(crate) seed: u64,
     /// What is spoken.
