@@ -341,8 +341,9 @@ impl Snapshot {
         let ensure = |holds: bool, table: Table, with: Table| {
             if holds { Ok(()) } else { Err(StoredError::Contradiction { table, with }) }
         };
-        let logged: BTreeSet<&MessageId> =
-            self.log.values().map(|stored| &stored.entry.message_id).collect();
+        // Not collected: that would sort them first, and a sort is large where code space is short.
+        let mut logged = BTreeSet::new();
+        logged.extend(self.log.values().map(|stored| &stored.entry.message_id));
         let last = |seq: Option<&DeliverySeq>| seq.is_none_or(|seq| *seq <= self.delivered);
         ensure(last(self.log.keys().next_back()), Table::Log, Table::Delivered)?;
         ensure(last(Some(&self.consumed)), Table::Consumed, Table::Delivered)?;

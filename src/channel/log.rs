@@ -255,7 +255,8 @@ impl Log {
                 .take(missing);
             named.extend(others);
         }
-        named.sort_by(|a, b| self.key(*a).cmp(&self.key(*b)));
+        // No two keys are equal.
+        named.sort_unstable_by(|a, b| self.key(*a).cmp(&self.key(*b)));
         named
     }
 
