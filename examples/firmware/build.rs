@@ -10,5 +10,7 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=-Tlink.x");
         // The vector table lies at address 0, which lld takes for no address at all.
         println!("cargo::rustc-link-arg-bins=--nmagic");
+        // Functions of equal code become one.
+        println!("cargo::rustc-link-arg-bins=--icf=all");
     }
 }

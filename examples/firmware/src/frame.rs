@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::CRC;
 
 /// Length of a turn in milliseconds.
-pub const TURN_MS: u32 = 50;
+pub const TURN_MS: u32 = 100;
 
 /// Longest frame in bytes, its zero not counted.
 pub const MAX_FRAME: usize = 4_096;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 /// Longest time on the way, in turns.
-const LONGEST: u64 = 12;
+const LONGEST: u64 = 6;
 
 /// Who may be heard, and hears.
 pub(crate) const MEMBERS: usize = 3;

@@ -22,6 +22,10 @@ const POWERLESS: u64 = 5_000 / TURN_MS as u64;
 /// Turns after which a run has failed: four hours.
 const LAST_TURN: u64 = 4 * 3_600_000 / TURN_MS as u64;
 
+/// How often the power fails, and how many of these times in the middle of a write.
+const POWER_CUTS: usize = 4;
+const TORN_WRITES: u32 = 3;
+
 /// What is to be run.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
@@ -76,7 +80,7 @@ impl Group {
     pub(crate) fn start(firmware: &Path, plan: Plan) -> Result<Self> {
         let mut rng = Rng::with_seed(plan.seed);
         let all = plan.messages * MEMBERS as u32;
-        let cuts = [
+        let cuts: [_; POWER_CUTS] = [
             (all / 4, Cut::Words(rng.u32(3..9))), // in the middle of an entry
             (0, Cut::WordsAfterErase(rng.u32(20..100))), // while that is got over
             (all / 2, Cut::Words(rng.u32(3..9))),
@@ -114,9 +118,9 @@ impl Group {
         if let Some(which) = logs.iter().position(|log| log.len() != all || *log != logs[0]) {
             bail!("log {which} differs, with {} entries of {all}", logs[which].len());
         }
-        let (starts, torn) = (self.starts.len(), self.torn);
-        if (starts, torn) != (5, 3) {
-            bail!("{starts} starts, {torn} of them after a torn write, instead of 5 and 3");
+        let torn = self.torn;
+        if torn != TORN_WRITES {
+            bail!("{torn} writes were found cut off instead of {TORN_WRITES}");
         }
         Ok(Report {
             starts: self.starts,
@@ -131,7 +135,7 @@ impl Group {
         let all = self.plan.messages * MEMBERS as u32;
         let board = self.board();
         let same = self.participants.iter().all(|member| member.digest() == board.digest);
-        same && board.logged == all && self.cuts.is_empty()
+        same && board.logged == all && self.failures() == POWER_CUTS
     }
 
     /// One turn: what came over the air arrives, everybody does what is due.
@@ -156,13 +160,20 @@ impl Group {
         self.hear_board()
     }
 
-    /// The next failure of the power, if it is to be ordered now.
+    /// The next failure of the power, if it is to be ordered now: when the one before is over.
     fn next_cut(&mut self) -> Option<Cut> {
         let (at, cut) = self.cuts.front().copied()?;
-        (at <= self.board().logged).then(|| {
-            self.cuts.pop_front();
-            cut
-        })
+        let ordered = POWER_CUTS - self.cuts.len();
+        if at > self.board().logged || ordered > self.failures() {
+            return None;
+        }
+        self.cuts.pop_front();
+        Some(cut)
+    }
+
+    /// How often the power has failed.
+    fn failures(&self) -> usize {
+        self.starts.len().saturating_sub(1)
     }
 
     /// The turn of the two others. Gives what arrives at the board.
@@ -228,8 +239,8 @@ impl Group {
             self.turn += 1;
             let _unheard = self.others();
         }
-        let cut = if self.starts.is_empty() { None } else { self.next_cut() };
         self.starts.push(Status::default());
+        let cut = self.next_cut();
         let now = START + self.turn * u64::from(TURN_MS);
         self.qemu.say(&ToBoard::Boot(Boot {
             seed: self.rng.u64(..),
