@@ -177,6 +177,7 @@ fn a_new_file_and_its_log_are_for_their_owner_alone() {
 }
 
 #[test]
+#[cfg(unix)]
 fn a_file_named_like_a_uri_is_a_file() {
     let place = Place::new();
     let path = place.0.path().join("file:store.db?mode=memory");

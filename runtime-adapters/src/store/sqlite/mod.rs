@@ -16,7 +16,7 @@ use self::database::Database;
 pub use self::error::{OpenError, OpenReason};
 use self::worker::{Request, WriteRequest};
 use super::{Record, Store, StoreFuture};
-use crate::reply::{self, Answer};
+use crate::reply::{self, Reply};
 use crate::wait::Wait;
 
 /// Calls that may wait for the storage thread. A driver makes one at a time, so that more than one
@@ -79,25 +79,16 @@ impl Sqlite {
     }
 
     /// Has it done; the answer is `Unavailable` if the thread has ended or too much waits.
-    fn ask<T>(
+    fn ask<T: Send + 'static>(
         &mut self,
-        request: impl FnOnce(reply::Reply<Result<T, StoreError>>) -> Request,
-    ) -> Asked<T> {
+        request: impl FnOnce(Reply<Result<T, StoreError>>) -> Request,
+    ) -> StoreFuture<T> {
         let (reply, answer) = reply::pair();
         if let Some(requests) = &mut self.requests {
             // Refused, it is dropped with its reply, which says that there will be no answer.
             drop(requests.try_send(request(reply)));
         }
-        Asked(answer)
-    }
-}
-
-/// What the storage thread will say.
-struct Asked<T>(Answer<Result<T, StoreError>>);
-
-impl<T> Asked<T> {
-    async fn answer(self) -> Result<T, StoreError> {
-        self.0.await.unwrap_or(Err(StoreError::Unavailable))
+        Box::pin(async { answer.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 }
 
@@ -107,16 +98,16 @@ impl Store for Sqlite {
             Durability::Relaxed | Durability::None => Synchronous::Normal,
             Durability::Strict | _ => Synchronous::Full,
         });
-        self.ask(|reply| Request::Synchronous { level, reply }).answer().wait()
+        self.ask(|reply| Request::Synchronous { level, reply }).wait()
     }
 
     fn write(&mut self, batch: Vec<Write>) -> StoreFuture<()> {
-        Box::pin(self.ask(|reply| Request::Write(WriteRequest { batch, reply })).answer())
+        self.ask(|reply| Request::Write(WriteRequest { batch, reply }))
     }
 
     fn load(&mut self, channel: &ChannelId) -> StoreFuture<Vec<Record>> {
         let channel = channel.clone();
-        Box::pin(self.ask(|reply| Request::Load { channel, reply }).answer())
+        self.ask(|reply| Request::Load { channel, reply })
     }
 }
 
