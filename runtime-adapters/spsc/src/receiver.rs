@@ -180,12 +180,18 @@ impl<T, M: CanWait, C: Core> Receiver<T, M, C> {
     }
 
     fn poll_again(&mut self, context: &Context<'_>) -> Poll<Result<T, RecvError>> {
-        self.consumer.header().register_receiver(context.waker());
-        match self.try_recv() {
-            Ok(value) => Poll::Ready(Ok(value)),
-            Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
-            Err(TryRecvError::Empty) => Poll::Pending,
+        // Once more before the waker is left, which costs more than a look.
+        for registered in [false, true] {
+            match self.try_recv() {
+                Ok(value) => return Poll::Ready(Ok(value)),
+                Err(TryRecvError::Closed) => return Poll::Ready(Err(RecvError)),
+                Err(TryRecvError::Empty) => {}
+            }
+            if !registered {
+                self.consumer.header().register_receiver(context.waker());
+            }
         }
+        Poll::Pending
     }
 
     /// Takes back the waker that [`poll_recv`](Self::poll_recv) left. Futures do it themselves.
