@@ -74,6 +74,7 @@ fn stream(count: usize, dialect: Dialect) -> Vec<Bytes> {
 
 fn without_filter(bytes: &Bytes) -> Bytes {
     let (dialect, message) = wire::decode(bytes, &Limits::default()).expect("our own");
+    let message = message.borrowed();
     let mut outgoing = message.as_outgoing();
     outgoing.filter = FilterField::Absent;
     let mut buffer = BytesMut::new();

@@ -56,8 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                         in_flight.push_back((1 - index, bytes));
                     }
                     Effect::Deliver(delivery) => {
-                        let id = &delivery.entry.message_id;
-                        let text = String::from_utf8_lossy(&delivery.entry.content);
+                        let id = delivery.entry.message_id();
+                        let text = String::from_utf8_lossy(delivery.entry.content());
                         println!("{now:>6} ms  {} has {id}: {text}", name(index));
                     }
                     Effect::Missing { message_id, missing, .. } => {

@@ -75,8 +75,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                     }
                 }
                 Effect::Deliver(delivery) => {
-                    let text = String::from_utf8_lossy(&delivery.entry.content);
-                    println!("{}: {text}", delivery.entry.sender_id);
+                    let text = String::from_utf8_lossy(delivery.entry.content());
+                    println!("{}: {text}", delivery.entry.sender_id());
                     if let Some(log) = node.log(&channel) {
                         println!("log of {}: {}", log.len(), log.digest());
                     }

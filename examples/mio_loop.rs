@@ -113,7 +113,8 @@ impl Member {
                     }
                 }
                 Effect::Deliver(delivery) => {
-                    println!("{}: {:?}", delivery.entry.sender_id, delivery.entry.content);
+                    let text = String::from_utf8_lossy(delivery.entry.content());
+                    println!("{}: {text}", delivery.entry.sender_id());
                     let Some(log) = self.node.log(&CHANNEL) else { continue };
                     println!("log of {}: {}", log.len(), log.digest());
                 }

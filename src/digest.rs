@@ -1,6 +1,5 @@
 //! Digests by which two participants compare their logs.
 
-use alloc::sync::Arc;
 use core::fmt;
 use core::hash::Hasher;
 
@@ -8,7 +7,6 @@ use sha2::{Digest, Sha256};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::entry::LogEntry;
-use crate::id::MessageId;
 
 /// Digest of the (Lamport time, id) of every entry a log ever held, in any order of arrival and
 /// independent of eviction.
@@ -20,10 +18,10 @@ pub struct LogDigest(u128);
 
 impl LogDigest {
     /// Adds one entry.
-    pub fn add(&mut self, lamport: u64, message_id: &MessageId) {
+    pub fn add(&mut self, lamport: u64, message_id: impl AsRef<[u8]>) {
         let mut hasher = SipHasher13::new_with_keys(0x5344_5300, 0x6c6f_6700);
         hasher.write(&lamport.to_le_bytes());
-        hasher.write(message_id.as_bytes());
+        hasher.write(message_id.as_ref());
         self.0 = self.0.wrapping_add(hasher.finish128().as_u128());
     }
 
@@ -53,12 +51,12 @@ impl fmt::Display for LogDigest {
 pub struct ContentDigest([u8; 32]);
 
 impl ContentDigest {
-    pub(crate) fn of<'a>(entries: impl Iterator<Item = &'a Arc<LogEntry>>) -> Self {
+    pub(crate) fn of<'a>(entries: impl Iterator<Item = &'a LogEntry>) -> Self {
         let mut sha = Sha256::new();
         for entry in entries {
-            sha.update(entry.lamport.to_be_bytes());
+            sha.update(entry.lamport().to_be_bytes());
             let parts =
-                [entry.message_id.as_bytes(), entry.sender_id.as_bytes(), entry.content.as_ref()];
+                [entry.message_id().as_bytes(), entry.sender_id().as_bytes(), entry.content()];
             for part in parts {
                 sha.update((part.len() as u64).to_be_bytes());
                 sha.update(part);
@@ -89,7 +87,7 @@ mod tests {
     fn the_log_digest_does_not_depend_on_order_but_on_every_entry() {
         let digest = |entries: &[(u64, &str)]| {
             let mut digest = LogDigest::default();
-            entries.iter().for_each(|(lamport, id)| digest.add(*lamport, &MessageId::from(*id)));
+            entries.iter().for_each(|(lamport, id)| digest.add(*lamport, id));
             digest
         };
         assert_eq!(digest(&[(1, "a"), (2, "b")]), digest(&[(2, "b"), (1, "a")]));

@@ -190,10 +190,10 @@ pub struct Delivery {
     /// Number of the delivery in its channel.
     pub seq: DeliverySeq,
     /// The message.
-    pub entry: Arc<LogEntry>,
+    pub entry: LogEntry,
     /// The entry right before it in the log: an application that shows the log inserts it
     /// there. `None`: it is the first.
-    pub follows: Option<MessageId>,
+    pub follows: Option<LogEntry>,
     /// Whether something it depends on, directly, is missing from the log.
     pub gap: bool,
     /// Whether we published it ourselves.

@@ -1,5 +1,6 @@
 //! Identifiers: byte strings that are cheap to clone and to compare.
 
+use core::borrow::Borrow;
 use core::fmt;
 
 use bytes::Bytes;
@@ -29,6 +30,12 @@ macro_rules! id {
             #[must_use]
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
+            }
+
+            /// The id, borrowed.
+            #[must_use]
+            pub fn borrowed(&self) -> IdRef<'_> {
+                IdRef(&self.0)
             }
 
             /// The bytes of the id as the buffer they live in; a clone of it copies nothing.
@@ -80,6 +87,25 @@ macro_rules! id {
             }
         }
 
+        /// Copies the bytes.
+        impl From<IdRef<'_>> for $name {
+            fn from(id: IdRef<'_>) -> Self {
+                Self::from(id.0)
+            }
+        }
+
+        impl PartialEq<$name> for IdRef<'_> {
+            fn eq(&self, other: &$name) -> bool {
+                *self == other.borrowed()
+            }
+        }
+
+        impl Borrow<[u8]> for $name {
+            fn borrow(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
         impl AsRef<[u8]> for $name {
             fn as_ref(&self) -> &[u8] {
                 &self.0
@@ -89,11 +115,7 @@ macro_rules! id {
         /// The text, or the bytes in hexadecimal behind `0x` where they are not UTF-8.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                if let Some(text) = self.as_str() {
-                    return f.pad(text);
-                }
-                f.write_str("0x")?;
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                self.borrowed().fmt(f)
             }
         }
 
@@ -103,6 +125,79 @@ macro_rules! id {
             }
         }
     };
+}
+
+/// An id that is part of something else, of a log entry or a datagram.
+///
+/// `into()` makes a [`MessageId`], [`ChannelId`] or [`ParticipantId`] of it, by a copy.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct IdRef<'a>(&'a [u8]);
+
+impl<'a> IdRef<'a> {
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the id.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the id has no bytes.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The id as text, if it is UTF-8.
+    #[must_use]
+    pub fn as_str(self) -> Option<&'a str> {
+        core::str::from_utf8(self.0).ok()
+    }
+}
+
+impl<'a> From<&'a str> for IdRef<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+}
+
+impl PartialEq<str> for IdRef<'_> {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl AsRef<[u8]> for IdRef<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+/// The text, or the bytes in hexadecimal behind `0x` where they are not UTF-8.
+impl fmt::Display for IdRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.as_str() {
+            return f.pad(text);
+        }
+        f.write_str("0x")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for IdRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdRef(b\"{}\")", self.0.escape_ascii())
+    }
 }
 
 id! {

@@ -45,7 +45,7 @@
 //!     }
 //! }
 //! let delivered = core::iter::from_fn(|| bob.poll_effect()).find_map(|effect| match effect {
-//!     Effect::Deliver(delivery) => Some(delivery.entry.content.clone()),
+//!     Effect::Deliver(delivery) => Some(delivery.entry.content_bytes()),
 //!     _ => None,
 //! });
 //! assert_eq!(delivered.as_deref(), Some(&b"hello"[..]));
@@ -104,9 +104,9 @@ pub use config::{
 };
 pub use digest::{ContentDigest, LogDigest};
 pub use effect::{Bound, Delivery, Effect, PersistId, RetrievalId, SendReason};
-pub use entry::{DeliverySeq, LogEntry};
+pub use entry::{CausalHistory, DeliverySeq, LogEntry};
 pub use error::{ConfigError, DecodeError, RejectReason, Rejected, StoreError};
-pub use id::{ChannelId, MessageId, ParticipantId};
+pub use id::{ChannelId, IdRef, MessageId, ParticipantId};
 pub use input::{Input, PublishKind, Retrieved};
 pub use node::Node;
 pub use time::{Instant, Now, UnixMillis};

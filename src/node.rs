@@ -13,14 +13,14 @@ use crate::channel::{self, Channel, Cx, LogView, Status};
 use crate::config::Config;
 use crate::effect::{Effect, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
-use crate::id::{ChannelId, MessageId};
+use crate::id::{ChannelId, IdRef, MessageId};
 use crate::input::{Input, PublishKind, Retrieved};
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::{Instant, Now};
 use crate::timer::{Deadline, Why};
-use crate::wire::{self, HistoryEntry, WireDialect};
+use crate::wire::{self, HistoryEntryRef, WireDialect};
 
 /// One participant: takes inputs, gives effects, and says when it wants to be woken.
 ///
@@ -160,7 +160,7 @@ impl Node {
 
     /// The ids that the next message published in `channel` will name, oldest first: for
     /// embedders that look retrieval hints up on demand.
-    pub fn next_causal_history(&self, channel: &ChannelId) -> impl Iterator<Item = &MessageId> {
+    pub fn next_causal_history(&self, channel: &ChannelId) -> impl Iterator<Item = IdRef<'_>> {
         self.open_channel(channel).into_iter().flat_map(Channel::next_causal_history)
     }
 
@@ -170,7 +170,7 @@ impl Node {
         &self,
         channel: &ChannelId,
         message_id: &MessageId,
-    ) -> impl Iterator<Item = &HistoryEntry> {
+    ) -> impl Iterator<Item = HistoryEntryRef<'_>> {
         self.open_channel(channel).into_iter().flat_map(|channel| channel.unmet(message_id))
     }
 
@@ -239,15 +239,15 @@ impl Node {
             return Err(reason);
         }
         let (dialect, message) =
-            wire::decode(bytes, &self.config.limits()).map_err(RejectReason::Decode)?;
-        let id = &message.channel_id;
-        if !self.channels.contains_key(id) {
+            wire::decode_ref(bytes, &self.config.limits()).map_err(RejectReason::Decode)?;
+        let id = ChannelId::new(bytes.slice_ref(message.channel_id.as_bytes()));
+        if !self.channels.contains_key(&id) {
             if self.config.auto_open {
                 channel::check(&self.config, self.now, 0, dialect, &message)?;
             }
-            self.auto_open(id)?;
+            self.auto_open(&id)?;
         }
-        self.with_channel(id, |channel, cx| channel.receive(cx, dialect, &message, bytes.len()))
+        self.with_channel(&id, |channel, cx| channel.receive(cx, dialect, &message, bytes))
     }
 
     fn auto_open(&mut self, id: &ChannelId) -> Result<(), RejectReason> {

@@ -256,11 +256,10 @@ mod tests {
     use crate::effect::Bound;
     use crate::entry::LogEntry;
     use crate::snapshot::{StoredAnswer, StoredIncoming};
-    use smallvec::SmallVec;
 
     fn waiting(id: &str) -> StoredIncoming {
-        let entry = LogEntry::new(id.into(), "bob".into(), 1, SmallVec::new(), "x".into());
-        StoredIncoming { entry: Arc::new(entry), heard: None }
+        let entry = LogEntry::new(id, "bob", 1, [], "x");
+        StoredIncoming { entry, heard: None }
     }
 
     fn outbox() -> Outbox {

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -10,7 +9,7 @@ use smallvec::SmallVec;
 use crate::bloom::Probe;
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
-use crate::id::{ChannelId, MessageId};
+use crate::id::{ChannelId, IdRef, MessageId};
 use crate::stored::{StoredError, Table};
 use crate::time::UnixMillis;
 use crate::wire::{HistoryEntry, WireDialect};
@@ -126,7 +125,7 @@ pub struct StoredEntry {
     /// Number of its delivery.
     pub seq: DeliverySeq,
     /// The message.
-    pub entry: Arc<LogEntry>,
+    pub entry: LogEntry,
     /// Whether a direct dependency was missing when it was delivered.
     pub gap: bool,
     /// Whether we published it.
@@ -168,7 +167,7 @@ pub struct StoredBridge {
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct StoredIncoming {
     /// The message.
-    pub entry: Arc<LogEntry>,
+    pub entry: LogEntry,
     /// The dialect it was heard in; `None`: both.
     pub heard: Option<WireDialect>,
 }
@@ -303,7 +302,7 @@ impl Snapshot {
                 self.bridges.remove(seq);
             }
             ChangeKind::IncomingSet(incoming) => {
-                self.incoming.insert(incoming.entry.message_id.clone(), incoming.clone());
+                self.incoming.insert(incoming.entry.message_id().into(), incoming.clone());
             }
             ChangeKind::IncomingRemoved(message_id) => {
                 self.incoming.remove(message_id);
@@ -342,13 +341,13 @@ impl Snapshot {
             if holds { Ok(()) } else { Err(StoredError::Contradiction { table, with }) }
         };
         // Not collected: that would sort them first, and a sort is large where code space is short.
-        let mut logged = BTreeSet::new();
-        logged.extend(self.log.values().map(|stored| &stored.entry.message_id));
+        let mut logged: BTreeSet<IdRef<'_>> = BTreeSet::new();
+        logged.extend(self.log.values().map(|stored| stored.entry.message_id()));
         let last = |seq: Option<&DeliverySeq>| seq.is_none_or(|seq| *seq <= self.delivered);
         ensure(last(self.log.keys().next_back()), Table::Log, Table::Delivered)?;
         ensure(last(Some(&self.consumed)), Table::Consumed, Table::Delivered)?;
         ensure(last(self.outgoing.keys().next_back()), Table::Outgoing, Table::Delivered)?;
-        let newest = self.log.values().map(|stored| stored.entry.lamport).max();
+        let newest = self.log.values().map(|stored| stored.entry.lamport()).max();
         ensure(newest.is_none_or(|newest| newest <= self.lamport), Table::Log, Table::Clock)?;
         ensure(logged.len() == self.log.len(), Table::Log, Table::Log)?;
         let is_logged = |seq| self.log.contains_key(seq);
@@ -358,7 +357,7 @@ impl Snapshot {
             self.log.get(&outgoing.seq).map_or(!outgoing.unconfirmed, |stored| stored.own)
         };
         ensure(self.outgoing.values().all(is_own), Table::Outgoing, Table::Log)?;
-        let absent = |id| !logged.contains(id);
+        let absent = |id: &MessageId| !logged.contains(&id.borrowed());
         ensure(self.incoming.keys().all(absent), Table::Incoming, Table::Log)?;
         ensure(self.wanted.keys().all(absent), Table::Wanted, Table::Log)?;
         let absent = |id| !self.incoming.contains_key(id);

@@ -6,11 +6,13 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use common::peer::{Said, entry, lip109};
 use sds_proto::bloom::Geometry;
 use sds_proto::sim::{Plan, Report, Simulation};
-use sds_proto::{Bound, ConfigBuilder, Effect, Instant, SendReason};
+use sds_proto::{Bound, ConfigBuilder, Effect, Instant, MessageId, SendReason};
 
 const GROUP: &str = "nodes 5\nmessages 40\ngap_ms 2000\nloss 20\nlost_after_min 60\n";
 
@@ -62,7 +64,7 @@ impl Attack {
     fn honest_converged(&self) -> f64 {
         let honest = |effect: &&Effect| {
             matches!(effect, Effect::Deliver(delivery)
-                if delivery.entry.sender_id.as_str().is_some_and(|id| id.starts_with('p')))
+                if delivery.entry.sender_id().as_str().is_some_and(|id| id.starts_with('p')))
         };
         assert_eq!(self.told.iter().filter(honest).count(), 5 * 40);
         self.group.report().delivered_at.as_micros() as f64 / 1e6
@@ -125,12 +127,11 @@ fn requests_for_everything_are_answered_once_in_a_while() {
             Effect::Deliver(delivery) => Some(delivery.entry.clone()),
             _ => None,
         });
-        let asked: std::collections::BTreeMap<_, _> =
-            ids.map(|entry| (entry.message_id.clone(), entry.sender_id.clone())).collect();
+        let asked: BTreeMap<MessageId, String> =
+            ids.map(|entry| (entry.message_id().into(), entry.sender_id().to_string())).collect();
         let sync = said(&format!("s{n}"), n * 200).sync();
-        let asks = asked.into_iter().fold(sync, |sync, (id, sender)| {
-            sync.asking(entry(id, sender.as_str().expect("text")))
-        });
+        let asks =
+            asked.into_iter().fold(sync, |sync, (id, sender)| sync.asking(entry(id, &sender)));
         vec![asks.bytes()]
     });
     let report = attack.end();
@@ -168,7 +169,7 @@ fn far_future_clocks_are_refused_and_leave_time_to_publish() {
         });
         let report = attack.end();
         let newest = attack.told.iter().filter_map(|effect| match effect {
-            Effect::Deliver(delivery) if delivery.own => Some(delivery.entry.lamport),
+            Effect::Deliver(delivery) if delivery.own => Some(delivery.entry.lamport()),
             _ => None,
         });
         let years = newest.max().unwrap_or_default() / (365 * 24 * 3_600_000);

@@ -154,7 +154,7 @@ fn what_exceeds_a_limit_is_refused_and_what_reaches_it_is_not() {
     for dialect in DIALECTS {
         let decode = |message: &Message| {
             let mut buffer = BytesMut::new();
-            message.as_outgoing().encode(dialect, &mut buffer);
+            message.borrowed().as_outgoing().encode(dialect, &mut buffer);
             wire::decode_as(dialect, &buffer.freeze(), &limits)
         };
         assert_eq!(decode(&largest), Ok(largest.clone()));
@@ -185,7 +185,7 @@ fn encode(dialect: WireDialect, lamport: Option<u64>, content: &[u8]) -> Bytes {
     message.lamport = lamport;
     message.content = Some(Bytes::copy_from_slice(content));
     let mut buffer = BytesMut::new();
-    message.as_outgoing().encode(dialect, &mut buffer);
+    message.borrowed().as_outgoing().encode(dialect, &mut buffer);
     buffer.freeze()
 }
 

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, Limits, WireDialect};
 use sds_proto::{
-    Bound, Config, ConfigBuilder, Dialect, Effect, Input, Instant, MessageId, Node, Now,
+    Bound, Config, ConfigBuilder, Dialect, Effect, Input, Instant, LogEntry, MessageId, Node, Now,
     RejectReason, SendReason, Status,
 };
 
@@ -314,7 +314,7 @@ fn one_id_with_many_contents_keeps_the_first_and_is_told() {
     }
     assert_eq!(conflicts, 99);
     let log = node.log(&channel()).expect("open");
-    assert_eq!(log.get(&"b1".into()).map(|entry| &entry.content[..]), Some(&b"version 0"[..]));
+    assert_eq!(log.get("b1").map(LogEntry::content), Some(&b"version 0"[..]));
     assert_eq!(log.len(), 1);
 }
 

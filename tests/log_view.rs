@@ -6,7 +6,7 @@ mod common;
 
 use common::peer::{Said, lip109};
 use common::{at, channel, drain, node};
-use sds_proto::{Config, MessageId, Node};
+use sds_proto::{Config, IdRef, LogEntry, Node};
 
 /// A node that has taken in messages of these Lamport times and ids.
 fn with_log(entries: &[(u64, &str)]) -> Node {
@@ -24,7 +24,7 @@ fn a_range_of_lamport_times_has_both_its_ends_and_every_id_of_them() {
     let node = with_log(&[(1, "a"), (2, "z"), (2, "b"), (3, "c"), (9, "d")]);
     let log = node.log(&channel()).expect("open");
     let ids = |range| {
-        let ids = log.range(range).filter_map(|entry| entry.message_id.as_str());
+        let ids = log.range(range).filter_map(|entry| entry.message_id().as_str());
         ids.collect::<Vec<_>>().join(" ")
     };
     assert_eq!(ids(0..=u64::MAX), "a b z c d");
@@ -33,7 +33,7 @@ fn a_range_of_lamport_times_has_both_its_ends_and_every_id_of_them() {
     assert_eq!(ids(9..=9), "d");
     assert_eq!(ids(3..=2), "");
     assert_eq!(ids(u64::MAX..=0), "");
-    let backwards = log.range(1..=2).rev().filter_map(|entry| entry.message_id.as_str());
+    let backwards = log.range(1..=2).rev().filter_map(|entry| entry.message_id().as_str());
     assert_eq!(backwards.collect::<Vec<_>>(), ["z", "b", "a"]);
 }
 
@@ -42,9 +42,9 @@ fn an_entry_is_found_by_its_id_and_heads_are_those_that_nobody_names() {
     let mut node = with_log(&[(1, "a"), (2, "b")]);
     node.handle(at(0), lip109("c", 0).lamport(3).after(["a"]).input()).expect("taken");
     let log = node.log(&channel()).expect("open");
-    assert_eq!(log.get(&MessageId::from("b")).map(|entry| entry.lamport), Some(2));
-    assert_eq!(log.get(&MessageId::from("x")), None);
-    let heads: Vec<_> = log.heads().filter_map(MessageId::as_str).collect();
+    assert_eq!(log.get("b").map(LogEntry::lamport), Some(2));
+    assert_eq!(log.get("x"), None);
+    let heads: Vec<_> = log.heads().filter_map(IdRef::as_str).collect();
     assert_eq!(heads, ["b", "c"]);
 }
 

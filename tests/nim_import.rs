@@ -60,7 +60,7 @@ fn import(data: &ChannelData, config: impl Fn() -> ConfigBuilder) -> (Node, Stor
 
 fn logged(node: &Node) -> Vec<&str> {
     let log = node.log(&channel()).expect("open");
-    log.iter().map(|entry| entry.message_id.as_str().expect("text")).collect()
+    log.iter().map(|entry| entry.message_id().as_str().expect("text")).collect()
 }
 
 fn take(node: &mut Node, store: &mut Store, input: Input) -> Vec<Effect> {

@@ -68,7 +68,7 @@ fn state(node: &Node) -> (Status, LogDigest, ContentDigest, Vec<MessageId>) {
     let mut status = node.status(&channel()).expect("open");
     // A body that was a slice of its datagram comes back as an allocation of its own.
     status.logged_bytes = 0;
-    let named = node.next_causal_history(&channel()).cloned().collect();
+    let named = node.next_causal_history(&channel()).map(Into::into).collect();
     (status, log.digest(), log.content_digest(), named)
 }
 
@@ -86,7 +86,7 @@ fn a_restart_keeps_the_state() {
     }
     node.handle(at(9), lip109("s1", 500).sync().input()).expect("taken");
     let log = node.log(&channel()).expect("open");
-    let message_id = log.iter().next_back().expect("an entry").message_id.clone();
+    let message_id = log.iter().next_back().expect("an entry").message_id().into();
     let hint = Input::Hint { channel: channel(), message_id, hint: "shelf".into() };
     node.handle(at(9), hint).expect("a logged message");
     store.serve(&mut node, at(9));

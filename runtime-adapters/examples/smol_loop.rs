@@ -75,8 +75,8 @@ async fn show(handle: &Handle, mut events: Events) -> Result<(), Box<dyn Error>>
     while let Some(event) = events.next().await {
         match event {
             Event::Node(Effect::Deliver(delivery)) => {
-                let text = String::from_utf8_lossy(&delivery.entry.content);
-                println!("{}: {text}", delivery.entry.sender_id);
+                let text = String::from_utf8_lossy(delivery.entry.content());
+                println!("{}: {text}", delivery.entry.sender_id());
                 let log = handle.log(CHANNEL).await?;
                 println!("log of {}: {}", log.entries.len(), log.digest);
             }

@@ -1,7 +1,5 @@
 //! What a handle asks of its driver.
 
-use std::sync::Arc;
-
 use sds_proto::{ChannelId, ContentDigest, Input, LogDigest, LogEntry, Status};
 
 use crate::metrics::Metrics;
@@ -23,7 +21,7 @@ pub(crate) enum Command {
 #[non_exhaustive]
 pub struct LogSnapshot {
     /// The retained entries, ordered by (Lamport time, message id).
-    pub entries: Vec<Arc<LogEntry>>,
+    pub entries: Vec<LogEntry>,
     /// Covers every entry ever delivered.
     pub digest: LogDigest,
     /// Covers the content of the retained entries.
@@ -32,7 +30,7 @@ pub struct LogSnapshot {
 
 impl LogSnapshot {
     pub(crate) const fn new(
-        entries: Vec<Arc<LogEntry>>,
+        entries: Vec<LogEntry>,
         digest: LogDigest,
         content_digest: ContentDigest,
     ) -> Self {

@@ -11,11 +11,11 @@ use super::slots::{Slot, Slots};
 use super::{Channel, Cx, Timer};
 use crate::broken::{self, Break};
 use crate::effect::{Bound, Effect, SendReason};
-use crate::id::{MessageId, ParticipantId};
+use crate::id::{IdRef, MessageId, ParticipantId};
 use crate::keyed::KeyedState;
 use crate::snapshot::{ChangeKind, StoredAnswer};
 use crate::timer::TimerKey;
-use crate::wire::{HistoryEntry, WireDialect};
+use crate::wire::{HistoryEntryRef, WireDialect};
 
 /// A request of others that we answer, or have just answered.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        request: &HistoryEntry,
+        request: HistoryEntryRef<'_>,
         digest: IdDigest,
     ) {
         if let Some(slot) = self.answers.by_digest.get(&digest) {
@@ -70,18 +70,18 @@ impl Channel {
         let t_max = signed_millis(self.config.t_max(dialect));
         let delay = Duration::from_millis(arithmetic.t_resp(me, sender, id, t_max));
         let dialects = Dialects::of(dialect);
-        self.schedule_answer(cx, dialects, &request.message_id, digest, delay);
+        self.schedule_answer(cx, dialects, request.message_id, digest, delay);
     }
 
     pub(super) fn schedule_answer(
         &mut self,
         cx: &mut Cx<'_>,
         dialects: Dialects,
-        message_id: &MessageId,
+        message_id: IdRef<'_>,
         digest: IdDigest,
         delay: Duration,
     ) {
-        let message_id = MessageId::from(message_id.as_bytes());
+        let message_id = MessageId::from(message_id);
         if self.answers.answers.len() >= self.config.max_answers {
             let channel = self.id.clone();
             let (bound, sender_id) = (Bound::Answers, ParticipantId::default());

@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::incoming::{Arrived, Waiters, Waiting};
@@ -14,9 +13,9 @@ use super::{Channel, Cx, Joining};
 use crate::broken::{self, Break};
 use crate::config::{Dialect, OnJoin};
 use crate::effect::{Bound, Delivery, Effect};
-use crate::entry::{LogEntry, detach};
+use crate::entry::LogEntry;
 use crate::snapshot::{ChangeKind, StoredEntry, StoredIncoming};
-use crate::wire::HistoryEntry;
+use crate::wire::HistoryEntryRef;
 
 impl Channel {
     /// Delivers a message, or buffers it and reports what is missing. `asked`: it was wanted.
@@ -32,18 +31,18 @@ impl Channel {
     }
 
     fn buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
-        let entry = Arc::clone(&arrived.entry);
+        let entry = arrived.entry.clone();
         let (digest, deps) = (arrived.digest, arrived.deps.clone());
         let waiting = Box::new(Waiting { arrived, missing: 0, progress: cx.now.mono });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
         self.persist_waiting(cx, slot);
 
-        let named_by = self.sender_digest(&entry.sender_id);
+        let named_by = self.sender_digest(entry.sender_id());
         let blocks = !self.is_joining(cx);
         let (mut missing, mut gap) = (0, false);
         let mut absent = Vec::new();
-        for (named, dep) in entry.causal_history.iter().zip(deps) {
+        for (named, dep) in entry.causal_history().zip(deps) {
             if dep == digest {
                 continue;
             }
@@ -58,10 +57,10 @@ impl Channel {
                     }
                     if !blocks {
                         gap = true;
-                        absent.push(named.clone());
+                        absent.push(named.into());
                     } else if self.wait_for_wanted(slot, want) {
                         missing += 1;
-                        absent.push(named.clone());
+                        absent.push(named.into());
                     }
                 }
                 Some(Place::Lost) => gap = true,
@@ -71,7 +70,7 @@ impl Channel {
                         self.drop_waiting(cx, slot, Bound::Wanted);
                         return;
                     };
-                    absent.push(named.clone());
+                    absent.push(named.into());
                     if blocks {
                         missing += usize::from(self.wait_for_wanted(slot, want));
                     } else {
@@ -80,7 +79,7 @@ impl Channel {
                 }
             }
         }
-        self.report_missing(cx, &entry.message_id, absent);
+        self.report_missing(cx, entry.message_id(), absent);
         if let Some(waiting) = self.incoming.get_mut(slot) {
             waiting.missing = missing;
             waiting.arrived.gap |= gap;
@@ -99,7 +98,7 @@ impl Channel {
     pub(super) fn persist_waiting(&self, cx: &mut Cx<'_>, slot: Slot) {
         let Some(Waiting { arrived, .. }) = self.incoming.get(slot) else { return };
         cx.outbox.change(&self.id, || {
-            let (entry, heard) = (Arc::clone(&arrived.entry), arrived.heard.only());
+            let (entry, heard) = (arrived.entry.clone(), arrived.heard.only());
             ChangeKind::IncomingSet(StoredIncoming { entry, heard })
         });
     }
@@ -120,7 +119,7 @@ impl Channel {
         let other = self.incoming.get_mut(other)?;
         // A dependency is older than its dependent. Where a peer claims otherwise there may be
         // a cycle, in which everybody would wait for ever.
-        if other.arrived.entry.lamport >= entry.lamport {
+        if other.arrived.entry.lamport() >= entry.lamport() {
             return None;
         }
         Some(add_waiter(&mut other.arrived.waiters, slot))
@@ -135,16 +134,16 @@ impl Channel {
         let Some(waiting) = self.take_waiting(cx, slot) else { return };
         let Arrived { entry, digest, waiters, .. } = waiting.arrived;
         self.unrecord(cx, digest);
-        let (message_id, sender_id) = (entry.message_id.clone(), entry.sender_id.clone());
+        let (message_id, sender_id) = (entry.message_id().into(), entry.sender_id().into());
         if !waiters.is_empty() {
             // Others wait for it: it is missing again.
-            let named = detach(&HistoryEntry {
-                message_id: message_id.clone(),
-                sender_id: entry.sender_id.clone(),
-                ..HistoryEntry::default()
-            });
-            let named_by = self.sender_digest(&entry.sender_id);
-            match self.want(cx, &named, digest, named_by, false, false) {
+            let named = HistoryEntryRef {
+                message_id: entry.message_id(),
+                sender_id: entry.sender_id(),
+                ..HistoryEntryRef::default()
+            };
+            let named_by = self.sender_digest(entry.sender_id());
+            match self.want(cx, named, digest, named_by, false, false) {
                 Some(want) => {
                     if let Some(want) = self.wanted.get_mut(want) {
                         want.waiters = waiters;
@@ -168,9 +167,6 @@ impl Channel {
                     if wanted.waiters.is_empty() && !wanted.background {
                         self.unwant(cx, want);
                         self.ids.forget_wanted(*dep);
-                    } else {
-                        // Its name may be a slice of the message that goes.
-                        wanted.entry = detach(&wanted.entry);
                     }
                 }
                 Some(Place::Incoming(other)) => {
@@ -181,8 +177,8 @@ impl Channel {
                 _ => {}
             }
         }
-        let message_id = &waiting.arrived.entry.message_id;
-        cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.clone()));
+        let message_id = waiting.arrived.entry.message_id();
+        cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.into()));
         Some(waiting)
     }
 
@@ -212,8 +208,8 @@ impl Channel {
         while let Some(slot) = ready.pop_front() {
             let Some(waiting) = self.incoming.remove(slot) else { continue };
             let arrived = &waiting.arrived;
-            let message_id = &arrived.entry.message_id;
-            cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.clone()));
+            let message_id = arrived.entry.message_id();
+            cx.outbox.change(&self.id, || ChangeKind::IncomingRemoved(message_id.into()));
             self.append(cx, arrived, false);
             self.satisfy(cx, &arrived.waiters, false, &mut ready);
             self.evict(cx);
@@ -223,29 +219,28 @@ impl Channel {
     /// Puts one message into the log and tells the application.
     pub(super) fn append(&mut self, cx: &mut Cx<'_>, arrived: &Arrived, own: bool) -> Slot {
         let entry = &arrived.entry;
-        self.clock.observe(entry.lamport);
+        self.clock.observe(entry.lamport());
         let gap = self.name_dependencies(&arrived.deps) || arrived.gap;
         self.learn_hints(cx, arrived);
         let (slot, seq, follows) = self.log.insert(NewEntry {
-            entry: Arc::clone(entry),
+            entry: entry.clone(),
             digest: arrived.digest,
             gap,
             own,
             heard: arrived.heard,
-            size: arrived.size,
         });
         if self.ids.set(arrived.digest, Place::Logged(slot)).is_named {
             self.log.named(slot);
         }
         cx.outbox.change(&self.id, || ChangeKind::Appended {
-            stored: StoredEntry { seq, entry: Arc::clone(entry), gap, own },
+            stored: StoredEntry { seq, entry: entry.clone(), gap, own },
             lamport: self.clock.current(),
             digest: self.log.digest(),
         });
         cx.outbox.effect(Effect::Deliver(Delivery {
             channel: self.id.clone(),
             seq,
-            entry: Arc::clone(entry),
+            entry: entry.clone(),
             follows,
             gap,
             own,
@@ -260,8 +255,8 @@ impl Channel {
 
     /// Takes note of where logged entries can be fetched from, if a message tells.
     fn learn_hints(&mut self, cx: &mut Cx<'_>, arrived: &Arrived) {
-        for (named, dep) in arrived.entry.causal_history.iter().zip(&arrived.deps) {
-            let Some(hint) = &named.retrieval_hint else { continue };
+        for (named, dep) in arrived.entry.causal_history().zip(&arrived.deps) {
+            let Some(hint) = named.retrieval_hint else { continue };
             let Some(Place::Logged(slot)) = self.ids.place(*dep) else { continue };
             if self.log.get(slot).is_some_and(|logged| logged.hint.is_none()) {
                 self.set_hint(cx, slot, hint);
@@ -304,7 +299,7 @@ impl Channel {
         let (max_messages, max_bytes) = (self.config.max_log_messages, self.config.max_log_bytes);
         while let Some(evicted) = self.log.evict(max_messages, max_bytes) {
             let floor = self.ids.floor();
-            self.ids.evicted(evicted.digest, evicted.entry.lamport);
+            self.ids.evicted(evicted.digest, evicted.entry.lamport());
             if let Some(key) = evicted.bridge {
                 self.timers.cancel(key);
                 cx.outbox.change(&self.id, || ChangeKind::BridgeRemoved(evicted.seq));

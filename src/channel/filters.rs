@@ -5,7 +5,7 @@ use super::record::IdDigest;
 use crate::bloom::{Geometry, Probe, ReceivedFilter, Rolling, RollingFilter};
 use crate::config::{Config, FilterPolicy, NimHash};
 use crate::hash::HashKind;
-use crate::id::MessageId;
+use crate::id::IdRef;
 use crate::snapshot::{ChangeKind, IdRecord};
 use crate::wire::{FilterField, WireDialect};
 
@@ -70,17 +70,17 @@ impl Filters {
     }
 
     /// The hashes of a received id for the filters it joins.
-    pub(super) fn probes(&self, id: &MessageId) -> Probes {
+    pub(super) fn probes(&self, id: IdRef<'_>) -> Probes {
         self.hash(id, |filter| filter.spoken)
     }
 
     /// The hashes of an own id: for the filters it joins, and for those of others, in which it
     /// is looked up.
-    pub(super) fn own_probes(&self, id: &MessageId) -> Probes {
+    pub(super) fn own_probes(&self, id: IdRef<'_>) -> Probes {
         self.hash(id, |filter| filter.spoken || filter.heard)
     }
 
-    fn hash(&self, id: &MessageId, wanted: impl Fn(&OwnFilter) -> bool) -> Probes {
+    fn hash(&self, id: IdRef<'_>, wanted: impl Fn(&OwnFilter) -> bool) -> Probes {
         let probe = |filter: &OwnFilter| wanted(filter).then(|| filter.hash.probe(id.as_bytes()));
         Probes { lip109: probe(&self.lip109), nim_sds: probe(&self.nim_sds) }
     }
@@ -90,7 +90,7 @@ impl Filters {
         &self,
         dialect: WireDialect,
         filter: &ReceivedFilter<'_>,
-        id: &MessageId,
+        id: IdRef<'_>,
     ) -> bool {
         let hash = match dialect {
             WireDialect::Lip109 => self.lip109.hash,

@@ -20,7 +20,7 @@ use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::Now;
 use crate::wire::nim_snapshot::ChannelData;
-use crate::wire::{Message, WireDialect};
+use crate::wire::{HistoryEntry, Message, WireDialect};
 
 impl Snapshot {
     /// The state of a channel that nim-sds has stored, for a node of the settings of `config`: of
@@ -118,14 +118,14 @@ impl Channel {
             let named = &repair.entry;
             let is_named = named.message_id == repair.message_id && !named.message_id.is_empty();
             if is_named && self.ids.place(digest).is_none() {
-                let named_by = self.sender_digest(&named.sender_id);
-                self.want(cx, named, digest, named_by, false, true);
+                let named_by = self.sender_digest(named.sender_id.borrowed());
+                self.want(cx, named.borrowed(), digest, named_by, false, true);
             }
         }
         for repair in &meta.incoming_repair_buffer {
             let digest = self.ids.digest(repair.entry.message_id.as_bytes());
             if let Some(Place::Logged(_) | Place::Incoming(_)) = self.ids.place(digest) {
-                self.consider_answer(cx, WireDialect::NimSds, &repair.entry, digest);
+                self.consider_answer(cx, WireDialect::NimSds, repair.entry.borrowed(), digest);
             }
         }
     }
@@ -141,17 +141,17 @@ impl Channel {
         }
         // It need not be bridged: whoever wanted it elsewhere has long asked.
         let arrived = self.arrived(cx, message, digest, lamport, Dialects::BOTH);
-        self.append(cx, &arrived, own || self.is_me(&message.sender_id));
+        self.append(cx, &arrived, own || self.is_me(message.sender_id.borrowed()));
     }
 
     fn import_unacked(&mut self, cx: &mut Cx<'_>, message: &Message) {
         let digest = self.ids.digest(message.message_id.as_bytes());
         let Some(Place::Logged(slot)) = self.ids.place(digest) else { return };
         let Some(logged) = self.log.get(slot) else { return };
-        let (seq, entry) = (logged.seq, Arc::clone(&logged.entry));
+        let (seq, entry) = (logged.seq, logged.entry.clone());
         if self.outgoing.get_mut(seq).is_none() {
             self.log.pin(slot);
-            let probes = self.filters.own_probes(&entry.message_id);
+            let probes = self.filters.own_probes(entry.message_id());
             self.outgoing.add(seq, entry, digest, probes);
             self.persist_outgoing(cx, seq);
         }
@@ -192,22 +192,20 @@ impl Channel {
         lamport: u64,
         heard: Dialects,
     ) -> Arrived {
-        let probes = self.filters.probes(&message.message_id);
+        let probes = self.filters.probes(message.message_id.borrowed());
         self.record(cx, digest, &probes, lamport);
         let named = message.causal_history.iter().filter(|named| !named.message_id.is_empty());
         let entry = LogEntry::new(
-            message.message_id.clone(),
-            message.sender_id.clone(),
+            &message.message_id,
+            &message.sender_id,
             lamport,
-            named.cloned().collect(),
-            message.content.clone().unwrap_or_default(),
+            named.map(HistoryEntry::borrowed),
+            message.content.as_deref().unwrap_or_default(),
         );
-        let entry = entry.compact();
-        let deps = entry.causal_history.iter();
+        let deps = entry.causal_history();
         Arrived {
             deps: deps.map(|named| self.ids.digest(named.message_id.as_bytes())).collect(),
-            size: entry.payload_len(),
-            entry: Arc::new(entry),
+            entry,
             digest,
             heard,
             gap: false,

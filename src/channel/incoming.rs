@@ -7,7 +7,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
-use alloc::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -26,12 +25,10 @@ pub(super) type Deps = SmallVec<[IdDigest; 2]>;
 /// A message that is here but not yet in the log.
 #[derive(Debug)]
 pub(super) struct Arrived {
-    pub(super) entry: Arc<LogEntry>,
+    pub(super) entry: LogEntry,
     pub(super) digest: IdDigest,
     /// Digests of what it depends on.
     pub(super) deps: Deps,
-    /// Bytes of the allocations it keeps alive.
-    pub(super) size: usize,
     pub(super) heard: Dialects,
     /// Whether a direct dependency will be missing from the log when it is delivered.
     pub(super) gap: bool,
@@ -62,8 +59,8 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn insert(&mut self, waiting: Box<Waiting>) -> Slot {
-        let lamport = waiting.arrived.entry.lamport;
-        self.bytes += waiting.arrived.size;
+        let lamport = waiting.arrived.entry.lamport();
+        self.bytes += waiting.arrived.entry.size();
         let slot = self.waiting.insert(waiting);
         if self.order.len() > 2 * self.waiting.len() + 64 {
             self.order.retain(|(lamport, slot)| is_waiting(&self.waiting, *lamport, *slot));
@@ -74,7 +71,7 @@ impl Incoming {
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Box<Waiting>> {
         let waiting = self.waiting.remove(slot)?;
-        self.bytes -= waiting.arrived.size;
+        self.bytes -= waiting.arrived.entry.size();
         Some(waiting)
     }
 
@@ -115,5 +112,5 @@ impl Incoming {
 }
 
 fn is_waiting(waiting: &Slots<Box<Waiting>>, lamport: u64, slot: Slot) -> bool {
-    waiting.get(slot).is_some_and(|waiting| waiting.arrived.entry.lamport == lamport)
+    waiting.get(slot).is_some_and(|waiting| waiting.arrived.entry.lamport() == lamport)
 }

@@ -1,7 +1,7 @@
 //! The local log: delivered messages by (Lamport time, id), its heads, and eviction by age.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::sync::Arc;
+use core::cmp::Ordering;
 use core::ops::Bound::{Excluded, Unbounded};
 
 use bytes::Bytes;
@@ -12,23 +12,50 @@ use super::slots::{Slot, Slots};
 use crate::broken::{self, Break};
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
-use crate::id::MessageId;
+use crate::id::IdRef;
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
 /// The log's total order, the same at every participant.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LogKey {
-    pub(super) lamport: u64,
-    pub(super) message_id: MessageId,
+    lamport: u64,
+    /// Compared by its id.
+    entry: LogEntry,
 }
 
 impl LogKey {
     pub(super) fn of(entry: &LogEntry) -> Self {
         let unit = if broken::is(Break::Order) { 1_000 } else { 1 };
-        Self { lamport: entry.lamport / unit, message_id: entry.message_id.clone() }
+        Self { lamport: entry.lamport() / unit, entry: entry.clone() }
+    }
+
+    /// What comes before all entries of this Lamport time.
+    pub(super) fn before(lamport: u64) -> Self {
+        Self { lamport, entry: LogEntry::of(&[], &[], lamport, &[], &[]) }
     }
 }
+
+impl Ord for LogKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_id = || self.entry.message_id().cmp(&other.entry.message_id());
+        self.lamport.cmp(&other.lamport).then_with(by_id)
+    }
+}
+
+impl PartialOrd for LogKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for LogKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for LogKey {}
 
 /// Heads are walked by Lamport time, and may be in any order beyond that.
 type HeadKey = (u64, Slot);
@@ -72,7 +99,7 @@ impl Dialects {
 /// An entry and what belongs to it.
 #[derive(Debug)]
 pub(super) struct Logged {
-    pub(super) entry: Arc<LogEntry>,
+    pub(super) entry: LogEntry,
     pub(super) digest: IdDigest,
     pub(super) seq: DeliverySeq,
     /// Where it can be fetched from.
@@ -83,8 +110,6 @@ pub(super) struct Logged {
     pub(super) heard: Dialects,
     /// Set while it waits to be re-encoded into the other dialect.
     pub(super) bridge: Option<TimerKey>,
-    /// Bytes of the allocations it keeps alive.
-    pub(super) size: usize,
     /// Reasons to keep it: unacknowledged, or a repair answer pending.
     pins: u8,
     /// Whether its turn to be evicted came while it was pinned.
@@ -97,12 +122,11 @@ pub(super) struct Logged {
 /// What an entry brings with it into the log.
 #[derive(Debug)]
 pub(super) struct NewEntry {
-    pub(super) entry: Arc<LogEntry>,
+    pub(super) entry: LogEntry,
     pub(super) digest: IdDigest,
     pub(super) gap: bool,
     pub(super) own: bool,
     pub(super) heard: Dialects,
-    pub(super) size: usize,
 }
 
 #[derive(Debug, Default)]
@@ -124,11 +148,11 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Inserts an entry as the newest delivery. Returns where it is and the id before it.
-    pub(super) fn insert(&mut self, new: NewEntry) -> (Slot, DeliverySeq, Option<MessageId>) {
+    /// Inserts an entry as the newest delivery. Returns where it is and the entry before it.
+    pub(super) fn insert(&mut self, new: NewEntry) -> (Slot, DeliverySeq, Option<LogEntry>) {
         let seq = DeliverySeq(self.delivered.0 + 1);
         self.delivered = seq;
-        self.digest.add(new.entry.lamport, &new.entry.message_id);
+        self.digest.add(new.entry.lamport(), new.entry.message_id());
         let key = LogKey::of(&new.entry);
         let follows = self.predecessor(&key);
         (self.put(new, key, seq), seq, follows)
@@ -147,7 +171,7 @@ impl Log {
     }
 
     fn put(&mut self, new: NewEntry, key: LogKey, seq: DeliverySeq) -> Slot {
-        self.bytes += new.size;
+        self.bytes += new.entry.size();
         let slot = self.entries.insert(Logged {
             entry: new.entry,
             digest: new.digest,
@@ -157,7 +181,6 @@ impl Log {
             own: new.own,
             heard: new.heard,
             bridge: None,
-            size: new.size,
             pins: 0,
             overdue: false,
             is_head: true,
@@ -173,18 +196,18 @@ impl Log {
     pub(super) fn named(&mut self, slot: Slot) {
         if let Some(logged) = self.entries.get_mut(slot).filter(|logged| logged.is_head) {
             logged.is_head = false;
-            self.heads.remove(&(logged.entry.lamport, slot));
+            self.heads.remove(&(logged.entry.lamport(), slot));
         }
     }
 
-    /// The id right before `key` in the log.
-    pub(super) fn predecessor(&self, key: &LogKey) -> Option<MessageId> {
+    /// The entry right before `key` in the log.
+    pub(super) fn predecessor(&self, key: &LogKey) -> Option<LogEntry> {
         // Most entries are appended, and the last one is found without a search by range.
         let (last, _) = self.order.last_key_value()?;
         if last < key {
-            return Some(last.message_id.clone());
+            return Some(last.entry.clone());
         }
-        self.order.range(..key).next_back().map(|(key, _)| key.message_id.clone())
+        self.order.range(..key).next_back().map(|(key, _)| key.entry.clone())
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Logged> {
@@ -215,9 +238,9 @@ impl Log {
         &self.order
     }
 
-    pub(super) fn heads(&self) -> impl Iterator<Item = &MessageId> {
+    pub(super) fn heads(&self) -> impl Iterator<Item = IdRef<'_>> {
         let heads = self.heads.iter().filter_map(|(_, slot)| self.entries.get(*slot));
-        heads.map(|logged| &logged.entry.message_id)
+        heads.map(|logged| logged.entry.message_id())
     }
 
     pub(super) fn logged_heads(&self) -> impl Iterator<Item = &Logged> {
@@ -266,8 +289,8 @@ impl Log {
         rest.chain(&self.heads).copied().take(self.heads.len())
     }
 
-    fn key(&self, slot: Slot) -> Option<(u64, &MessageId)> {
-        self.entries.get(slot).map(|logged| (logged.entry.lamport, &logged.entry.message_id))
+    fn key(&self, slot: Slot) -> Option<(u64, IdRef<'_>)> {
+        self.entries.get(slot).map(|logged| (logged.entry.lamport(), logged.entry.message_id()))
     }
 
     /// Moves the rotation on past the heads that a message just named.
@@ -312,7 +335,7 @@ impl Log {
         if logged.is_head {
             self.heads.remove(&(key.lamport, slot));
         }
-        self.bytes -= logged.size;
+        self.bytes -= logged.entry.size();
         Some(logged)
     }
 
@@ -336,31 +359,27 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::{String, ToString};
     use alloc::vec;
     use alloc::vec::Vec;
 
-    fn put(log: &mut Log, lamport: u64, id: &'static str) -> (Slot, Option<MessageId>) {
-        let message_id = MessageId::from(id);
-        let entry = LogEntry::new(
-            message_id,
-            "s".into(),
-            lamport,
-            SmallVec::new(),
-            Bytes::from_static(b"x"),
-        );
+    fn put(log: &mut Log, lamport: u64, id: &str) -> (Slot, Option<String>) {
         let (slot, _, follows) = log.insert(NewEntry {
-            entry: Arc::new(entry),
+            entry: LogEntry::new(id, "s", lamport, [], "x"),
             digest: u128::from(lamport),
             gap: false,
             own: false,
             heard: Dialects::default(),
-            size: 10,
         });
-        (slot, follows)
+        (slot, follows.as_ref().map(id_of))
     }
 
-    fn ids(log: &Log) -> Vec<&str> {
-        log.order().keys().filter_map(|key| key.message_id.as_str()).collect()
+    fn id_of(entry: &LogEntry) -> String {
+        entry.message_id().to_string()
+    }
+
+    fn ids(log: &Log) -> Vec<String> {
+        log.order().keys().map(|key| id_of(&key.entry)).collect()
     }
 
     fn names(log: &Log, slots: &[Slot]) -> Vec<u64> {
@@ -385,13 +404,15 @@ mod tests {
         log.pin(pinned);
         put(&mut log, 1, "late repair");
         put(&mut log, 2, "next");
-        let gone =
-            |log: &mut Log| log.evict(1, 1_000).map(|logged| logged.entry.message_id.clone());
+        let gone = |log: &mut Log| log.evict(1, 1_000).map(|logged| id_of(&logged.entry));
         assert_eq!(gone(&mut log), Some("late repair".into()));
         log.unpin(pinned);
         assert_eq!(gone(&mut log), Some("old".into()));
         assert_eq!(gone(&mut log), None);
-        assert_eq!((log.len(), log.bytes()), (1, 10));
+        assert_eq!(
+            (log.len(), log.bytes()),
+            (1, log.order().keys().map(|key| key.entry.size()).sum())
+        );
     }
 
     #[test]
@@ -400,7 +421,7 @@ mod tests {
         let pinned = put(&mut log, 1, "pinned").0;
         log.pin(pinned);
         put(&mut log, 2, "newest");
-        let gone = log.evict(10, 15).map(|logged| logged.entry.message_id.clone());
+        let gone = log.evict(10, 30).map(|logged| id_of(&logged.entry));
         assert_eq!(gone, Some("pinned".into()));
     }
 

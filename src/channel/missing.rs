@@ -10,11 +10,10 @@ use super::slots::Slot;
 use super::{Channel, Cx, Timer};
 use crate::config::OnLost;
 use crate::effect::{Bound, Effect};
-use crate::entry::detach;
-use crate::id::{MessageId, ParticipantId};
+use crate::id::{IdRef, MessageId, ParticipantId};
 use crate::time::Instant;
 use crate::timer::TimerKey;
-use crate::wire::{HistoryEntry, Message};
+use crate::wire::{HistoryEntry, MessageRef};
 
 /// Most ids in one request to a store node.
 const MAX_RETRIEVED: usize = 64;
@@ -37,14 +36,14 @@ impl Channel {
     pub(super) fn report_missing(
         &mut self,
         cx: &mut Cx<'_>,
-        message_id: &MessageId,
+        message_id: IdRef<'_>,
         missing: Vec<HistoryEntry>,
     ) {
         if missing.is_empty() {
             return;
         }
         self.was_missing = true;
-        let (channel, message_id) = (self.id.clone(), message_id.clone());
+        let (channel, message_id) = (self.id.clone(), message_id.into());
         cx.outbox.effect(Effect::Missing { channel, message_id, missing });
         self.arm_retrieval(cx);
     }
@@ -60,18 +59,18 @@ impl Channel {
     pub(super) fn want_named(
         &mut self,
         cx: &mut Cx<'_>,
-        message: &Message,
+        message: &MessageRef<'_>,
         deps: &[IdDigest],
     ) -> bool {
-        let named_by = self.sender_digest(&message.sender_id);
+        let named_by = self.sender_digest(message.sender_id);
         let (mut missing, mut all_met) = (Vec::new(), true);
         for (named, dep) in message.causal_history.iter().zip(deps) {
             match self.ids.place(*dep) {
                 Some(place) if place.is_met() => continue,
                 Some(Place::Incoming(_)) => {}
                 Some(Place::Wanted(slot)) => {
-                    missing.push(detach(named));
-                    let learnt = self.wanted.learn(slot, named);
+                    missing.push((*named).into());
+                    let learnt = self.wanted.learn(slot, *named);
                     if let Some(want) = self.wanted.get_mut(slot)
                         && (learnt || !want.background)
                     {
@@ -79,12 +78,12 @@ impl Channel {
                         self.persist_want(cx, slot);
                     }
                 }
-                _ => match self.want(cx, named, *dep, named_by, false, true) {
-                    Some(_) => missing.push(detach(named)),
+                _ => match self.want(cx, *named, *dep, named_by, false, true) {
+                    Some(_) => missing.push((*named).into()),
                     None => {
                         let (channel, bound) = (self.id.clone(), Bound::Wanted);
-                        let message_id = named.message_id.clone();
-                        let sender_id = message.sender_id.clone();
+                        let message_id = named.message_id.into();
+                        let sender_id = message.sender_id.into();
                         cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
                         all_met = false;
                         break;
@@ -93,13 +92,13 @@ impl Channel {
             }
             all_met = false;
         }
-        self.report_missing(cx, &message.message_id, missing);
+        self.report_missing(cx, message.message_id, missing);
         all_met
     }
 
     /// Makes room for what a message of `sender` names and is not here, as long as another sender
     /// has named more: its messages, and what its syncs named, give way.
-    pub(super) fn make_room(&mut self, cx: &mut Cx<'_>, sender: &ParticipantId, deps: &[IdDigest]) {
+    pub(super) fn make_room(&mut self, cx: &mut Cx<'_>, sender: IdRef<'_>, deps: &[IdDigest]) {
         let named_by = self.sender_digest(sender);
         // Nothing here may take for ever; what finds no room is dropped.
         for _ in 0..4 * deps.len() {
@@ -192,7 +191,12 @@ impl Channel {
                 self.release(cx, &want.waiters, true);
             }
             OnLost::Drop => {
-                self.drop_lost(cx, want.digest, &want.entry.message_id, Some(want.waiters));
+                self.drop_lost(
+                    cx,
+                    want.digest,
+                    want.entry.message_id.borrowed(),
+                    Some(want.waiters),
+                );
             }
         }
     }
@@ -202,18 +206,18 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         digest: IdDigest,
-        message_id: &MessageId,
+        message_id: IdRef<'_>,
         waiters: Option<Waiters>,
     ) {
         self.remember_met(cx, digest, Place::Lost);
-        let mut lost = Vec::from([MessageId::from(message_id.as_bytes())]);
+        let mut lost = Vec::from([MessageId::from(message_id)]);
         let mut doomed = Vec::from_iter(waiters.into_iter().flatten());
         while let Some(slot) = doomed.pop() {
             let Some(waiting) = self.take_waiting(cx, slot) else { continue };
             let arrived = waiting.arrived;
             self.unrecord(cx, arrived.digest);
             self.remember_met(cx, arrived.digest, Place::Lost);
-            lost.push(arrived.entry.message_id.clone());
+            lost.push(arrived.entry.message_id().into());
             doomed.extend(arrived.waiters);
         }
         self.tell_lost(cx, lost);

@@ -52,14 +52,14 @@ use crate::config::{Config, Dialect};
 use crate::effect::Effect;
 use crate::entry::DeliverySeq;
 use crate::error::RejectReason;
-use crate::id::{ChannelId, MessageId, ParticipantId};
+use crate::id::{ChannelId, IdRef, MessageId};
 use crate::lamport::LamportClock;
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, StoredMet};
 use crate::time::{Instant, Now, UnixMillis};
 use crate::timer::{Deadline, Timers, Why};
-use crate::wire::{HistoryEntry, WireDialect};
+use crate::wire::{HistoryEntryRef, WireDialect};
 
 /// Ephemeral ids remembered, to tell a repeat of the transport from a new message.
 const RECENT_EPHEMERALS: usize = 64;
@@ -315,13 +315,13 @@ impl Channel {
     }
 
     /// Whether every dialect we speak can say these ids: LIP-109's are text.
-    fn can_say(&self, named: &HistoryEntry) -> bool {
+    fn can_say(&self, named: HistoryEntryRef<'_>) -> bool {
         !self.own_dialects().contains(&WireDialect::Lip109)
             || (named.message_id.as_str().is_some() && named.sender_id.as_str().is_some())
     }
 
     /// Whether `sender` is us. An empty id never is.
-    fn is_me(&self, sender: &ParticipantId) -> bool {
-        !sender.is_empty() && *sender == self.config.participant_id
+    fn is_me(&self, sender: IdRef<'_>) -> bool {
+        !sender.is_empty() && sender == self.config.participant_id
     }
 }

@@ -2,7 +2,6 @@
 //! them.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -45,7 +44,7 @@ impl Probes {
 /// An own message that is not acknowledged.
 #[derive(Debug)]
 pub(super) struct Unacked {
-    pub(super) entry: Arc<LogEntry>,
+    pub(super) entry: LogEntry,
     pub(super) digest: IdDigest,
     pub(super) probes: Probes,
     pub(super) resends: u32,
@@ -90,7 +89,7 @@ impl Outgoing {
     pub(super) fn add(
         &mut self,
         seq: DeliverySeq,
-        entry: Arc<LogEntry>,
+        entry: LogEntry,
         digest: IdDigest,
         probes: Probes,
     ) -> &mut Unacked {

@@ -1,6 +1,6 @@
 //! Own messages: publishing, resending, and what becomes of them.
 
-use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -17,10 +17,10 @@ use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
 use crate::id::MessageId;
 use crate::snapshot::ChangeKind;
-use crate::wire::{FilterField, HistoryEntry, Outgoing as Encoding, WireDialect};
+use crate::wire::{FilterField, HistoryEntry, HistoryEntryRef, Outgoing as Encoding, WireDialect};
 
 /// What an own message names.
-pub(super) type History = SmallVec<[HistoryEntry; 2]>;
+pub(super) type History<'a> = SmallVec<[HistoryEntryRef<'a>; 4]>;
 
 impl Channel {
     /// Publishes a content message.
@@ -52,16 +52,13 @@ impl Channel {
             self.unconfirmed(cx, oldest);
         }
 
-        let (named, deps) = self.next_history();
-        let entry = LogEntry::new(
-            message_id.clone(),
-            self.config.participant_id.clone(),
-            lamport,
-            named,
-            content.clone(),
-        );
-        let entry = Arc::new(entry.compact_around_content());
         let requests = self.take_due_requests(cx);
+        let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
+        let (entry, deps) = {
+            let (named, deps) = self.next_history();
+            let me = self.config.participant_id.as_bytes();
+            (LogEntry::of(message_id.as_bytes(), me, lamport, &named, content), deps)
+        };
         let mut sends: SmallVec<[Effect; 2]> = SmallVec::new();
         for dialect in dialects {
             // The filter as it is before this message joins it.
@@ -98,7 +95,7 @@ impl Channel {
             ..Encoding::default()
         };
         let dialect = WireDialect::Lip109;
-        let send = self.encoded(cx, dialect, &message, message_id, SendReason::Ephemeral);
+        let send = self.encoded(cx, dialect, &message, SendReason::Ephemeral);
         cx.outbox.report(send);
         Ok(())
     }
@@ -122,36 +119,35 @@ impl Channel {
     }
 
     /// The causal history of the next message, and the digests of what it names.
-    pub(super) fn next_history(&self) -> (History, Deps) {
+    pub(super) fn next_history(&self) -> (History<'_>, Deps) {
         let named = self.log.next_history(self.config.causal_history_len, self.config.max_heads);
         let logged = named.iter().filter_map(|slot| self.log.get(*slot));
         logged
             .map(|logged| {
-                let named = HistoryEntry {
-                    message_id: logged.entry.message_id.clone(),
-                    retrieval_hint: logged.hint.clone(),
-                    sender_id: logged.entry.sender_id.clone(),
+                let named = HistoryEntryRef {
+                    message_id: logged.entry.message_id(),
+                    retrieval_hint: logged.hint.as_deref(),
+                    sender_id: logged.entry.sender_id(),
                 };
                 (named, logged.digest)
             })
-            .filter(|(named, _)| self.can_say(named))
+            .filter(|(named, _)| self.can_say(*named))
             .unzip()
     }
 
     fn log_own(
         &mut self,
         cx: &mut Cx<'_>,
-        entry: Arc<LogEntry>,
+        entry: LogEntry,
         digest: IdDigest,
         deps: Deps,
         dialects: &[WireDialect],
     ) {
-        let probes = self.filters.own_probes(&entry.message_id);
-        self.record(cx, digest, &probes, entry.lamport);
+        let probes = self.filters.own_probes(entry.message_id());
+        self.record(cx, digest, &probes, entry.lamport());
         let heard = dialects.iter().fold(Dialects::default(), |set, d| set.with(Dialects::of(*d)));
         let arrived = Arrived {
-            size: entry.payload_len(),
-            entry: Arc::clone(&entry),
+            entry: entry.clone(),
             digest,
             deps,
             heard,
@@ -192,7 +188,7 @@ impl Channel {
             return;
         }
         unacked.resends += 1;
-        let entry = Arc::clone(&unacked.entry);
+        let entry = unacked.entry.clone();
         self.schedule_resend(cx, seq);
         self.persist_outgoing(cx, seq);
         self.send_again(cx, &entry);
@@ -232,7 +228,7 @@ impl Channel {
         } else {
             cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
         }
-        let message_id = unacked.entry.message_id.clone();
+        let message_id = unacked.entry.message_id().into();
         cx.outbox.effect(Effect::Unconfirmed { channel: self.id.clone(), message_id });
     }
 
@@ -250,7 +246,7 @@ impl Channel {
             return;
         };
         logged.unconfirmed = false;
-        let (seq, message_id) = (logged.seq, logged.entry.message_id.clone());
+        let (seq, message_id) = (logged.seq, logged.entry.message_id().into());
         cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
         cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
     }
@@ -258,13 +254,13 @@ impl Channel {
     pub(super) fn acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
         let Some((unacked, _)) = self.end_outgoing(seq) else { return };
         cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
-        let message_id = unacked.entry.message_id.clone();
+        let message_id = unacked.entry.message_id().into();
         cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
     }
 
     pub(super) fn possibly_acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
         let Some(unacked) = self.outgoing.get_mut(seq) else { return };
-        let message_id = unacked.entry.message_id.clone();
+        let message_id = unacked.entry.message_id().into();
         self.schedule_resend(cx, seq);
         self.persist_outgoing(cx, seq);
         cx.outbox.effect(Effect::PossiblyAcked { channel: self.id.clone(), message_id });
@@ -296,7 +292,7 @@ impl Channel {
         why: SendReason,
     ) {
         if dialect == WireDialect::Lip109 && !entry.is_text() {
-            let (channel, message_id) = (self.id.clone(), entry.message_id.clone());
+            let (channel, message_id) = (self.id.clone(), entry.message_id().into());
             cx.outbox.report(Effect::NotText { channel, message_id });
             return;
         }
@@ -310,20 +306,20 @@ impl Channel {
         dialect: WireDialect,
         entry: &LogEntry,
         filter: FilterField<'_>,
-        requests: &[HistoryEntry],
+        requests: &[HistoryEntryRef<'_>],
         why: SendReason,
     ) -> Effect {
         let message = Encoding {
-            sender_id: entry.sender_id.as_bytes(),
-            message_id: entry.message_id.as_bytes(),
+            sender_id: entry.sender_id().as_bytes(),
+            message_id: entry.message_id().as_bytes(),
             channel_id: self.id.as_bytes(),
-            lamport: Some(entry.lamport),
-            causal_history: &entry.causal_history,
+            lamport: Some(entry.lamport()),
+            causal_history: &entry.causal_history().collect::<History<'_>>(),
             filter,
             repair_request: requests,
-            content: Some(&entry.content),
+            content: Some(entry.content()),
         };
-        self.encoded(cx, dialect, &message, &entry.message_id, why)
+        self.encoded(cx, dialect, &message, why)
     }
 
     pub(super) fn encoded(
@@ -331,7 +327,6 @@ impl Channel {
         cx: &mut Cx<'_>,
         dialect: WireDialect,
         message: &Encoding<'_>,
-        message_id: &MessageId,
         why: SendReason,
     ) -> Effect {
         message.encode(dialect, cx.buffer);
@@ -339,10 +334,11 @@ impl Channel {
             // Field 100, of no bytes.
             cx.buffer.extend_from_slice(&[0xa2, 0x06, 0x00]);
         }
+        let bytes = cx.buffer.split().freeze();
         Effect::Send {
             channel: self.id.clone(),
-            bytes: cx.buffer.split().freeze(),
-            message_id: message_id.clone(),
+            message_id: bytes.slice(message.message_id_range(dialect)).into(),
+            bytes,
             dialect,
             why,
         }

@@ -1,6 +1,6 @@
 //! Messages of others: checks before any change of state, then what a message tells.
 
-use alloc::sync::Arc;
+use bytes::Bytes;
 
 use super::incoming::{Arrived, Deps, Waiters};
 use super::log::Dialects;
@@ -13,10 +13,10 @@ use crate::config::{Config, OnLost};
 use crate::effect::Effect;
 use crate::entry::LogEntry;
 use crate::error::RejectReason;
-use crate::id::ParticipantId;
+use crate::id::IdRef;
 use crate::snapshot::ChangeKind;
 use crate::time::Now;
-use crate::wire::{Kind, Message, WireDialect};
+use crate::wire::{Kind, MessageRef, WireDialect};
 
 /// The year 2100. Who has no wall clock believes any time before it.
 const LATEST_WALL_MS: u64 = 4_102_444_800_000;
@@ -28,7 +28,7 @@ pub(crate) fn check(
     now: Now,
     clock: u64,
     dialect: WireDialect,
-    message: &Message,
+    message: &MessageRef<'_>,
 ) -> Result<(), RejectReason> {
     if !config.accepts(dialect) {
         return Err(RejectReason::DialectNotAccepted(dialect));
@@ -48,31 +48,31 @@ pub(super) fn latest_lamport(config: &Config, now: Now, clock: u64) -> u64 {
 }
 
 impl Channel {
-    /// Takes in a message that came in `dialect`, in a datagram of `datagram_len` bytes.
+    /// Takes in a message that came in `dialect`, in `datagram`.
     pub(crate) fn receive(
         &mut self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        message: &Message,
-        datagram_len: usize,
+        message: &MessageRef<'_>,
+        datagram: &Bytes,
     ) -> Result<(), RejectReason> {
         check(&self.config, cx.now, self.clock.current(), dialect, message)?;
         match (message.kind(), message.lamport) {
             (Kind::Content, Some(lamport)) => {
-                self.receive_content(cx, dialect, message, lamport, datagram_len)?;
+                self.receive_content(cx, dialect, message, lamport)?;
             }
             (Kind::Sync, Some(lamport)) => {
                 self.receive_sync(cx, dialect, message, lamport);
             }
-            (Kind::Ephemeral, _) | (_, None) => self.receive_ephemeral(cx, message),
+            (Kind::Ephemeral, _) | (_, None) => self.receive_ephemeral(cx, message, datagram),
         }
         self.settle(cx);
         Ok(())
     }
 
-    fn receive_ephemeral(&mut self, cx: &mut Cx<'_>, message: &Message) {
+    fn receive_ephemeral(&mut self, cx: &mut Cx<'_>, message: &MessageRef<'_>, datagram: &Bytes) {
         let digest = self.ids.digest(message.message_id.as_bytes());
-        if self.is_me(&message.sender_id) || self.ephemerals.contains(&digest) {
+        if self.is_me(message.sender_id) || self.ephemerals.contains(&digest) {
             return;
         }
         if self.ephemerals.len() == RECENT_EPHEMERALS {
@@ -81,9 +81,9 @@ impl Channel {
         self.ephemerals.push_back(digest);
         cx.outbox.report(Effect::DeliverEphemeral {
             channel: self.id.clone(),
-            message_id: message.message_id.clone(),
-            sender_id: message.sender_id.clone(),
-            content: message.content.clone().unwrap_or_default(),
+            message_id: message.message_id.into(),
+            sender_id: message.sender_id.into(),
+            content: datagram.slice_ref(message.content.unwrap_or_default()),
         });
     }
 
@@ -91,7 +91,7 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        message: &Message,
+        message: &MessageRef<'_>,
         lamport: u64,
     ) {
         let digest = self.ids.digest(message.message_id.as_bytes());
@@ -101,11 +101,11 @@ impl Channel {
             self.ids.remember_sync(digest);
             self.release(cx, &waiters, false);
         }
-        if self.is_me(&message.sender_id) || self.sync.is_own(digest) {
+        if self.is_me(message.sender_id) || self.sync.is_own(digest) {
             return;
         }
         let deps = self.dep_digests(message);
-        self.make_room(cx, &message.sender_id, &deps);
+        self.make_room(cx, message.sender_id, &deps);
         let filter = self.read_filter(cx, dialect, message);
         self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
@@ -124,9 +124,8 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        message: &Message,
+        message: &MessageRef<'_>,
         lamport: u64,
-        datagram_len: usize,
     ) -> Result<(), RejectReason> {
         let digest = self.ids.digest(message.message_id.as_bytes());
         let place = self.ids.place(digest);
@@ -137,7 +136,7 @@ impl Channel {
         }
         let deps = self.dep_digests(message);
         if place.is_none() || matches!(place, Some(Place::Wanted(_))) {
-            self.make_room(cx, &message.sender_id, &deps);
+            self.make_room(cx, message.sender_id, &deps);
         }
         let place = self.ids.place(digest);
         let doomed = self.config.on_lost == OnLost::Drop
@@ -160,27 +159,25 @@ impl Channel {
             _ => None,
         };
         if !doomed {
-            let probes = self.filters.probes(&message.message_id);
+            let probes = self.filters.probes(message.message_id);
             self.record(cx, digest, &probes, lamport);
         }
         let filter = self.read_filter(cx, dialect, message);
         self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
-        self.report_clock_behind(cx, &message.sender_id, lamport);
+        self.report_clock_behind(cx, message.sender_id, lamport);
         self.note_join(cx);
         self.sync.note_traffic(dialect, cx.now.mono);
 
         if doomed {
-            self.drop_lost(cx, digest, &message.message_id, want.map(|want| want.waiters));
+            self.drop_lost(cx, digest, message.message_id, want.map(|want| want.waiters));
             return Ok(());
         }
         let asked = want.is_some();
-        let (entry, size) = retain(message, lamport, datagram_len);
         let mut arrived = Arrived {
-            entry: Arc::new(entry),
+            entry: logged(message, lamport),
             digest,
             deps,
-            size,
             heard,
             gap: false,
             waiters: want.map_or_else(Waiters::new, |want| want.waiters),
@@ -203,7 +200,7 @@ impl Channel {
             let newer = self
                 .incoming
                 .get(*waiter)
-                .is_some_and(|waiting| waiting.arrived.entry.lamport > lamport);
+                .is_some_and(|waiting| waiting.arrived.entry.lamport() > lamport);
             if !newer {
                 cyclic.push(*waiter);
             }
@@ -213,13 +210,13 @@ impl Channel {
     }
 
     /// Half of a digest, which is enough to tell senders apart.
-    pub(super) fn sender_digest(&self, sender: &ParticipantId) -> u64 {
+    pub(super) fn sender_digest(&self, sender: IdRef<'_>) -> u64 {
         #[expect(clippy::cast_possible_truncation, reason = "half of it is wanted")]
         let half = self.ids.digest(sender.as_bytes()) as u64;
         half
     }
 
-    fn dep_digests(&self, message: &Message) -> Deps {
+    fn dep_digests(&self, message: &MessageRef<'_>) -> Deps {
         let history = message.causal_history.iter();
         history.map(|named| self.ids.digest(named.message_id.as_bytes())).collect()
     }
@@ -255,18 +252,18 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        message: &Message,
+        message: &MessageRef<'_>,
         filter: Option<&ReceivedFilter<'_>>,
         deps: &[IdDigest],
     ) {
-        if self.outgoing.is_empty() && !self.has_unconfirmed || self.is_me(&message.sender_id) {
+        if self.outgoing.is_empty() && !self.has_unconfirmed || self.is_me(message.sender_id) {
             return;
         }
         for dep in deps {
             self.acknowledge_named(cx, *dep);
         }
         let Some(filter) = filter else { return };
-        let witness = self.sender_digest(&message.sender_id);
+        let witness = self.sender_digest(message.sender_id);
         let confidence = self.filters.ack_confidence_ln;
         for verdict in self.outgoing.review(dialect, filter, witness, confidence) {
             match verdict {
@@ -281,9 +278,9 @@ impl Channel {
         &self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        message: &'a Message,
+        message: &MessageRef<'a>,
     ) -> Option<ReceivedFilter<'a>> {
-        let bytes = message.bloom_filter.as_deref().filter(|bytes| !bytes.is_empty())?;
+        let bytes = message.bloom_filter.filter(|bytes| !bytes.is_empty())?;
         let filter = match dialect {
             WireDialect::Lip109 => ReceivedFilter::from_lip109(bytes, &self.config.geometry),
             WireDialect::NimSds => ReceivedFilter::from_nim(bytes, MAX_K),
@@ -292,7 +289,7 @@ impl Channel {
             .map_err(|error| {
                 cx.outbox.report(Effect::FilterIgnored {
                     channel: self.id.clone(),
-                    sender_id: message.sender_id.clone(),
+                    sender_id: message.sender_id.into(),
                     error,
                 });
             })
@@ -300,7 +297,13 @@ impl Channel {
     }
 
     /// Tells if a repeat differs from the message we have.
-    fn report_conflict(&self, cx: &mut Cx<'_>, place: Place, message: &Message, lamport: u64) {
+    fn report_conflict(
+        &self,
+        cx: &mut Cx<'_>,
+        place: Place,
+        message: &MessageRef<'_>,
+        lamport: u64,
+    ) {
         let known = match place {
             Place::Logged(slot) => self.log.get(slot).map(|logged| &logged.entry),
             Place::Incoming(slot) => self.incoming.get(slot).map(|waiting| &waiting.arrived.entry),
@@ -312,26 +315,26 @@ impl Channel {
             | Place::Received => None,
         };
         let differs = known.is_some_and(|known| {
-            known.lamport != lamport
-                || known.sender_id != message.sender_id
-                || Some(&known.content) != message.content.as_ref()
+            known.lamport() != lamport
+                || known.sender_id() != message.sender_id
+                || Some(known.content()) != message.content
         });
         if differs {
             cx.outbox.report(Effect::Conflict {
                 channel: self.id.clone(),
-                message_id: message.message_id.clone(),
-                sender_id: message.sender_id.clone(),
+                message_id: message.message_id.into(),
+                sender_id: message.sender_id.into(),
             });
         }
     }
 
     /// Tells once that a sender's clock is far behind ours, as nim-sds's is, which counts in
     /// seconds.
-    fn report_clock_behind(&mut self, cx: &mut Cx<'_>, sender: &ParticipantId, lamport: u64) {
+    fn report_clock_behind(&mut self, cx: &mut Cx<'_>, sender: IdRef<'_>, lamport: u64) {
         let behind = cx.now.wall.is_some_and(|wall| lamport < wall.0 / 2);
         if behind && !self.told_clock_behind {
             self.told_clock_behind = true;
-            let (channel, sender_id) = (self.id.clone(), sender.clone());
+            let (channel, sender_id) = (self.id.clone(), sender.into());
             cx.outbox.report(Effect::ClockBehind { channel, sender_id, lamport });
         }
     }
@@ -343,20 +346,15 @@ impl Channel {
     }
 }
 
-/// What of a message outlives its datagram, and the bytes it keeps alive: slices of the datagram
-/// if they are at least half of it, and otherwise a copy of exactly their size.
-fn retain(message: &Message, lamport: u64, datagram_len: usize) -> (LogEntry, usize) {
-    let entry = LogEntry::new(
-        message.message_id.clone(),
-        if broken::is(Break::Authors) {
-            ParticipantId::default()
-        } else {
-            message.sender_id.clone()
-        },
+/// What of a message outlives its datagram: a copy.
+fn logged(message: &MessageRef<'_>, lamport: u64) -> LogEntry {
+    let anonymous = broken::is(Break::Authors);
+    let sender_id = if anonymous { IdRef::default() } else { message.sender_id };
+    LogEntry::of(
+        message.message_id.as_bytes(),
+        sender_id.as_bytes(),
         lamport,
-        message.causal_history.clone(),
-        message.content.clone().unwrap_or_default(),
-    );
-    let len = entry.payload_len();
-    if len * 2 >= datagram_len { (entry, datagram_len) } else { (entry.compact(), len) }
+        &message.causal_history,
+        message.content.unwrap_or_default(),
+    )
 }

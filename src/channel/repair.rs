@@ -11,14 +11,13 @@ use super::wanted::{Request, Want};
 use super::{Channel, Cx};
 use crate::broken::{self, Break};
 use crate::config::{Config, Dialect, NimHash};
-use crate::entry::detach;
 use crate::hash::HashKind;
-use crate::id::MessageId;
+use crate::id::IdRef;
 use crate::repair::Arithmetic;
 use crate::snapshot::{ChangeKind, StoredWanted};
 use crate::time::Instant;
 use crate::timer::TimerKey;
-use crate::wire::{HistoryEntry, WireDialect};
+use crate::wire::{HistoryEntry, HistoryEntryRef, WireDialect};
 
 /// The arithmetic of `dialect`.
 pub(super) const fn arithmetic(config: &Config, dialect: WireDialect) -> Arithmetic {
@@ -49,7 +48,7 @@ impl Channel {
     pub(super) fn want(
         &mut self,
         cx: &mut Cx<'_>,
-        named: &HistoryEntry,
+        named: HistoryEntryRef<'_>,
         digest: IdDigest,
         named_by: u64,
         chained: bool,
@@ -58,10 +57,8 @@ impl Channel {
         if self.wanted.len() >= self.config.max_wanted {
             return None;
         }
-        let delay = if chained { self.chain_delay(named) } else { self.t_req(&named.message_id) };
-        // What waits for it keeps the allocation its name is in; in the background nothing does.
-        let entry = if background { detach(named) } else { named.clone() };
-        let stored = StoredWanted { entry, rounds: 0, due: None, background };
+        let delay = if chained { self.chain_delay(named) } else { self.t_req(named.message_id) };
+        let stored = StoredWanted { entry: named.into(), rounds: 0, due: None, background };
         Some(self.insert_want(cx, stored, digest, named_by, delay))
     }
 
@@ -118,7 +115,7 @@ impl Channel {
         });
     }
 
-    fn t_req(&self, id: &MessageId) -> Duration {
+    fn t_req(&self, id: IdRef<'_>) -> Duration {
         let dialect = native(&self.config);
         let t_min = signed_millis(self.config.repair_t_min);
         let t_max = signed_millis(self.config.t_max(dialect));
@@ -127,7 +124,7 @@ impl Channel {
         Duration::from_millis(millis)
     }
 
-    fn chain_delay(&self, named: &HistoryEntry) -> Duration {
+    fn chain_delay(&self, named: HistoryEntryRef<'_>) -> Duration {
         let t_min = signed_millis(self.config.repair_t_min);
         let me = self.config.participant_id.as_bytes();
         let arithmetic = arithmetic(&self.config, native(&self.config));
@@ -152,7 +149,7 @@ impl Channel {
         let slots: Vec<Slot> = self.wanted.due.iter().take(limit).map(|(_, slot)| *slot).collect();
         let mut requests = Vec::with_capacity(slots.len());
         for slot in slots {
-            let want = self.wanted.get(slot).filter(|want| self.can_say(&want.entry));
+            let want = self.wanted.get(slot).filter(|want| self.can_say(want.entry.borrowed()));
             requests.extend(want.map(|want| want.entry.clone()));
             self.rearm(cx, slot);
         }
@@ -172,7 +169,7 @@ impl Channel {
             return;
         }
         // The first repeat comes after one T_req, each further one after twice the last.
-        let delay = self.t_req(&id).saturating_mul(1 << (rounds - 1).min(16)).min(t_max);
+        let delay = self.t_req(id.borrowed()).saturating_mul(1 << (rounds - 1).min(16)).min(t_max);
         self.schedule_request(cx, slot, cx.now.mono + delay);
     }
 
@@ -191,7 +188,7 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
-        requests: &[HistoryEntry],
+        requests: &[HistoryEntryRef<'_>],
     ) {
         if !self.config.repair {
             return;
@@ -205,7 +202,7 @@ impl Channel {
                 }
                 Some(Place::Wanted(_)) => {}
                 Some(Place::Logged(_) | Place::Incoming(_)) => {
-                    self.consider_answer(cx, dialect, request, digest);
+                    self.consider_answer(cx, dialect, *request, digest);
                 }
                 Some(Place::Evicted | Place::Met | Place::Lost | Place::Sync | Place::Received)
                 | None => {}
@@ -215,9 +212,9 @@ impl Channel {
 
     /// Whether somebody else's request makes ours superfluous in this round. It does not if it
     /// names another sender, by which others judge whether to answer, and no more than once.
-    fn counts_as_ours(&self, cx: &Cx<'_>, slot: Slot, request: &HistoryEntry) -> bool {
+    fn counts_as_ours(&self, cx: &Cx<'_>, slot: Slot, request: &HistoryEntryRef<'_>) -> bool {
         self.wanted.get(slot).is_some_and(|want| {
-            want.entry.sender_id == request.sender_id
+            request.sender_id == want.entry.sender_id
                 && want.asked.is_none_or(|at| cx.now.mono.since(at) >= self.config.repair_t_min)
         })
     }

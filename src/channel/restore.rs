@@ -77,21 +77,20 @@ impl Channel {
     }
 
     fn digests(&self, entry: &LogEntry) -> (IdDigest, Deps) {
-        let history = entry.causal_history.iter();
+        let history = entry.causal_history();
         let deps = history.map(|named| self.ids.digest(named.message_id.as_bytes())).collect();
-        (self.ids.digest(entry.message_id.as_bytes()), deps)
+        (self.ids.digest(entry.message_id().as_bytes()), deps)
     }
 
     fn restore_entry(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot, stored: &StoredEntry) {
         let (digest, deps) = self.digests(&stored.entry);
         let new = NewEntry {
-            entry: Arc::clone(&stored.entry),
+            entry: stored.entry.clone(),
             digest,
             gap: stored.gap,
             own: stored.own,
             // Unless a copy is pending, it need not be bridged.
             heard: Dialects::BOTH,
-            size: stored.entry.payload_len(),
         };
         let slot = self.log.restore(new, stored.seq);
         if let Some(logged) = self.log.get_mut(slot) {
@@ -115,7 +114,7 @@ impl Channel {
             cx.outbox.effect(Effect::Deliver(Delivery {
                 channel: self.id.clone(),
                 seq: logged.seq,
-                entry: Arc::clone(&logged.entry),
+                entry: logged.entry.clone(),
                 follows: self.log.predecessor(&LogKey::of(&logged.entry)),
                 gap: logged.gap,
                 own: logged.own,
@@ -131,7 +130,7 @@ impl Channel {
             return;
         };
         let entry = &logged.entry;
-        let digest = self.ids.digest(entry.message_id.as_bytes());
+        let digest = self.ids.digest(entry.message_id().as_bytes());
         let Some(Place::Logged(slot)) = self.ids.place(digest) else { return };
         if stored.unconfirmed {
             self.has_unconfirmed = true;
@@ -141,8 +140,8 @@ impl Channel {
             return;
         }
         self.log.pin(slot);
-        let probes = self.filters.own_probes(&entry.message_id);
-        let unacked = self.outgoing.add(stored.seq, Arc::clone(entry), digest, probes);
+        let probes = self.filters.own_probes(entry.message_id());
+        let unacked = self.outgoing.add(stored.seq, entry.clone(), digest, probes);
         unacked.resends = stored.resends;
         unacked.witnesses.clone_from(&stored.witnesses);
         unacked.doubt_ln = stored.doubt_ln;
@@ -155,7 +154,7 @@ impl Channel {
         for stored in snapshot.wanted.values() {
             let digest = self.ids.digest(stored.entry.message_id.as_bytes());
             let delay = cx.until(stored.due, longest).unwrap_or_default();
-            let named_by = self.sender_digest(&stored.entry.sender_id);
+            let named_by = self.sender_digest(stored.entry.sender_id.borrowed());
             self.insert_want(cx, stored.clone(), digest, named_by, delay);
         }
         let waiting: Vec<_> =
@@ -167,7 +166,7 @@ impl Channel {
             {
                 let waiters = core::mem::take(&mut found.arrived.waiters);
                 cx.outbox
-                    .change(&self.id, || ChangeKind::IncomingRemoved(entry.message_id.clone()));
+                    .change(&self.id, || ChangeKind::IncomingRemoved(entry.message_id().into()));
                 self.ids.set(digest, Place::Received);
                 self.deliver_or_buffer(cx, Arrived { waiters, ..found.arrived }, false);
             }
@@ -177,22 +176,17 @@ impl Channel {
             let asked_in = if answer.nim_sds { WireDialect::NimSds } else { WireDialect::Lip109 };
             let delay = cx.until(answer.due, self.config.t_max(asked_in)).unwrap_or_default();
             let dialects = Dialects::if_any(answer.lip109, answer.nim_sds);
-            self.schedule_answer(cx, dialects, &answer.message_id, digest, delay);
+            self.schedule_answer(cx, dialects, answer.message_id.borrowed(), digest, delay);
         }
     }
 
-    fn restore_waiting(
-        &mut self,
-        cx: &Cx<'_>,
-        stored: &StoredIncoming,
-    ) -> (IdDigest, Arc<LogEntry>) {
+    fn restore_waiting(&mut self, cx: &Cx<'_>, stored: &StoredIncoming) -> (IdDigest, LogEntry) {
         let entry = &stored.entry;
         let (digest, deps) = self.digests(entry);
         let arrived = Arrived {
-            entry: Arc::clone(entry),
+            entry: entry.clone(),
             digest,
             deps,
-            size: entry.payload_len(),
             heard: stored.heard.map_or(Dialects::BOTH, Dialects::of),
             gap: false,
             waiters: Waiters::new(),
@@ -200,6 +194,6 @@ impl Channel {
         let waiting = Box::new(Waiting { arrived, missing: usize::MAX, progress: cx.now.mono });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
-        (digest, Arc::clone(entry))
+        (digest, entry.clone())
     }
 }

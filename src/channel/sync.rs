@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::log::{Dialects, Logged};
@@ -17,7 +18,7 @@ use crate::id::MessageId;
 use crate::snapshot::{ChangeKind, StoredBridge};
 use crate::time::{Instant, UnixMillis};
 use crate::timer::TimerKey;
-use crate::wire::{HistoryEntry, Outgoing as Encoding, WireDialect};
+use crate::wire::{HistoryEntry, HistoryEntryRef, Outgoing as Encoding, WireDialect};
 
 /// Own sync ids remembered.
 const RECENT_SYNCS: usize = 8;
@@ -99,7 +100,7 @@ impl Channel {
     ) {
         // Of more heads than fit into a message only its filter can tell.
         let has = |head: &Logged| {
-            let id = &head.entry.message_id;
+            let id = head.entry.message_id();
             deps.contains(&head.digest)
                 || filter.is_some_and(|filter| self.filters.finds(dialect, filter, id))
         };
@@ -151,17 +152,17 @@ impl Channel {
         let Some(lamport) = self.clock.next(cx.now.wall) else { return };
         self.clock.observe(lamport);
         cx.outbox.change(&self.id, || ChangeKind::Clock(lamport));
-        let (named, _) = self.next_history();
-        self.log.rotate(self.config.max_heads);
         let requests = self.take_due_requests(cx);
+        let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
         // Unique for anybody who looks; nobody refers to it.
         let id = format!("{:016x}{:016x}", cx.rng.next_u64(), cx.rng.next_u64());
         let message_id = MessageId::from(id);
         for dialect in self.own_dialects() {
             if self.may_sync(*dialect) {
-                self.encode_sync(cx, *dialect, &message_id, lamport, &named, &requests);
+                self.encode_sync(cx, *dialect, &message_id, lamport, &requests);
             }
         }
+        self.log.rotate(self.config.max_heads);
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
         self.ids.remember_sync(digest);
@@ -177,20 +178,19 @@ impl Channel {
         dialect: WireDialect,
         message_id: &MessageId,
         lamport: u64,
-        named: &[HistoryEntry],
-        requests: &[HistoryEntry],
+        requests: &[HistoryEntryRef<'_>],
     ) {
         let message = Encoding {
             sender_id: self.config.participant_id.as_bytes(),
             message_id: message_id.as_bytes(),
             channel_id: self.id.as_bytes(),
             lamport: Some(lamport),
-            causal_history: named,
+            causal_history: &self.next_history().0,
             filter: self.filters.field(dialect),
             repair_request: requests,
             content: None,
         };
-        let send = self.encoded(cx, dialect, &message, message_id, SendReason::Sync);
+        let send = self.encoded(cx, dialect, &message, SendReason::Sync);
         cx.outbox.effect(send);
     }
 
@@ -222,7 +222,7 @@ impl Channel {
         cx.outbox.change(&self.id, || ChangeKind::BridgeRemoved(seq));
         let heard = logged.heard;
         logged.heard = Dialects::BOTH;
-        let entry = alloc::sync::Arc::clone(&logged.entry);
+        let entry = logged.entry.clone();
         for dialect in [WireDialect::Lip109, WireDialect::NimSds] {
             if !heard.has(dialect) {
                 self.sync.note_traffic(dialect, cx.now.mono);
@@ -236,7 +236,7 @@ impl Channel {
 /// answers are over T_max, so that several bridges do not all do it.
 fn bridge_delay(config: &Config, entry: &LogEntry) -> Duration {
     let longest = i64::try_from(config.bridge_delay.as_millis()).unwrap_or(i64::MAX);
-    let (me, sender) = (config.participant_id.as_bytes(), entry.sender_id.as_bytes());
+    let (me, sender) = (config.participant_id.as_bytes(), entry.sender_id().as_bytes());
     let arithmetic = arithmetic(config, WireDialect::Lip109);
-    Duration::from_millis(arithmetic.t_resp(me, sender, entry.message_id.as_bytes(), longest))
+    Duration::from_millis(arithmetic.t_resp(me, sender, entry.message_id().as_bytes(), longest))
 }

@@ -1,6 +1,5 @@
 //! Reading a channel.
 
-use alloc::sync::Arc;
 use core::ops::{Bound, RangeInclusive};
 
 use super::incoming::Arrived;
@@ -8,8 +7,8 @@ use super::record::{IdDigest, Place};
 use super::{Channel, log::LogKey};
 use crate::digest::{ContentDigest, LogDigest};
 use crate::entry::{DeliverySeq, LogEntry};
-use crate::id::MessageId;
-use crate::wire::HistoryEntry;
+use crate::id::{IdRef, MessageId};
+use crate::wire::HistoryEntryRef;
 
 /// A channel's log, in its order: by (Lamport time, message id).
 #[derive(Clone, Copy, Debug)]
@@ -58,21 +57,24 @@ impl Channel {
         }
     }
 
-    pub(crate) fn next_causal_history(&self) -> impl Iterator<Item = &MessageId> {
+    pub(crate) fn next_causal_history(&self) -> impl Iterator<Item = IdRef<'_>> {
         let named = self.log.next_history(self.config.causal_history_len, self.config.max_heads);
         named
             .into_iter()
-            .filter_map(|slot| self.log.get(slot).map(|logged| &logged.entry.message_id))
+            .filter_map(|slot| self.log.get(slot).map(|logged| logged.entry.message_id()))
     }
 
-    pub(crate) fn unmet(&self, message_id: &MessageId) -> impl Iterator<Item = &HistoryEntry> {
+    pub(crate) fn unmet(
+        &self,
+        message_id: &MessageId,
+    ) -> impl Iterator<Item = HistoryEntryRef<'_>> {
         let waiting = match self.ids.place(self.ids.digest(message_id.as_bytes())) {
             Some(Place::Incoming(slot)) => self.incoming.get(slot),
             _ => None,
         };
         waiting.into_iter().flat_map(|waiting| {
             let Arrived { entry, deps, .. } = &waiting.arrived;
-            let named = entry.causal_history.iter().zip(deps);
+            let named = entry.causal_history().zip(deps);
             named.filter(|(_, dep)| !self.is_met(**dep)).map(|(named, _)| named)
         })
     }
@@ -85,7 +87,7 @@ impl Channel {
 
 impl<'a> LogView<'a> {
     /// All entries whose bodies are here.
-    pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a Arc<LogEntry>> {
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a LogEntry> {
         self.0.log.order().values().filter_map(|slot| Some(&self.0.log.get(*slot)?.entry))
     }
 
@@ -93,9 +95,9 @@ impl<'a> LogView<'a> {
     pub fn range(
         self,
         lamports: RangeInclusive<u64>,
-    ) -> impl DoubleEndedIterator<Item = &'a Arc<LogEntry>> {
+    ) -> impl DoubleEndedIterator<Item = &'a LogEntry> {
         // The empty id comes before all others of its Lamport time.
-        let at = |lamport| LogKey { lamport, message_id: MessageId::default() };
+        let at = LogKey::before;
         let (first, last) = lamports.into_inner();
         let to = match last.checked_add(1) {
             Some(end) => Bound::Excluded(at(end.max(first))),
@@ -107,8 +109,8 @@ impl<'a> LogView<'a> {
 
     /// The entry with this id, if its body is here.
     #[must_use]
-    pub fn get(self, id: &MessageId) -> Option<&'a Arc<LogEntry>> {
-        let digest = self.0.ids.digest(id.as_bytes());
+    pub fn get(self, id: impl AsRef<[u8]>) -> Option<&'a LogEntry> {
+        let digest = self.0.ids.digest(id.as_ref());
         match self.0.ids.place(digest) {
             Some(Place::Logged(slot)) => self.0.log.get(slot).map(|logged| &logged.entry),
             _ => None,
@@ -116,7 +118,7 @@ impl<'a> LogView<'a> {
     }
 
     /// Entries that no logged entry names in its causal history.
-    pub fn heads(self) -> impl Iterator<Item = &'a MessageId> {
+    pub fn heads(self) -> impl Iterator<Item = IdRef<'a>> {
         self.0.log.heads()
     }
 

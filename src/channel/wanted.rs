@@ -7,10 +7,9 @@ use super::Timer;
 use super::incoming::Waiters;
 use super::record::IdDigest;
 use super::slots::{Slot, Slots};
-use crate::entry::detach;
 use crate::time::Instant;
 use crate::timer::{TimerKey, Timers};
-use crate::wire::HistoryEntry;
+use crate::wire::{HistoryEntry, HistoryEntryRef};
 
 /// A dependency that is not here.
 #[derive(Debug)]
@@ -146,23 +145,22 @@ impl Wanted {
 
     /// Takes note of a hint or sender that was not known when a dependency was first missed.
     /// Returns whether there was one.
-    pub(super) fn learn(&mut self, slot: Slot, named: &HistoryEntry) -> bool {
+    pub(super) fn learn(&mut self, slot: Slot, named: HistoryEntryRef<'_>) -> bool {
         let Some(want) = self.wants.get_mut(slot) else { return false };
         let known = &want.entry;
         let learnt = (known.retrieval_hint.is_none() && named.retrieval_hint.is_some())
             || (known.sender_id.is_empty() && !named.sender_id.is_empty());
         if learnt {
-            let entry = HistoryEntry {
-                message_id: known.message_id.clone(),
-                retrieval_hint: known.retrieval_hint.clone().or(named.retrieval_hint.clone()),
+            let known = known.borrowed();
+            want.entry = HistoryEntry::from(HistoryEntryRef {
+                message_id: known.message_id,
+                retrieval_hint: known.retrieval_hint.or(named.retrieval_hint),
                 sender_id: if known.sender_id.is_empty() {
-                    &named.sender_id
+                    named.sender_id
                 } else {
-                    &known.sender_id
-                }
-                .clone(),
-            };
-            want.entry = detach(&entry);
+                    known.sender_id
+                },
+            });
         }
         learnt
     }

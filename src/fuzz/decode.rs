@@ -33,8 +33,10 @@ pub fn decode(data: &[u8]) {
 
 pub(super) fn survives_another_trip(dialect: WireDialect, message: &Message) {
     let mut buffer = BytesMut::new();
-    message.as_outgoing().encode(dialect, &mut buffer);
-    assert_eq!(buffer.len(), message.as_outgoing().encoded_len(dialect));
+    let borrowed = message.borrowed();
+    borrowed.as_outgoing().encode(dialect, &mut buffer);
+    assert_eq!(buffer.len(), borrowed.as_outgoing().encoded_len(dialect));
+    assert_eq!(wire::decode_ref(&buffer, &Limits::default()), Ok((dialect, borrowed)));
     let again = wire::decode(&buffer.freeze(), &Limits::default());
     assert_eq!(again, Ok((dialect, message.clone())));
 }

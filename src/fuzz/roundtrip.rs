@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::Source;
 use super::decode::survives_another_trip;
-use crate::wire::{self, FilterField, HistoryEntry, Limits, Outgoing, WireDialect};
+use crate::wire::{
+    self, FilterField, HistoryEntry, HistoryEntryRef, Limits, Outgoing, WireDialect,
+};
 use crate::{MessageId, ParticipantId};
 
 /// Any message that a dialect can say decodes to what was encoded.
@@ -26,9 +28,9 @@ pub fn roundtrip(data: &[u8]) {
         message_id,
         channel_id,
         lamport: Some(lamport),
-        causal_history: &history,
+        causal_history: &borrowed(&history),
         filter: if filter.is_empty() { FilterField::Absent } else { FilterField::Bytes(filter) },
-        repair_request: &requests,
+        repair_request: &borrowed(&requests),
         content: Some(content),
     };
     let mut buffer = BytesMut::new();
@@ -48,6 +50,10 @@ pub fn roundtrip(data: &[u8]) {
     assert_eq!(decoded.causal_history[..], history[..]);
     assert_eq!(decoded.repair_request, requests);
     survives_another_trip(dialect, &decoded);
+}
+
+fn borrowed(entries: &[HistoryEntry]) -> Vec<HistoryEntryRef<'_>> {
+    entries.iter().map(HistoryEntry::borrowed).collect()
 }
 
 /// Up to 7 of them.

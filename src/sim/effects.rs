@@ -129,7 +129,7 @@ impl Simulation {
         why: SendReason,
     ) {
         let limits = self.members[index].config.limits();
-        let message = match wire::decode(bytes, &limits) {
+        let message = match wire::decode_ref(bytes, &limits) {
             Ok((in_dialect, message)) if in_dialect == dialect => message,
             other => {
                 let what = format!("{message_id} cannot be read: {:?}", other.err());
@@ -157,10 +157,10 @@ impl Simulation {
         let entry = &delivery.entry;
         let member = &self.members[index];
         if member.is_strict() && member.store.safe.delivered < delivery.seq {
-            let what = format!("{} was delivered before it was safe", entry.message_id);
+            let what = format!("{} was delivered before it was safe", entry.message_id());
             self.fail(Some(index), (9, what));
         }
-        let number = match self.registry.number(&entry.message_id) {
+        let number = match self.registry.number(entry.message_id()) {
             Some(number) => number,
             None if delivery.own => {
                 self.report.published += 1;
@@ -168,7 +168,7 @@ impl Simulation {
                 self.registry.add(entry, Some(index), self.now)
             }
             None => {
-                let what = format!("{} was delivered and never published", entry.message_id);
+                let what = format!("{} was delivered and never published", entry.message_id());
                 return self.fail(Some(index), (17, what));
             }
         };

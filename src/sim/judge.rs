@@ -9,7 +9,8 @@ use super::registry::Registry;
 use crate::config::Durability;
 use crate::digest::LogDigest;
 use crate::effect::Delivery;
-use crate::id::{ChannelId, MessageId};
+use crate::entry::LogEntry;
+use crate::id::{ChannelId, IdRef, MessageId};
 use crate::node::Node;
 use crate::snapshot::Snapshot;
 
@@ -88,7 +89,7 @@ impl Judge {
         node: &Node,
     ) -> Result<(), Broken> {
         let Delivery { entry, seq, gap, redelivery, .. } = delivery;
-        let id = &entry.message_id;
+        let id = entry.message_id();
         if !registry.get(number).is(entry) {
             return Err((17, format!("{id} was delivered with other content than was published")));
         }
@@ -107,15 +108,14 @@ impl Judge {
         if self.has_delivered(number) {
             return Err((3, format!("{id} was delivered again")));
         }
-        for named in &entry.causal_history {
-            let here =
-                registry.number(&named.message_id).is_some_and(|dep| self.has_delivered(dep));
+        for named in entry.causal_history() {
+            let here = registry.number(named.message_id).is_some_and(|dep| self.has_delivered(dep));
             if !here && !gap {
                 return Err((1, format!("{id} was delivered before {}", named.message_id)));
             }
         }
         self.check_place(delivery, node)?;
-        self.note(number, index, entry.lamport, id.clone());
+        self.note(number, index, entry.lamport(), id.into());
         Ok(())
     }
 
@@ -131,9 +131,10 @@ impl Judge {
 
     /// Checks where in the log the member says that a new entry is.
     fn check_place(&self, delivery: &Delivery, node: &Node) -> Result<(), Broken> {
-        let key = (delivery.entry.lamport, delivery.entry.message_id.clone());
+        let key = (delivery.entry.lamport(), delivery.entry.message_id().into());
+        let follows = delivery.follows.as_ref().map(LogEntry::message_id);
         let before = self.order.range(..&key).next_back();
-        if before.map(|(_, id)| id) == delivery.follows.as_ref() || !self.was_told_all() {
+        if before.map(|(_, id)| id.borrowed()) == follows || !self.was_told_all() {
             return Ok(());
         }
         let log = node.log(&delivery.channel);
@@ -144,12 +145,12 @@ impl Judge {
             .range(..&key)
             .rev()
             .map(|(_, id)| id)
-            .take_while(|id| Some(*id) != delivery.follows.as_ref());
+            .take_while(|id| Some(id.borrowed()) != follows);
         let evicted = between.all(|id| !is_logged(id));
         if evicted {
             return Ok(());
         }
-        let said = delivery.follows.as_ref().and_then(MessageId::as_str).unwrap_or("nothing");
+        let said = follows.and_then(IdRef::as_str).unwrap_or("nothing");
         Err((2, format!("{} was said to follow {said} in the log", key.1)))
     }
 
@@ -185,7 +186,7 @@ impl Judge {
             self.known[number] &= !DELIVERED;
             self.delivered -= 1;
             let entry = registry.get(number).entry();
-            self.order.remove(&(entry.lamport, entry.message_id.clone()));
+            self.order.remove(&(entry.lamport(), entry.message_id().into()));
         }
         self.told.resize(stored, None);
         Ok(())
@@ -201,7 +202,7 @@ impl Judge {
         evicts: bool,
     ) -> Result<(), Broken> {
         let Some(log) = node.log(channel) else { return Ok(()) };
-        let keys = log.iter().map(|entry| (entry.lamport, &entry.message_id));
+        let keys = log.iter().map(|entry| (entry.lamport(), entry.message_id()));
         if !keys.is_sorted() {
             return Err((2, "the log is not in order".into()));
         }

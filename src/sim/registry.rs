@@ -1,7 +1,6 @@
 //! Everything that was ever published, by whom, and who has it.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use crate::wire::WireDialect;
 #[derive(Debug)]
 pub(super) struct Published {
     /// As it was published; more than one if somebody used the id twice.
-    entries: SmallVec<[Arc<LogEntry>; 1]>,
+    entries: SmallVec<[LogEntry; 1]>,
     /// The member that published it; `None`: an outsider.
     pub(super) by: Option<usize>,
     /// When.
@@ -33,8 +32,8 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn number(&self, id: &MessageId) -> Option<usize> {
-        self.numbers.get(id).copied()
+    pub(super) fn number(&self, id: impl AsRef<[u8]>) -> Option<usize> {
+        self.numbers.get(id.as_ref()).copied()
     }
 
     pub(super) fn get(&self, number: usize) -> &Published {
@@ -50,8 +49,8 @@ impl Registry {
     }
 
     /// Notes a message. Its number.
-    pub(super) fn add(&mut self, entry: &Arc<LogEntry>, by: Option<usize>, at: u64) -> usize {
-        let number = *self.numbers.entry(entry.message_id.clone()).or_insert(self.messages.len());
+    pub(super) fn add(&mut self, entry: &LogEntry, by: Option<usize>, at: u64) -> usize {
+        let number = *self.numbers.entry(entry.message_id().into()).or_insert(self.messages.len());
         if number == self.messages.len() {
             self.messages.push(Published {
                 entries: SmallVec::new(),
@@ -63,20 +62,20 @@ impl Registry {
         }
         let message = &mut self.messages[number];
         if !message.entries.contains(entry) {
-            message.entries.push(Arc::clone(entry));
+            message.entries.push(entry.clone());
         }
         number
     }
 }
 
 impl Published {
-    pub(super) fn entry(&self) -> &Arc<LogEntry> {
+    pub(super) fn entry(&self) -> &LogEntry {
         &self.entries[0]
     }
 
     /// Whether it was published like this.
     pub(super) fn is(&self, entry: &LogEntry) -> bool {
-        self.entries.iter().any(|published| **published == *entry)
+        self.entries.iter().any(|published| published == entry)
     }
 
     /// Whether its id stands for more than one message.

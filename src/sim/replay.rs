@@ -39,8 +39,10 @@ impl EffectHasher {
             }
             Effect::Deliver(delivery) => {
                 self.0.write_u64(delivery.seq.0);
-                self.0.write(delivery.entry.message_id.as_bytes());
-                self.0.write(delivery.follows.as_ref().map_or(&[], |id| id.as_bytes()));
+                self.0.write(delivery.entry.message_id().as_bytes());
+                self.0.write(
+                    delivery.follows.as_ref().map_or(&[], |entry| entry.message_id().as_bytes()),
+                );
                 self.0.write_u8(u8::from(delivery.gap) | u8::from(delivery.redelivery) << 1);
             }
             // Their contents are compared by what they lead to.

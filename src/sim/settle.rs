@@ -129,7 +129,7 @@ impl Simulation {
 
     /// Whether anybody whom the member understands has the message.
     fn could_hear(&self, index: usize, number: usize) -> bool {
-        let id = &self.registry.get(number).entry().message_id;
+        let id = self.registry.get(number).entry().message_id();
         self.logs_heard_by(index).any(|log| log.get(id).is_some())
     }
 
@@ -147,7 +147,7 @@ impl Simulation {
                 .filter(lost)
                 .find(|number| self.could_hear(index, *number));
             if let Some(number) = lost {
-                let id = &self.registry.get(number).entry().message_id;
+                let id = self.registry.get(number).entry().message_id();
                 let what = format!("{id} was given up, although others have it");
                 self.fail(Some(index), (12, what));
             }
@@ -166,7 +166,7 @@ impl Simulation {
             return (Some(index), (invariant, format!("it does not come to rest: {status:?}")));
         }
         if let Some((index, number)) = self.lacking() {
-            let id = &self.registry.get(number).entry().message_id;
+            let id = self.registry.get(number).entry().message_id();
             return (Some(index), (11, format!("it never heard of {id}")));
         }
         (None, (18, format!("{} messages could not be published", self.unpublished)))

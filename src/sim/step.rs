@@ -179,17 +179,17 @@ impl Simulation {
 
     /// What an outsider says counts as published, if it is a message.
     pub(super) fn note_foreign(&mut self, bytes: &Bytes) -> Option<usize> {
-        let (_, message) = wire::decode(bytes, &wire::Limits::default()).ok()?;
+        let (_, message) = wire::decode_ref(bytes, &wire::Limits::default()).ok()?;
         if message.kind() != wire::Kind::Content || message.channel_id != self.channel {
             return None;
         }
         let entry = LogEntry::new(
-            message.message_id.clone(),
-            message.sender_id.clone(),
+            message.message_id,
+            message.sender_id,
             message.lamport?,
-            message.causal_history.clone(),
-            message.content.clone()?,
+            message.causal_history.iter().copied(),
+            message.content?,
         );
-        Some(self.registry.add(&entry.into(), None, self.now))
+        Some(self.registry.add(&entry, None, self.now))
     }
 }

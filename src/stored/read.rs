@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::btree_map::{BTreeMap, Entry as Place};
-use alloc::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,12 +11,12 @@ use super::record::{Record, RecordKey};
 use super::{VERSION, field};
 use crate::digest::LogDigest;
 use crate::entry::DeliverySeq;
-use crate::id::{MessageId, ParticipantId};
+use crate::id::IdRef;
 use crate::snapshot::{
     IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
     StoredOutgoing, StoredWanted,
 };
-use crate::wire::{HistoryEntry, WireDialect};
+use crate::wire::{HistoryEntry, HistoryEntryRef, WireDialect};
 
 /// The state that the records of a channel, in any order, add up to. `None` if there are none.
 ///
@@ -59,11 +58,7 @@ impl Reader {
         let byte = key.first().copied();
         let table = byte.and_then(Table::of).ok_or(StoredError::UnknownTable { byte })?;
         let key = RecordKey { table, rest: &key[1..] };
-        // What is kept of a value are slices of one copy.
-        let copied = matches!(table, Table::Log | Table::Hints | Table::Incoming | Table::Wanted);
-        let kept = if copied { Bytes::copy_from_slice(value) } else { Bytes::new() };
-        let value = if copied { &kept } else { value };
-        let mut fields = Record::new(table, &kept, value)?;
+        let mut fields = Record::new(table, value)?;
         self.read_fields(key, &mut fields)?;
         fields.end()
     }
@@ -113,15 +108,15 @@ impl Reader {
             Table::Log => {
                 let seq = DeliverySeq(key.number()?);
                 let id = f.some(field::ENTRY_ID)?;
-                let entry = f.entry(MessageId::new(f.keep(id)))?;
+                let entry = f.entry(id)?;
                 let (gap, own) = (f.flag(field::ENTRY_GAP)?, f.flag(field::ENTRY_OWN)?);
-                let stored = StoredEntry { seq, entry: Arc::new(entry), gap, own };
+                let stored = StoredEntry { seq, entry, gap, own };
                 insert(key.table, &mut state.log, seq, stored)
             }
             Table::Hints => {
                 let seq = DeliverySeq(key.number()?);
                 let hint = f.bytes(field::ONLY)?;
-                let hint = f.keep(hint);
+                let hint = Bytes::copy_from_slice(hint);
                 insert(key.table, &mut state.hints, seq, hint)
             }
             Table::Outgoing => {
@@ -141,7 +136,7 @@ impl Reader {
             }
             Table::Incoming => {
                 let id = key.id()?;
-                let entry = Arc::new(f.entry(id.clone())?);
+                let entry = f.entry(id.as_bytes())?;
                 let heard = f.dialects(field::INCOMING_HEARD)?;
                 insert(key.table, &mut state.incoming, id, StoredIncoming { entry, heard })
             }
@@ -150,11 +145,11 @@ impl Reader {
                 let sender = f.unless_empty(field::WANTED_SENDER)?;
                 let hint = f.optional(field::WANTED_HINT)?;
                 let wanted = StoredWanted {
-                    entry: HistoryEntry {
-                        message_id: id.clone(),
-                        sender_id: ParticipantId::new(f.keep(sender)),
-                        retrieval_hint: hint.map(|hint| f.keep(hint)),
-                    },
+                    entry: HistoryEntry::from(HistoryEntryRef {
+                        message_id: id.borrowed(),
+                        retrieval_hint: hint,
+                        sender_id: IdRef::new(sender),
+                    }),
                     rounds: f.small(field::WANTED_ROUNDS)?,
                     due: f.time(field::WANTED_DUE)?,
                     background: f.flag(field::WANTED_BACKGROUND)?,

@@ -1,6 +1,5 @@
 //! One record taken apart: its key, and the fields of its value in order.
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::error::StoredError;
@@ -8,9 +7,9 @@ use super::field;
 use super::key::Table;
 use crate::bloom::Probe;
 use crate::entry::LogEntry;
-use crate::id::{MessageId, ParticipantId};
+use crate::id::{IdRef, MessageId};
 use crate::time::UnixMillis;
-use crate::wire::{Field, Fields, HistoryEntry, Value, WireDialect};
+use crate::wire::{Field, Fields, HistoryEntryRef, Value, WireDialect};
 
 /// What a key says beside its table.
 pub(super) struct RecordKey<'a> {
@@ -38,16 +37,14 @@ pub(super) struct Record<'a> {
     table: Table,
     /// The field that holds all of this, if the value does not do so itself.
     within: Option<u32>,
-    /// The copy of the value, where there is one.
-    kept: &'a Bytes,
     fields: Fields<'a>,
     next: Option<Field<'a>>,
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn new(table: Table, kept: &'a Bytes, value: &'a [u8]) -> Result<Self, StoredError> {
+    pub(super) fn new(table: Table, value: &'a [u8]) -> Result<Self, StoredError> {
         let fields = Fields::new(value);
-        let mut record = Self { table, within: None, kept, fields, next: None };
+        let mut record = Self { table, within: None, fields, next: None };
         record.advance()?;
         Ok(record)
     }
@@ -162,35 +159,29 @@ impl<'a> Record<'a> {
         Ok((witnesses, doubt_ln))
     }
 
-    /// A slice of the copy of the value.
-    pub(super) fn keep(&self, bytes: &[u8]) -> Bytes {
-        self.kept.slice_ref(bytes)
-    }
-
     /// What log and incoming buffer have in common.
-    pub(super) fn entry(&mut self, id: MessageId) -> Result<LogEntry, StoredError> {
+    pub(super) fn entry(&mut self, id: &[u8]) -> Result<LogEntry, StoredError> {
         let sender = self.unless_empty(field::ENTRY_SENDER)?;
         let lamport = self.number(field::ENTRY_LAMPORT)?;
-        let mut history = SmallVec::new();
+        let mut history = SmallVec::<[_; 4]>::new();
         while let Some(named) = self.optional(field::ENTRY_HISTORY)? {
             history.push(self.named(named)?);
         }
         let content = self.some(field::ENTRY_CONTENT)?;
-        let sender = ParticipantId::new(self.keep(sender));
-        Ok(LogEntry::new(id, sender, lamport, history, self.keep(content)))
+        Ok(LogEntry::of(id, sender, lamport, &history, content))
     }
 
-    fn named(&self, bytes: &'a [u8]) -> Result<HistoryEntry, StoredError> {
-        let mut named = Self::new(self.table, self.kept, bytes)?;
+    fn named(&self, bytes: &'a [u8]) -> Result<HistoryEntryRef<'a>, StoredError> {
+        let mut named = Self::new(self.table, bytes)?;
         named.within = Some(field::ENTRY_HISTORY);
         let id = named.some(field::NAMED_ID)?;
         let hint = named.optional(field::NAMED_HINT)?;
         let sender = named.unless_empty(field::NAMED_SENDER)?;
         named.end()?;
-        Ok(HistoryEntry {
-            message_id: MessageId::new(self.keep(id)),
-            retrieval_hint: hint.map(|hint| self.keep(hint)),
-            sender_id: ParticipantId::new(self.keep(sender)),
+        Ok(HistoryEntryRef {
+            message_id: IdRef::new(id),
+            retrieval_hint: hint,
+            sender_id: IdRef::new(sender),
         })
     }
 

@@ -72,7 +72,7 @@ impl<'a> Row<'a> {
             Self::Outgoing(outgoing) => Key::number(Table::Outgoing, outgoing.seq.0),
             Self::Bridge(bridge) => Key::number(Table::Bridges, bridge.seq.0),
             Self::Incoming(incoming) => {
-                Key::id(Table::Incoming, incoming.entry.message_id.as_bytes())
+                Key::id(Table::Incoming, incoming.entry.message_id().as_bytes())
             }
             Self::Wanted(wanted) => Key::id(Table::Wanted, wanted.entry.message_id.as_bytes()),
             Self::Answer(answer) => Key::id(Table::Answers, answer.message_id.as_bytes()),
@@ -113,7 +113,7 @@ impl Encode for Row<'_> {
                 write_flag(sink, field::MET_LOST, met.lost);
             }
             Self::Logged(stored) => {
-                sink.bytes(field::ENTRY_ID, stored.entry.message_id.as_bytes());
+                sink.bytes(field::ENTRY_ID, stored.entry.message_id().as_bytes());
                 write_entry(sink, &stored.entry);
                 write_flag(sink, field::ENTRY_GAP, stored.gap);
                 write_flag(sink, field::ENTRY_OWN, stored.own);
@@ -165,13 +165,13 @@ const fn bit(dialect: WireDialect) -> u64 {
 
 /// What log and incoming buffer have in common.
 fn write_entry(sink: &mut impl Sink, entry: &LogEntry) {
-    write_some(sink, field::ENTRY_SENDER, entry.sender_id.as_bytes());
-    sink.number(field::ENTRY_LAMPORT, entry.lamport);
-    for named in &entry.causal_history {
+    write_some(sink, field::ENTRY_SENDER, entry.sender_id().as_bytes());
+    sink.number(field::ENTRY_LAMPORT, entry.lamport());
+    for named in entry.causal_history() {
         // The dialect whose entries can say that a hint is present but empty.
         sink.nested(field::ENTRY_HISTORY, &Entry(named, WireDialect::Lip109));
     }
-    sink.bytes(field::ENTRY_CONTENT, &entry.content);
+    sink.bytes(field::ENTRY_CONTENT, entry.content());
 }
 
 fn write_some(sink: &mut impl Sink, field: u32, bytes: &[u8]) {

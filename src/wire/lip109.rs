@@ -2,13 +2,12 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::WireDialect;
 use super::error::DecodeError;
 use super::filter::FilterField;
-use super::message::{Message, Outgoing};
+use super::message::{MessageRef, Outgoing};
 use super::reader::{Fields, Value};
 use super::values::{Entry, Limits, Values, room_for_one};
 use super::writer::{Encode, Sink};
@@ -24,8 +23,11 @@ const CONTENT: u32 = 20;
 
 /// A known field of the wrong wire type is skipped like an unknown one, which is what protobuf's
 /// own decoders do; the exception is the field by which the dialect was told.
-pub(super) fn decode(datagram: &Bytes, limits: &Limits) -> Result<Message, DecodeError> {
-    let values = Values { datagram, limits, dialect: WireDialect::Lip109 };
+pub(super) fn decode<'a>(
+    datagram: &'a [u8],
+    limits: &Limits,
+) -> Result<MessageRef<'a>, DecodeError> {
+    let values = Values { limits, dialect: WireDialect::Lip109 };
     let (mut sender_id, mut message_id, mut channel_id) = (None, None, None);
     let (mut lamport, mut bloom_filter, mut content) = (None, None, None);
     let mut causal_history = SmallVec::new();
@@ -54,10 +56,10 @@ pub(super) fn decode(datagram: &Bytes, limits: &Limits) -> Result<Message, Decod
     if lamport.is_none() && content.is_none_or(<[u8]>::is_empty) {
         return Err(DecodeError::NoKind);
     }
-    Ok(Message {
+    Ok(MessageRef {
         sender_id: values.sender_id(SENDER_ID, sender_id)?,
-        message_id: values.message_id(MESSAGE_ID, message_id)?,
-        channel_id: values.channel_id(CHANNEL_ID, channel_id)?,
+        message_id: values.id(MESSAGE_ID, message_id)?,
+        channel_id: values.id(CHANNEL_ID, channel_id)?,
         lamport,
         causal_history,
         bloom_filter: values.filter(BLOOM_FILTER, bloom_filter)?,
@@ -82,13 +84,13 @@ impl Encode for Encoding<'_> {
             sink.number(LAMPORT, lamport);
         }
         for entry in message.causal_history {
-            sink.nested(CAUSAL_HISTORY, &Entry(entry, WireDialect::Lip109));
+            sink.nested(CAUSAL_HISTORY, &Entry(*entry, WireDialect::Lip109));
         }
         if message.filter != FilterField::Absent {
             sink.nested(BLOOM_FILTER, &message.filter);
         }
         for entry in message.repair_request {
-            sink.nested(REPAIR_REQUEST, &Entry(entry, WireDialect::Lip109));
+            sink.nested(REPAIR_REQUEST, &Entry(*entry, WireDialect::Lip109));
         }
         if let Some(content) = message.content {
             sink.bytes(CONTENT, content);
@@ -99,8 +101,8 @@ impl Encode for Encoding<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Kind;
-    use bytes::BytesMut;
+    use crate::wire::{self, Kind, Message};
+    use bytes::{Bytes, BytesMut};
 
     /// Message "m" of channel "c", still without time or content.
     const IDS: &[u8] = &[0x12, 1, b'm', 0x1a, 1, b'c'];
@@ -108,12 +110,12 @@ mod tests {
     const CONTENT_X: &[u8] = &[0xa2, 1, 1, b'x'];
 
     fn decoded(parts: &[&[u8]]) -> Result<Message, DecodeError> {
-        decode(&Bytes::from(parts.concat()), &Limits::default())
+        wire::decode_as(WireDialect::Lip109, &Bytes::from(parts.concat()), &Limits::default())
     }
 
     fn encoded(message: &Message) -> BytesMut {
         let mut buffer = BytesMut::new();
-        Encoding(&message.as_outgoing()).append_to(&mut buffer);
+        Encoding(&message.borrowed().as_outgoing()).append_to(&mut buffer);
         buffer
     }
 

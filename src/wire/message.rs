@@ -1,14 +1,16 @@
 //! A message as the rest of the crate sees it, whatever dialect it came in.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use quick_protobuf::sizeofs::sizeof_varint;
 use smallvec::SmallVec;
 
 use super::filter::FilterField;
 use super::writer::Encode;
 use super::{WireDialect, lip109, nim};
-use crate::{ChannelId, MessageId, ParticipantId};
+use crate::{ChannelId, IdRef, MessageId, ParticipantId};
 
 /// One message, decoded. Its ids and bytes are slices of the datagram, which they keep alive.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,6 +36,28 @@ pub struct Message {
     pub content: Option<Bytes>,
 }
 
+/// One message, decoded in place: all of it are slices of the datagram.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct MessageRef<'a> {
+    /// See [`Message::sender_id`], and so on.
+    pub sender_id: IdRef<'a>,
+    /// The message's own id.
+    pub message_id: IdRef<'a>,
+    /// The log the message belongs to.
+    pub channel_id: IdRef<'a>,
+    /// The sender's Lamport time.
+    pub lamport: Option<u64>,
+    /// Log entries on which the message depends.
+    pub causal_history: SmallVec<[HistoryEntryRef<'a>; 2]>,
+    /// The sender's bloom filter, unchecked.
+    pub bloom_filter: Option<&'a [u8]>,
+    /// Log entries the sender asks others to send again.
+    pub repair_request: Vec<HistoryEntryRef<'a>>,
+    /// The application's bytes.
+    pub content: Option<&'a [u8]>,
+}
+
 /// Names a log entry in a causal history or in a repair request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -45,6 +69,18 @@ pub struct HistoryEntry {
     pub retrieval_hint: Option<Bytes>,
     /// Who wrote the entry; empty where that is not known.
     pub sender_id: ParticipantId,
+}
+
+/// A [`HistoryEntry`] that is part of something else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct HistoryEntryRef<'a> {
+    /// The entry's id.
+    pub message_id: IdRef<'a>,
+    /// Opaque bytes that help fetch the message elsewhere.
+    pub retrieval_hint: Option<&'a [u8]>,
+    /// Who wrote the entry; empty where that is not known.
+    pub sender_id: IdRef<'a>,
 }
 
 /// What a message is for, as told by the fields it has.
@@ -76,11 +112,11 @@ pub struct Outgoing<'a> {
     /// Lamport time; `None` for ephemeral messages.
     pub lamport: Option<u64>,
     /// Log entries on which the message depends.
-    pub causal_history: &'a [HistoryEntry],
+    pub causal_history: &'a [HistoryEntryRef<'a>],
     /// The bloom filter.
     pub filter: FilterField<'a>,
     /// Log entries that others are asked to send again.
-    pub repair_request: &'a [HistoryEntry],
+    pub repair_request: &'a [HistoryEntryRef<'a>],
     /// The application's bytes; nim-sds writes `None` as empty.
     pub content: Option<&'a [u8]>,
 }
@@ -92,11 +128,30 @@ impl Message {
     /// Lamport time counts as ephemeral even if it has no content.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match (self.lamport, &self.content) {
-            (None, _) => Kind::Ephemeral,
-            (Some(_), Some(content)) if !content.is_empty() => Kind::Content,
-            (Some(_), _) => Kind::Sync,
+        kind(self.lamport, self.content.as_deref())
+    }
+
+    /// The message, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> MessageRef<'_> {
+        MessageRef {
+            sender_id: self.sender_id.borrowed(),
+            message_id: self.message_id.borrowed(),
+            channel_id: self.channel_id.borrowed(),
+            lamport: self.lamport,
+            causal_history: self.causal_history.iter().map(HistoryEntry::borrowed).collect(),
+            bloom_filter: self.bloom_filter.as_deref(),
+            repair_request: self.repair_request.iter().map(HistoryEntry::borrowed).collect(),
+            content: self.content.as_deref(),
         }
+    }
+}
+
+impl MessageRef<'_> {
+    /// What the message is for; as [`Message::kind`].
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        kind(self.lamport, self.content)
     }
 
     /// The same message, to be encoded. In the dialect it was decoded from it becomes the canonical
@@ -109,14 +164,94 @@ impl Message {
             channel_id: self.channel_id.as_bytes(),
             lamport: self.lamport,
             causal_history: &self.causal_history,
-            filter: self.bloom_filter.as_deref().map_or(FilterField::Absent, FilterField::Bytes),
+            filter: self.bloom_filter.map_or(FilterField::Absent, FilterField::Bytes),
             repair_request: &self.repair_request,
-            content: self.content.as_deref(),
+            content: self.content,
+        }
+    }
+
+    /// The message as slices of `datagram`, which it must have been decoded from.
+    pub(super) fn within(&self, datagram: &Bytes) -> Message {
+        let slice = |bytes: &[u8]| datagram.slice_ref(bytes);
+        let id = |id: IdRef<'_>| slice(id.as_bytes());
+        let entry = |named: &HistoryEntryRef<'_>| named.within(datagram);
+        Message {
+            sender_id: id(self.sender_id).into(),
+            message_id: id(self.message_id).into(),
+            channel_id: id(self.channel_id).into(),
+            lamport: self.lamport,
+            causal_history: self.causal_history.iter().map(entry).collect(),
+            bloom_filter: self.bloom_filter.map(slice),
+            repair_request: self.repair_request.iter().map(entry).collect(),
+            content: self.content.map(slice),
         }
     }
 }
 
+impl HistoryEntry {
+    /// The entry, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> HistoryEntryRef<'_> {
+        HistoryEntryRef {
+            message_id: self.message_id.borrowed(),
+            retrieval_hint: self.retrieval_hint.as_deref(),
+            sender_id: self.sender_id.borrowed(),
+        }
+    }
+}
+
+/// A copy, its parts slices of one allocation.
+impl From<HistoryEntryRef<'_>> for HistoryEntry {
+    fn from(named: HistoryEntryRef<'_>) -> Self {
+        let hint = named.retrieval_hint;
+        let mut all = BytesMut::with_capacity(named.payload_len());
+        all.extend_from_slice(named.message_id.as_bytes());
+        all.extend_from_slice(hint.unwrap_or_default());
+        all.extend_from_slice(named.sender_id.as_bytes());
+        let mut all = all.freeze();
+        Self {
+            message_id: all.split_to(named.message_id.len()).into(),
+            retrieval_hint: hint.map(|hint| all.split_to(hint.len())),
+            sender_id: all.into(),
+        }
+    }
+}
+
+impl HistoryEntryRef<'_> {
+    /// The entry as slices of `datagram`, which it must have been decoded from.
+    pub(super) fn within(&self, datagram: &Bytes) -> HistoryEntry {
+        HistoryEntry {
+            message_id: datagram.slice_ref(self.message_id.as_bytes()).into(),
+            retrieval_hint: self.retrieval_hint.map(|hint| datagram.slice_ref(hint)),
+            sender_id: datagram.slice_ref(self.sender_id.as_bytes()).into(),
+        }
+    }
+
+    /// Bytes of ids and hint.
+    pub(crate) fn payload_len(&self) -> usize {
+        let hint = self.retrieval_hint.map_or(0, <[u8]>::len);
+        self.message_id.len() + hint + self.sender_id.len()
+    }
+}
+
+fn kind(lamport: Option<u64>, content: Option<&[u8]>) -> Kind {
+    match (lamport, content) {
+        (None, _) => Kind::Ephemeral,
+        (Some(_), Some(content)) if !content.is_empty() => Kind::Content,
+        (Some(_), _) => Kind::Sync,
+    }
+}
+
 impl Outgoing<'_> {
+    /// Where in the encoding the message's id is.
+    pub(crate) fn message_id_range(&self, dialect: WireDialect) -> Range<usize> {
+        let field_len = |id: &[u8]| 1 + sizeof_varint(id.len() as u64) + id.len();
+        let sender_first = dialect == WireDialect::Lip109 && !self.sender_id.is_empty();
+        let before = if sender_first { field_len(self.sender_id) } else { 0 };
+        let end = before + field_len(self.message_id);
+        end - self.message_id.len()..end
+    }
+
     /// Length of the encoding in bytes.
     #[must_use]
     pub fn encoded_len(&self, dialect: WireDialect) -> usize {

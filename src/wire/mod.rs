@@ -18,7 +18,8 @@
 //! retrieval hint (2) and a sender id (3). LIP-109 leaves out what is not set; nim-sds always sends
 //! its fields 1, 2, 4, 5 and 6.
 //!
-//! Decoding copies nothing: a [`Message`] is made of slices of its datagram. Encoding is canonical,
+//! Decoding copies nothing: a [`MessageRef`] is made of slices of its datagram, and a [`Message`] of
+//! counted ones, which keep it alive. Encoding is canonical,
 //! so that it gives the bytes that the other implementations give.
 
 mod detect;
@@ -39,7 +40,7 @@ use bytes::Bytes;
 pub use detect::{channel_id, detect};
 pub use error::DecodeError;
 pub use filter::{FilterField, NimFilter};
-pub use message::{HistoryEntry, Kind, Message, Outgoing};
+pub use message::{HistoryEntry, HistoryEntryRef, Kind, Message, MessageRef, Outgoing};
 pub(crate) use reader::{Field, Fields, Value};
 pub(crate) use values::Entry;
 pub use values::Limits;
@@ -70,8 +71,22 @@ impl fmt::Display for WireDialect {
 ///
 /// See [`detect()`] and [`decode_as`].
 pub fn decode(datagram: &Bytes, limits: &Limits) -> Result<(WireDialect, Message), DecodeError> {
+    let (dialect, message) = decode_ref(datagram, limits)?;
+    Ok((dialect, message.within(datagram)))
+}
+
+/// Decodes a message of either dialect in place and says which it was: [`decode`] without counted
+/// references.
+///
+/// # Errors
+///
+/// See [`decode`].
+pub fn decode_ref<'a>(
+    datagram: &'a [u8],
+    limits: &Limits,
+) -> Result<(WireDialect, MessageRef<'a>), DecodeError> {
     let dialect = detect(datagram)?;
-    Ok((dialect, decode_as(dialect, datagram, limits)?))
+    Ok((dialect, decode_ref_as(dialect, datagram, limits)?))
 }
 
 /// Decodes a message of the dialect named.
@@ -89,6 +104,14 @@ pub fn decode_as(
     datagram: &Bytes,
     limits: &Limits,
 ) -> Result<Message, DecodeError> {
+    Ok(decode_ref_as(dialect, datagram, limits)?.within(datagram))
+}
+
+fn decode_ref_as<'a>(
+    dialect: WireDialect,
+    datagram: &'a [u8],
+    limits: &Limits,
+) -> Result<MessageRef<'a>, DecodeError> {
     match dialect {
         WireDialect::Lip109 => lip109::decode(datagram, limits),
         WireDialect::NimSds => nim::decode(datagram, limits),

@@ -2,12 +2,11 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::WireDialect;
 use super::error::DecodeError;
-use super::message::{HistoryEntry, Message, Outgoing};
+use super::message::{HistoryEntryRef, MessageRef, Outgoing};
 use super::reader::{Field, Fields, Value};
 use super::values::{Entry, Limits, Values, room_for_one};
 use super::writer::{Encode, Sink};
@@ -22,19 +21,22 @@ const SENDER_ID: u32 = 7;
 const REPAIR_REQUEST: u32 = 13;
 
 /// A message from a peer.
-pub(super) fn decode(datagram: &Bytes, limits: &Limits) -> Result<Message, DecodeError> {
-    let values = Values { datagram, limits, dialect: WireDialect::NimSds };
+pub(super) fn decode<'a>(
+    datagram: &'a [u8],
+    limits: &Limits,
+) -> Result<MessageRef<'a>, DecodeError> {
+    let values = Values { limits, dialect: WireDialect::NimSds };
     decode_fields(&values, Fields::new(datagram))
 }
 
-/// A message whose `fields` lie in the datagram of `values`.
+/// A message of these `fields`.
 ///
 /// A known field of the wrong wire type counts as absent, as it does for nim-sds; the exception is
 /// the field by which the dialect was told.
-pub(super) fn decode_fields(
+pub(super) fn decode_fields<'a>(
     values: &Values<'_>,
-    mut fields: Fields<'_>,
-) -> Result<Message, DecodeError> {
+    mut fields: Fields<'a>,
+) -> Result<MessageRef<'a>, DecodeError> {
     let limits = values.limits;
     let (mut sender_id, mut message_id, mut channel_id) = (None, None, None);
     let (mut lamport, mut bloom_filter, mut content) = (None, None, None);
@@ -61,10 +63,10 @@ pub(super) fn decode_fields(
         }
     }
     let missing = |field| DecodeError::MissingField { field };
-    Ok(Message {
+    Ok(MessageRef {
         sender_id: values.sender_id(SENDER_ID, sender_id)?,
-        message_id: values.message_id(MESSAGE_ID, message_id)?,
-        channel_id: values.channel_id(CHANNEL_ID, channel_id)?,
+        message_id: values.id(MESSAGE_ID, message_id)?,
+        channel_id: values.id(CHANNEL_ID, channel_id)?,
         lamport: Some(lamport.ok_or_else(|| missing(LAMPORT))?),
         causal_history,
         bloom_filter: values.filter(BLOOM_FILTER, bloom_filter)?,
@@ -75,11 +77,11 @@ pub(super) fn decode_fields(
 
 /// Old versions of nim-sds sent the ids themselves where an entry is now. What begins like one of an
 /// entry's three fields is an entry, and anything else an id.
-fn causal_entry(
+fn causal_entry<'a>(
     values: &Values<'_>,
     field: &Field<'_>,
-    payload: &[u8],
-) -> Result<HistoryEntry, DecodeError> {
+    payload: &'a [u8],
+) -> Result<HistoryEntryRef<'a>, DecodeError> {
     match payload {
         [] | [0x0a | 0x12 | 0x1a, ..] => values.entry(field.nested(payload)),
         id => values.bare_entry(CAUSAL_HISTORY, id),
@@ -95,7 +97,7 @@ impl Encode for Encoding<'_> {
         sink.bytes(MESSAGE_ID, message.message_id);
         sink.number(LAMPORT, message.lamport.unwrap_or(0));
         for entry in message.causal_history {
-            sink.nested(CAUSAL_HISTORY, &Entry(entry, WireDialect::NimSds));
+            sink.nested(CAUSAL_HISTORY, &Entry(*entry, WireDialect::NimSds));
         }
         sink.bytes(CHANNEL_ID, message.channel_id);
         sink.bytes(CONTENT, message.content.unwrap_or_default());
@@ -104,7 +106,7 @@ impl Encode for Encoding<'_> {
             sink.bytes(SENDER_ID, message.sender_id);
         }
         for entry in message.repair_request {
-            sink.nested(REPAIR_REQUEST, &Entry(entry, WireDialect::NimSds));
+            sink.nested(REPAIR_REQUEST, &Entry(*entry, WireDialect::NimSds));
         }
     }
 }
@@ -112,13 +114,15 @@ impl Encode for Encoding<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MessageId;
+    use crate::wire::{Message, WireDialect};
+    use crate::{MessageId, wire};
+    use bytes::Bytes;
 
     /// Message "m" of channel "c", at time 7, with content "x".
     const MESSAGE: &[u8] = &[0x0a, 1, b'm', 0x10, 7, 0x22, 1, b'c', 0x2a, 1, b'x'];
 
     fn decoded(parts: &[&[u8]]) -> Result<Message, DecodeError> {
-        decode(&Bytes::from(parts.concat()), &Limits::default())
+        wire::decode_as(WireDialect::NimSds, &Bytes::from(parts.concat()), &Limits::default())
     }
 
     #[test]

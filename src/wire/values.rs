@@ -1,13 +1,11 @@
 //! From the bytes of a field to a value of ours: presence, bounds, text.
 
-use bytes::Bytes;
-
 use super::WireDialect;
 use super::error::DecodeError;
-use super::message::HistoryEntry;
+use super::message::HistoryEntryRef;
 use super::reader::{Fields, Value};
 use super::writer::{Encode, Sink};
-use crate::{ChannelId, MessageId, ParticipantId};
+use crate::IdRef;
 
 const ENTRY_ID: u32 = 1;
 const ENTRY_HINT: u32 = 2;
@@ -52,62 +50,61 @@ impl Default for Limits {
     }
 }
 
-/// Turns fields of `datagram` into values that share its memory.
+/// Turns fields into values.
 #[derive(Clone, Copy)]
-pub(super) struct Values<'a> {
-    pub(super) datagram: &'a Bytes,
-    pub(super) limits: &'a Limits,
+pub(super) struct Values<'l> {
+    pub(super) limits: &'l Limits,
     pub(super) dialect: WireDialect,
 }
 
 impl Values<'_> {
-    pub(super) fn message_id(
+    /// The id of a message or channel.
+    pub(super) fn id<'a>(
         &self,
         field: u32,
-        value: Option<&[u8]>,
-    ) -> Result<MessageId, DecodeError> {
-        self.id(field, value).map(MessageId::new)
-    }
-
-    pub(super) fn channel_id(
-        &self,
-        field: u32,
-        value: Option<&[u8]>,
-    ) -> Result<ChannelId, DecodeError> {
-        self.id(field, value).map(ChannelId::new)
+        value: Option<&'a [u8]>,
+    ) -> Result<IdRef<'a>, DecodeError> {
+        let value = match value {
+            Some([]) if self.limits.empty_ids => &[],
+            value => id_bytes(self.dialect, field, value)?,
+        };
+        bounded(field, value, self.limits.max_id_len).map(IdRef::new)
     }
 
     /// The only id that may be absent or empty, which mean the same.
-    pub(super) fn sender_id(
+    pub(super) fn sender_id<'a>(
         &self,
         field: u32,
-        value: Option<&[u8]>,
-    ) -> Result<ParticipantId, DecodeError> {
+        value: Option<&'a [u8]>,
+    ) -> Result<IdRef<'a>, DecodeError> {
         let value = text(self.dialect, field, value.unwrap_or_default())?;
-        self.bounded(field, value, self.limits.max_id_len).map(ParticipantId::new)
+        bounded(field, value, self.limits.max_id_len).map(IdRef::new)
     }
 
-    pub(super) fn content(
+    pub(super) fn content<'a>(
         &self,
         field: u32,
-        value: Option<&[u8]>,
-    ) -> Result<Option<Bytes>, DecodeError> {
-        value.map(|value| self.bounded(field, value, self.limits.max_content_len)).transpose()
+        value: Option<&'a [u8]>,
+    ) -> Result<Option<&'a [u8]>, DecodeError> {
+        value.map(|value| bounded(field, value, self.limits.max_content_len)).transpose()
     }
 
     /// nim-sds always sends the field, and sends it empty where it has no filter.
-    pub(super) fn filter(
+    pub(super) fn filter<'a>(
         &self,
         field: u32,
-        value: Option<&[u8]>,
-    ) -> Result<Option<Bytes>, DecodeError> {
+        value: Option<&'a [u8]>,
+    ) -> Result<Option<&'a [u8]>, DecodeError> {
         self.unless_empty_in_nim(value)
-            .map(|value| self.bounded(field, value, self.limits.max_filter_len))
+            .map(|value| bounded(field, value, self.limits.max_filter_len))
             .transpose()
     }
 
     /// The entry that has these `fields`.
-    pub(super) fn entry(&self, mut fields: Fields<'_>) -> Result<HistoryEntry, DecodeError> {
+    pub(super) fn entry<'a>(
+        &self,
+        mut fields: Fields<'a>,
+    ) -> Result<HistoryEntryRef<'a>, DecodeError> {
         let (mut id, mut hint, mut sender) = (None, None, None);
         while let Some(field) = fields.next()? {
             match (field.number, field.value) {
@@ -117,41 +114,36 @@ impl Values<'_> {
                 _ => {}
             }
         }
-        Ok(HistoryEntry {
-            message_id: self.message_id(ENTRY_ID, id)?,
+        Ok(HistoryEntryRef {
+            message_id: self.id(ENTRY_ID, id)?,
             retrieval_hint: self
                 .unless_empty_in_nim(hint)
-                .map(|hint| self.bounded(ENTRY_HINT, hint, self.limits.max_hint_len))
+                .map(|hint| bounded(ENTRY_HINT, hint, self.limits.max_hint_len))
                 .transpose()?,
             sender_id: self.sender_id(ENTRY_SENDER, sender)?,
         })
     }
 
     /// An entry that is nothing but an id.
-    pub(super) fn bare_entry(&self, field: u32, id: &[u8]) -> Result<HistoryEntry, DecodeError> {
-        let message_id = self.message_id(field, Some(id))?;
-        Ok(HistoryEntry { message_id, ..HistoryEntry::default() })
-    }
-
-    fn id(&self, field: u32, value: Option<&[u8]>) -> Result<Bytes, DecodeError> {
-        let value = match value {
-            Some([]) if self.limits.empty_ids => &[],
-            value => id_bytes(self.dialect, field, value)?,
-        };
-        self.bounded(field, value, self.limits.max_id_len)
+    pub(super) fn bare_entry<'a>(
+        &self,
+        field: u32,
+        id: &'a [u8],
+    ) -> Result<HistoryEntryRef<'a>, DecodeError> {
+        let message_id = self.id(field, Some(id))?;
+        Ok(HistoryEntryRef { message_id, ..HistoryEntryRef::default() })
     }
 
     fn unless_empty_in_nim<'v>(&self, value: Option<&'v [u8]>) -> Option<&'v [u8]> {
         value.filter(|value| self.dialect == WireDialect::Lip109 || !value.is_empty())
     }
+}
 
-    /// The slice of the datagram that `value` is. `value` must have come out of the datagram.
-    fn bounded(&self, field: u32, value: &[u8], max: usize) -> Result<Bytes, DecodeError> {
-        if value.len() > max {
-            return Err(DecodeError::TooLong { field, len: value.len(), max });
-        }
-        Ok(self.datagram.slice_ref(value))
+const fn bounded(field: u32, value: &[u8], max: usize) -> Result<&[u8], DecodeError> {
+    if value.len() > max {
+        return Err(DecodeError::TooLong { field, len: value.len(), max });
     }
+    Ok(value)
 }
 
 /// Refuses an entry too many before it is decoded.
@@ -182,13 +174,13 @@ fn text(dialect: WireDialect, field: u32, value: &[u8]) -> Result<&[u8], DecodeE
 }
 
 /// An entry in the encoding of a dialect.
-pub(crate) struct Entry<'a>(pub(crate) &'a HistoryEntry, pub(crate) WireDialect);
+pub(crate) struct Entry<'a>(pub(crate) HistoryEntryRef<'a>, pub(crate) WireDialect);
 
 impl Encode for Entry<'_> {
     fn write<S: Sink>(&self, sink: &mut S) {
         let Self(entry, dialect) = *self;
         sink.bytes(ENTRY_ID, entry.message_id.as_bytes());
-        if let Some(hint) = &entry.retrieval_hint
+        if let Some(hint) = entry.retrieval_hint
             && (dialect == WireDialect::Lip109 || !hint.is_empty())
         {
             sink.bytes(ENTRY_HINT, hint);

@@ -13,7 +13,6 @@ pub mod script;
 pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use sds_proto::{
@@ -72,7 +71,7 @@ pub fn ids(names: &[&str]) -> Vec<MessageId> {
 /// Ids of all deliveries in `effects`, in order.
 pub fn delivered(effects: &[Effect]) -> Vec<MessageId> {
     let ids = effects.iter().filter_map(|effect| match effect {
-        Effect::Deliver(delivery) => Some(delivery.entry.message_id.clone()),
+        Effect::Deliver(delivery) => Some(delivery.entry.message_id().into()),
         _ => None,
     });
     ids.collect()
@@ -253,7 +252,7 @@ impl Group {
         true
     }
 
-    pub fn log(&self, node: usize) -> Vec<Arc<LogEntry>> {
+    pub fn log(&self, node: usize) -> Vec<LogEntry> {
         self.nodes[node].log(&channel()).expect("open").iter().cloned().collect()
     }
 
@@ -264,21 +263,22 @@ impl Group {
     /// Checks what must hold at any time: causal order, no repeat, the log's order.
     pub fn check(&self) {
         for (index, told) in self.told.iter().enumerate() {
-            let mut seen = BTreeSet::new();
+            let mut seen: BTreeSet<MessageId> = BTreeSet::new();
             for effect in told {
                 let Effect::Deliver(delivery) = effect else { continue };
-                for named in &delivery.entry.causal_history {
+                for named in delivery.entry.causal_history() {
                     assert!(
-                        delivery.gap || seen.contains(&named.message_id),
+                        delivery.gap || seen.contains(named.message_id.as_bytes()),
                         "node {index}: {:?} before its dependency {:?}",
-                        delivery.entry.message_id,
+                        delivery.entry.message_id(),
                         named.message_id
                     );
                 }
-                assert!(seen.insert(delivery.entry.message_id.clone()), "a repeat at {index}");
+                assert!(seen.insert(delivery.entry.message_id().into()), "a repeat at {index}");
             }
             let log = self.log(index);
-            assert!(log.is_sorted_by_key(|entry| (entry.lamport, entry.message_id.clone())));
+            let key = |entry: &LogEntry| (entry.lamport(), MessageId::from(entry.message_id()));
+            assert!(log.is_sorted_by_key(key));
         }
     }
 

@@ -115,7 +115,7 @@ impl Said {
 
     pub fn bytes(&self) -> Bytes {
         let mut buffer = BytesMut::new();
-        self.message.as_outgoing().encode(self.dialect, &mut buffer);
+        self.message.borrowed().as_outgoing().encode(self.dialect, &mut buffer);
         buffer.freeze()
     }
 

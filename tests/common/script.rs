@@ -13,7 +13,7 @@
 //! | `store ok`, `store full`, `restart` | the store answers the oldest write; the node is lost and built anew from the store |
 //! | `log`, `heads`, `history`, `status`, `unmet m1`, `deadline`, `nothing` | what can be read of a node |
 
-use core::fmt::Write as _;
+use core::fmt::{Display, Write as _};
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use sds_proto::bloom::{Geometry, MAX_K, ReceivedFilter};
 use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{Change, ChangeKind};
-use sds_proto::wire::{self, HistoryEntry, Limits, WireDialect};
+use sds_proto::wire::{self, HistoryEntry, HistoryEntryRef, Limits, WireDialect};
 use sds_proto::{
     Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, Input, Instant,
     MessageId, Node, Now, OnJoin, OnLost, PersistId, PublishKind, RetrievalId, Retrieved,
@@ -120,8 +120,7 @@ impl Script {
             "restart" => self.restart(),
             "unmet" => {
                 let (channel, message_id) = ("c".into(), id(argument()));
-                let unmet: Vec<_> = self.node.unmet(&channel, &message_id).cloned().collect();
-                let unmet = entries(&unmet);
+                let unmet = entries(self.node.unmet(&channel, &message_id));
                 self.line(&format!("unmet {unmet}"));
             }
             "log" | "heads" | "history" | "status" | "deadline" | "nothing" => self.show(command),
@@ -253,7 +252,7 @@ impl Script {
     fn show(&mut self, what: &str) {
         let lines = match (self.node.log(&"c".into()), what) {
             (Some(log), "log") => {
-                let entries = log.iter().map(|e| format!("{} {}", e.lamport, e.message_id));
+                let entries = log.iter().map(|e| format!("{} {}", e.lamport(), e.message_id()));
                 entries.collect::<Vec<_>>()
             }
             (Some(log), "heads") => vec![format!("heads {}", ids(log.heads()))],
@@ -294,13 +293,16 @@ impl Script {
                 format!("persist {}", changes.join(", "))
             }
             Effect::RequestRepair { id, missing, .. } => {
-                format!("fetch {} {}", id.0, entries(missing))
+                format!("fetch {} {}", id.0, entries(missing.iter().map(HistoryEntry::borrowed)))
             }
             Effect::PossiblyAcked { message_id, .. } => format!("possibly acked {message_id}"),
             Effect::Acked { message_id, .. } => format!("acked {message_id}"),
             Effect::Unconfirmed { message_id, .. } => format!("unconfirmed {message_id}"),
             Effect::Missing { message_id, missing, .. } => {
-                format!("missing for {message_id}: {}", entries(missing))
+                format!(
+                    "missing for {message_id}: {}",
+                    entries(missing.iter().map(HistoryEntry::borrowed))
+                )
             }
             Effect::Lost { message_ids, .. } => format!("lost {}", ids(message_ids)),
             Effect::Synced { lost, .. } => format!("synced, {lost} lost"),
@@ -338,10 +340,18 @@ impl Script {
             let _ = write!(line, " at={lamport}");
         }
         if !message.causal_history.is_empty() {
-            let _ = write!(line, " after={}", entries(&message.causal_history));
+            let _ = write!(
+                line,
+                " after={}",
+                entries(message.causal_history.iter().map(HistoryEntry::borrowed))
+            );
         }
         if !message.repair_request.is_empty() {
-            let _ = write!(line, " asks={}", entries(&message.repair_request));
+            let _ = write!(
+                line,
+                " asks={}",
+                entries(message.repair_request.iter().map(HistoryEntry::borrowed))
+            );
         }
         if let Some(filter) = &message.bloom_filter {
             let _ = write!(line, " has={}", self.held(dialect, filter));
@@ -372,8 +382,8 @@ fn delivered(delivery: &Delivery) -> String {
     let place = delivery
         .follows
         .as_ref()
-        .map_or_else(|| "first".to_owned(), |follows| format!("behind {follows}"));
-    let mut line = format!("deliver #{seq} {}@{} {place}", entry.message_id, entry.sender_id);
+        .map_or_else(|| "first".to_owned(), |follows| format!("behind {}", follows.message_id()));
+    let mut line = format!("deliver #{seq} {}@{} {place}", entry.message_id(), entry.sender_id());
     for (word, set) in
         [("gap", delivery.gap), ("own", delivery.own), ("again", delivery.redelivery)]
     {
@@ -392,7 +402,7 @@ fn changed(kind: &ChangeKind) -> String {
         ChangeKind::Forgotten { .. } => "id forgotten".into(),
         ChangeKind::Floor(lamport) => format!("floor {lamport}"),
         ChangeKind::Appended { stored, .. } => {
-            format!("append #{} {}", stored.seq.0, stored.entry.message_id)
+            format!("append #{} {}", stored.seq.0, stored.entry.message_id())
         }
         ChangeKind::Evicted(seq) => format!("evict #{}", seq.0),
         ChangeKind::OutgoingSet(outgoing) => {
@@ -406,7 +416,7 @@ fn changed(kind: &ChangeKind) -> String {
         ChangeKind::OutgoingRemoved(seq) => format!("no longer unacked #{}", seq.0),
         ChangeKind::BridgeSet(bridge) => format!("to be bridged #{}", bridge.seq.0),
         ChangeKind::BridgeRemoved(seq) => format!("no longer to be bridged #{}", seq.0),
-        ChangeKind::IncomingSet(incoming) => format!("waits {}", incoming.entry.message_id),
+        ChangeKind::IncomingSet(incoming) => format!("waits {}", incoming.entry.message_id()),
         ChangeKind::IncomingRemoved(id) => format!("waits no longer {id}"),
         ChangeKind::WantedSet(wanted) => {
             format!("wanted {} asked {}", wanted.entry.message_id, wanted.rounds)
@@ -423,13 +433,13 @@ fn changed(kind: &ChangeKind) -> String {
     }
 }
 
-fn ids<'a>(ids: impl IntoIterator<Item = &'a MessageId>) -> String {
-    ids.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+fn ids(ids: impl IntoIterator<Item = impl Display>) -> String {
+    ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>().join(",")
 }
 
-fn entries(entries: &[HistoryEntry]) -> String {
-    let entries = entries.iter().map(|entry| {
-        let hint = entry.retrieval_hint.as_ref();
+fn entries<'a>(entries: impl IntoIterator<Item = HistoryEntryRef<'a>>) -> String {
+    let entries = entries.into_iter().map(|entry| {
+        let hint = entry.retrieval_hint;
         let hint = hint.map_or_else(String::new, |hint| format!("#{}", hint.escape_ascii()));
         format!("{}@{}{hint}", entry.message_id, entry.sender_id)
     });

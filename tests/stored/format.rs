@@ -3,7 +3,6 @@
 use core::fmt::Write as _;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::{env, fs};
 
 use bytes::Bytes;
@@ -23,10 +22,9 @@ use crate::common::peer::entry;
 use crate::common::{at, channel, open, store::Store};
 use crate::{Records, read, records};
 
-fn log_entry(id: &str, sender: &str, lamport: u64, named: &[HistoryEntry]) -> Arc<LogEntry> {
-    let content = Bytes::from(format!("content of {id}"));
-    let history = named.iter().cloned().collect();
-    Arc::new(LogEntry::new(id.into(), sender.into(), lamport, history, content))
+fn log_entry(id: &str, sender: &str, lamport: u64, named: &[HistoryEntry]) -> LogEntry {
+    let named = named.iter().map(HistoryEntry::borrowed);
+    LogEntry::new(id, sender, lamport, named, format!("content of {id}"))
 }
 
 fn hinted(id: &str, hint: &'static str) -> HistoryEntry {
@@ -47,7 +45,7 @@ pub(crate) fn everything() -> Snapshot {
     let first = log_entry("m1", "", 1_767_225_600_000, &[]);
     let second = log_entry("m2", "alice", 1_767_225_600_001, &[entry("m1", ""), hinted("m0", "h")]);
     for (seq, entry, gap, own) in [(299, &first, true, false), (300, &second, false, true)] {
-        let (seq, entry) = (DeliverySeq(seq), Arc::clone(entry));
+        let (seq, entry) = (DeliverySeq(seq), entry.clone());
         state.log.insert(seq, StoredEntry { seq, entry, gap, own });
     }
     for (number, id, lamport) in [(1, "m1", 1_767_225_600_000), (2, "m2", 1_767_225_600_001)] {

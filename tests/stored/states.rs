@@ -1,7 +1,5 @@
 //! Records and changes add up to the same states.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,7 +10,7 @@ use sds_proto::snapshot::{
     StoredMet, StoredOutgoing, StoredWanted,
 };
 use sds_proto::stored::{self, Op};
-use sds_proto::wire::WireDialect;
+use sds_proto::wire::{HistoryEntry, WireDialect};
 use sds_proto::{ChannelId, DeliverySeq, LogDigest, LogEntry, MessageId, UnixMillis};
 use smallvec::SmallVec;
 
@@ -29,17 +27,17 @@ fn seq() -> impl Strategy<Value = DeliverySeq> {
     (1..8_u64).prop_map(DeliverySeq)
 }
 
-fn log_entry() -> impl Strategy<Value = Arc<LogEntry>> {
+fn log_entry() -> impl Strategy<Value = LogEntry> {
     let named = prop::collection::vec((id(), "[ab]?", prop::option::of("[xy]{0,2}")), 0..4);
     (id(), "[ab]?", 0..20_u64, named, "[a-z]{1,9}").prop_map(
         |(id, sender, lamport, named, content)| {
-            let history = named.into_iter().map(|(id, sender, hint)| {
+            let named = named.into_iter().map(|(id, sender, hint)| {
                 let mut named = entry(id, &sender);
                 named.retrieval_hint = hint.map(Bytes::from);
                 named
             });
-            let sender = sender.as_str().into();
-            Arc::new(LogEntry::new(id, sender, lamport, history.collect(), content.into()))
+            let named: Vec<_> = named.collect();
+            LogEntry::new(id, sender, lamport, named.iter().map(HistoryEntry::borrowed), content)
         },
     )
 }

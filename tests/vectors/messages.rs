@@ -170,7 +170,7 @@ fn imported(data: &ChannelData) -> Result<(), String> {
     let unacked: Vec<_> = meta.outgoing_buffer.iter().map(|unacked| &unacked.message).collect();
     let waiting: Vec<_> = meta.incoming_buffer.iter().map(|waiting| &waiting.message).collect();
     let delivered: Vec<_> = data.messages.iter().chain(unacked.iter().copied()).collect();
-    let logged = state.log.values().map(|stored| stored.entry.message_id.clone()).collect();
+    let logged = state.log.values().map(|stored| stored.entry.message_id().into()).collect();
     let here = state.incoming.keys().cloned().chain(BTreeSet::clone(&logged)).collect();
     same("not logged", &ids(&delivered).difference(&logged).next(), &None)?;
     same("unacknowledged", &state.outgoing.len(), &ids(&unacked).len())?;
@@ -186,7 +186,7 @@ fn imported(data: &ChannelData) -> Result<(), String> {
     let loaded = Input::Loaded { channel: channel.clone(), result: Ok(Some(state)) };
     node.handle(now, loaded).map_err(|rejected| rejected.to_string())?;
     let log = node.log(&channel).ok_or("the channel is not open")?;
-    same("log", &log.iter().map(|entry| entry.message_id.clone()).collect(), &logged)
+    same("log", &log.iter().map(|entry| entry.message_id().into()).collect(), &logged)
 }
 
 fn channel_meta(case: &Value, blob: &Bytes) -> Result<(), String> {
@@ -261,8 +261,8 @@ fn both_ways(dialect: WireDialect, message: &Message, bytes: &[u8]) -> Result<()
 }
 
 fn encode(dialect: WireDialect, message: &Message) -> Result<Vec<u8>, String> {
-    let bytes = encoding(|buffer| message.as_outgoing().encode(dialect, buffer));
-    same("encoded_len", &message.as_outgoing().encoded_len(dialect), &bytes.len())?;
+    let bytes = encoding(|buffer| message.borrowed().as_outgoing().encode(dialect, buffer));
+    same("encoded_len", &message.borrowed().as_outgoing().encoded_len(dialect), &bytes.len())?;
     Ok(bytes.into())
 }
 

@@ -76,7 +76,7 @@ impl App {
         let mut app = Self { boot, timer, link, journal, node, turns: 0, published: 0, status };
         app.handle(Input::Open { channel: GROUP, config: None });
         let log = app.node.log(&GROUP).expect("the journal gives back what it was given");
-        let own = log.iter().filter(|entry| entry.sender_id.as_bytes() == NAME.as_bytes());
+        let own = log.iter().filter(|entry| entry.sender_id().as_bytes() == NAME.as_bytes());
         app.published = own.count() as u32;
         app
     }
@@ -198,10 +198,10 @@ impl App {
         let log = self.node.log(&GROUP).expect("the group is open");
         for entry in log.iter() {
             self.link.send(&FromBoard::Entry {
-                message_id: entry.message_id.as_bytes(),
-                sender_id: entry.sender_id.as_bytes(),
-                lamport: entry.lamport,
-                content: &entry.content,
+                message_id: entry.message_id().as_bytes(),
+                sender_id: entry.sender_id().as_bytes(),
+                lamport: entry.lamport(),
+                content: entry.content(),
             });
         }
     }

@@ -57,11 +57,11 @@ impl Effect {
             }
             Core::Deliver(delivery) => Self::Deliver {
                 channel: delivery.channel.to_string(),
-                message_id: delivery.entry.message_id.to_string(),
-                sender_id: delivery.entry.sender_id.to_string(),
-                lamport: delivery.entry.lamport,
-                content: bytes(&delivery.entry.content),
-                follows: delivery.follows.map(|id| id.to_string()),
+                message_id: delivery.entry.message_id().to_string(),
+                sender_id: delivery.entry.sender_id().to_string(),
+                lamport: delivery.entry.lamport(),
+                content: bytes(delivery.entry.content()),
+                follows: delivery.follows.map(|entry| entry.message_id().to_string()),
                 gap: delivery.gap,
                 own: delivery.own,
             },

@@ -121,10 +121,10 @@ impl SdsNode {
     pub fn log(&self, channel: &str) -> Result<Option<Ts<Log>>, JsError> {
         let Some(log) = self.0.log(&channel.into()) else { return Ok(None) };
         let entries = log.iter().map(|entry| LogEntry {
-            message_id: entry.message_id.to_string(),
-            sender_id: entry.sender_id.to_string(),
-            lamport: entry.lamport,
-            content: serde_bytes::ByteBuf::from(entry.content.to_vec()),
+            message_id: entry.message_id().to_string(),
+            sender_id: entry.sender_id().to_string(),
+            lamport: entry.lamport(),
+            content: serde_bytes::ByteBuf::from(entry.content().to_vec()),
         });
         let log = Log { entries: entries.collect(), digest: log.digest().to_string() };
         Ok(Some(log.into_ts()?))

@@ -198,7 +198,7 @@ impl Publisher<'_> {
         let name = profile::name(*index);
         let mut rng = Rng::with_seed(profile::seed(group, *index, *life));
         let log = self.handle.log(CHANNEL).await?;
-        let own = log.entries.iter().filter(|entry| entry.sender_id == name.as_str().into());
+        let own = log.entries.iter().filter(|entry| entry.sender_id() == *name);
         let first = own.count() as u32;
         self.progress.update(|p| Progress { published: first.into(), ..p });
         for number in first..group.messages {

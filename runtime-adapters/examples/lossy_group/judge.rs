@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sds_proto::{LogDigest, MessageId};
+use sds_proto::LogDigest;
 
 use crate::profile::name;
 use crate::record::{
@@ -91,7 +91,7 @@ impl Files {
     fn digest(&self) -> LogDigest {
         let mut digest = LogDigest::default();
         for entry in &self.log {
-            digest.add(entry.lamport, &MessageId::from(entry.message_id.as_str()));
+            digest.add(entry.lamport, &entry.message_id);
         }
         digest
     }

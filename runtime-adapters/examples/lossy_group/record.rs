@@ -74,10 +74,10 @@ pub(crate) struct Logged {
 impl Logged {
     pub(crate) fn new(entry: &LogEntry) -> Self {
         Self {
-            lamport: entry.lamport,
-            sender: entry.sender_id.to_string(),
-            message_id: entry.message_id.to_string(),
-            content: hex(&Sha256::digest(&entry.content)),
+            lamport: entry.lamport(),
+            sender: entry.sender_id().to_string(),
+            message_id: entry.message_id().to_string(),
+            content: hex(&Sha256::digest(entry.content())),
         }
     }
 
@@ -120,12 +120,12 @@ pub(crate) struct Delivered {
 
 impl Delivered {
     pub(crate) fn new(delivery: &Delivery) -> Self {
-        let history = &delivery.entry.causal_history;
+        let history = delivery.entry.causal_history();
         Self {
             logged: Logged::new(&delivery.entry),
             gap: delivery.gap,
             again: delivery.redelivery,
-            history: history.iter().map(|named| named.message_id.to_string()).collect(),
+            history: history.map(|named| named.message_id.to_string()).collect(),
         }
     }
 }

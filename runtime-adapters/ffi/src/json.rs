@@ -5,8 +5,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sds_proto::ChannelId;
 use sds_proto::wire::HistoryEntry;
-use sds_proto::{ChannelId, MessageId};
 
 use crate::decimal;
 
@@ -31,9 +31,9 @@ impl<'a> Object<'a> {
         self
     }
 
-    pub(crate) fn message_id(mut self, id: &MessageId) -> Self {
+    pub(crate) fn message_id(mut self, id: impl AsRef<[u8]>) -> Self {
         self.key("messageId");
-        string(id.as_bytes(), self.out);
+        string(id.as_ref(), self.out);
         self
     }
 

@@ -228,7 +228,7 @@ impl Worker {
 
     /// Asks where each message can be fetched from that the next one will name.
     fn ask_for_hints(&mut self, now: Now, channel: &ChannelId, host: &dyn Host) {
-        let named: Vec<_> = self.node.next_causal_history(channel).cloned().collect();
+        let named: Vec<_> = self.node.next_causal_history(channel).map(MessageId::from).collect();
         for message_id in named {
             let Some(hint) = host.hint(&message_id) else { continue };
             // One that is too long is left out.
@@ -262,7 +262,7 @@ impl Worker {
         host: &dyn Host,
     ) -> Result<Bytes, Failure> {
         let known = self.node.log(channel).and_then(|log| log.get(message_id));
-        if known.is_none_or(|known| known.content != content) {
+        if known.is_none_or(|known| known.content() != content) {
             return Err(RejectReason::IdKnown.into());
         }
         let mut wanted = Wanted { wrapping: Some(message_id), ..Wanted::default() };
@@ -299,7 +299,7 @@ impl Worker {
             if wanted.dropped {
                 return Err(Code::OutOfMemory.into());
             }
-            unmet.extend(self.node.unmet(channel, message_id).cloned());
+            unmet.extend(self.node.unmet(channel, message_id).map(HistoryEntry::from));
             if !waited && !unmet.is_empty() && message.kind() == Kind::Content {
                 host.event(missing_dependencies(channel, message_id, &unmet));
             }
@@ -395,14 +395,14 @@ impl Worker {
                 Effect::Load { channel } => self.load(now, channel),
                 Effect::Deliver(delivery) if !delivery.own => {
                     self.counts.delivered += 1;
-                    let (channel, message_id) = (&delivery.channel, &delivery.entry.message_id);
+                    let (channel, message_id) = (&delivery.channel, delivery.entry.message_id());
                     let mut json = Vec::new();
                     let mut ready = of_type(&mut json, channel, message_id, "message_ready");
                     if self.detailed {
                         ready = ready.value("seq", delivery.seq.0).value("gap", delivery.gap);
                     }
                     if delivery.redelivery {
-                        ready = ready.base64("message", &delivery.entry.content);
+                        ready = ready.base64("message", delivery.entry.content());
                     }
                     ready.end();
                     host.event(json);
@@ -456,7 +456,7 @@ fn write_json(value: &impl Serialize, answer: &mut Vec<u8>) -> Result<(), Failur
     serde_json::to_writer(answer, value).map_err(|_| Code::InternalError.into())
 }
 
-fn about(channel: &ChannelId, message_id: &MessageId, what: &str) -> Vec<u8> {
+fn about(channel: &ChannelId, message_id: impl AsRef<[u8]>, what: &str) -> Vec<u8> {
     let mut json = Vec::new();
     of_type(&mut json, channel, message_id, what).end();
     json
@@ -465,7 +465,7 @@ fn about(channel: &ChannelId, message_id: &MessageId, what: &str) -> Vec<u8> {
 fn of_type<'a>(
     json: &'a mut Vec<u8>,
     channel: &ChannelId,
-    message_id: &MessageId,
+    message_id: impl AsRef<[u8]>,
     what: &str,
 ) -> Object<'a> {
     Object::begin(json).message_id(message_id).channel_id(channel).plain("eventType", what)

@@ -151,7 +151,8 @@ pub(crate) fn a_publish_cancelled_at_any_point_happens_once_or_not_at_all<D: Dri
         assert!(published.len() > 5, "{published:?}");
 
         let log = rig.alice.log(CHANNEL).await.unwrap();
-        let logged: Vec<_> = log.entries.iter().map(|entry| entry.message_id.to_string()).collect();
+        let logged: Vec<_> =
+            log.entries.iter().map(|entry| entry.message_id().to_string()).collect();
         let once: BTreeSet<_> = logged.iter().cloned().collect();
         assert_eq!(once.len(), logged.len());
         for (id, happened) in &published {
@@ -166,7 +167,7 @@ pub(crate) fn a_publish_cancelled_at_any_point_happens_once_or_not_at_all<D: Dri
         for events in [&mut rig.alice_events, &mut rig.bob_events] {
             let mut told = BTreeSet::new();
             for _ in 0..logged.len() {
-                let id = next_delivery(events).await.entry.message_id.to_string();
+                let id = next_delivery(events).await.entry.message_id().to_string();
                 assert!(told.insert(id.clone()), "{id} twice");
             }
             assert_eq!(told, once);
@@ -195,7 +196,7 @@ pub(crate) fn an_ephemeral_message_cancelled_at_any_point_is_heard_once_or_never
                 Event::Node(Effect::DeliverEphemeral { message_id, .. }) => {
                     assert!(heard.insert(message_id.to_string()), "{message_id} twice");
                 }
-                Event::Node(Effect::Deliver(last)) if last.entry.message_id == "last".into() => {
+                Event::Node(Effect::Deliver(last)) if last.entry.message_id() == *"last" => {
                     break;
                 }
                 _ => {}
@@ -294,7 +295,7 @@ pub(crate) fn a_publication_dropped_at_any_point_is_published_once<D: Driver>() 
             let id = format!("m{polls}");
             let publication = alice.try_publish(CHANNEL, id.as_str(), "content").unwrap();
             let ready = poll_times(publication, polls, || {}).await.is_some();
-            assert_eq!(next_delivery(&mut events).await.entry.message_id, id.as_str().into());
+            assert_eq!(next_delivery(&mut events).await.entry.message_id(), *id);
             if ready {
                 break;
             }

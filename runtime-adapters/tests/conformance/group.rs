@@ -19,13 +19,13 @@ pub(crate) fn messages_go_both_ways<D: Driver>() {
 
         alice.publish(CHANNEL, "m1", "hello").await.unwrap();
         let delivery = next_delivery(&mut bob_events).await;
-        assert_eq!(delivery.entry.content, "hello");
-        assert_eq!(delivery.entry.sender_id, "alice".into());
+        assert_eq!(delivery.entry.content(), b"hello");
+        assert_eq!(delivery.entry.sender_id(), *"alice");
         assert!(!delivery.own);
 
         bob.publish(CHANNEL, "m2", "hello yourself").await.unwrap();
         assert!(next_delivery(&mut alice_events).await.own);
-        assert_eq!(next_delivery(&mut alice_events).await.entry.content, "hello yourself");
+        assert_eq!(next_delivery(&mut alice_events).await.entry.content(), b"hello yourself");
     });
 }
 
@@ -156,12 +156,12 @@ pub(crate) fn a_transport_that_fails_is_reported_and_survived<D: Driver>() {
 
         gate.set_broken(false);
         assert!(next_delivery(&mut bob_events).await.own);
-        assert_eq!(next_delivery(&mut bob_events).await.entry.message_id, "m1".into());
+        assert_eq!(next_delivery(&mut bob_events).await.entry.message_id(), *"m1");
         let delivered = |event| match event {
             Event::Node(Effect::Deliver(delivery)) if !delivery.own => Some(delivery),
             _ => None,
         };
-        assert_eq!(next(&mut events, delivered).await.entry.message_id, "m2".into());
+        assert_eq!(next(&mut events, delivered).await.entry.message_id(), *"m2");
         assert_eq!(alice.log(CHANNEL).await.unwrap(), bob.log(CHANNEL).await.unwrap());
     });
 }

@@ -82,12 +82,12 @@ pub(crate) fn events_that_are_read_late_are_all_there_in_order<D: Driver>() {
             alice
         });
         // Alice's events fill and hold her back; bob's are read, so that he hears all she said.
-        let early = next_delivery(&mut bob_events).await.entry.message_id.clone();
-        assert_eq!(early, "m0".into());
+        let early = next_delivery(&mut bob_events).await.entry;
+        assert_eq!(early.message_id(), *"m0");
         assert!(!publishing.is_finished(), "nobody reads her events, and she is not held back");
         for number in 0..MESSAGES {
             let delivery = next_delivery(&mut events).await;
-            assert_eq!(delivery.entry.message_id, format!("m{number}").into());
+            assert_eq!(delivery.entry.message_id(), *format!("m{number}"));
             assert_eq!(delivery.seq.0, number as u64 + 1);
         }
         let alice = publishing.join().unwrap();

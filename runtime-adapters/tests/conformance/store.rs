@@ -35,7 +35,7 @@ async fn unread(events: &mut Events) -> Option<Event> {
 
 pub(crate) async fn logged(handle: &Handle) -> Vec<MessageId> {
     let log = handle.log(CHANNEL).await.unwrap();
-    log.entries.iter().map(|entry| entry.message_id.clone()).collect()
+    log.entries.iter().map(|entry| entry.message_id().into()).collect()
 }
 
 async fn next_effect<T>(events: &mut Events, pick: impl Fn(Effect) -> Option<T>) -> T {
@@ -135,7 +135,7 @@ pub(crate) fn nothing_leaves_before_a_slow_store_has_answered<D: Driver>() {
         switch.release();
         for number in 0..20 {
             let delivery = next_delivery(&mut events).await;
-            assert_eq!(delivery.entry.message_id, format!("m{number}").into());
+            assert_eq!(delivery.entry.message_id(), *format!("m{number}"));
         }
         while gate.sent() < 20 {
             alice.status(CHANNEL).await.unwrap();
@@ -203,9 +203,9 @@ pub(crate) fn a_failing_store_refuses_and_then_lets_everything_go_in_order<D: Dr
         assert!(next_effect(&mut events, told).await, "nothing is told before it has recovered");
         alice.publish(CHANNEL, "m5", refused.content).await.unwrap();
         for number in 0..6 {
-            let id = format!("m{number}").into();
-            assert_eq!(next_delivery(&mut events).await.entry.message_id, id);
-            assert_eq!(next_delivery(&mut bob_events).await.entry.message_id, id);
+            let id = MessageId::from(format!("m{number}"));
+            assert_eq!(next_delivery(&mut events).await.entry.message_id(), id);
+            assert_eq!(next_delivery(&mut bob_events).await.entry.message_id(), id);
         }
         assert_eq!(alice.log(CHANNEL).await.unwrap(), bob.log(CHANNEL).await.unwrap());
     });
@@ -288,10 +288,10 @@ pub(crate) fn a_store_that_never_answers_delays_a_shutdown_no_longer_than_allowe
         let opening = alice.clone();
         let (opened, ()) = futures_lite::future::zip(opening.open("other"), alice.shutdown()).await;
         assert_eq!(opened, Err(HandleError::Stopped));
-        let mut told = Vec::new();
+        let mut told: Vec<MessageId> = Vec::new();
         while let Some(event) = events.next().await {
             if let Event::Node(Effect::Deliver(delivery)) = event {
-                told.push(delivery.entry.message_id.clone());
+                told.push(delivery.entry.message_id().into());
             }
         }
         assert_eq!(told, []);

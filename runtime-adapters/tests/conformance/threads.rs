@@ -65,7 +65,7 @@ pub(crate) fn many_threads_publish_and_nothing_is_lost_or_overtaken<D: Driver>()
 
     let mut next = BTreeMap::new();
     let delivered = events.iter().filter_map(|event| match event {
-        Event::Node(Effect::Deliver(delivery)) => Some(delivery.entry.message_id.to_string()),
+        Event::Node(Effect::Deliver(delivery)) => Some(delivery.entry.message_id().to_string()),
         _ => None,
     });
     for id in delivered.take(THREADS * EACH) {

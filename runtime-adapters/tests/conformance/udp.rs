@@ -39,10 +39,10 @@ pub(crate) fn two_participants_talk_over_udp<D: Driver>() {
         alice.open(CHANNEL).await.unwrap();
         bob.open(CHANNEL).await.unwrap();
         alice.publish(CHANNEL, "m1", "hello").await.unwrap();
-        assert_eq!(next_delivery(&mut bob_events).await.entry.content, "hello");
+        assert_eq!(next_delivery(&mut bob_events).await.entry.content(), b"hello");
         bob.publish(CHANNEL, "m2", "hello yourself").await.unwrap();
         assert!(next_delivery(&mut alice_events).await.own);
-        assert_eq!(next_delivery(&mut alice_events).await.entry.content, "hello yourself");
+        assert_eq!(next_delivery(&mut alice_events).await.entry.content(), b"hello yourself");
     });
 }
 
@@ -98,10 +98,10 @@ pub(crate) fn a_multicast_group_hears_itself<D: Driver>() {
         alice.open(CHANNEL).await.unwrap();
         bob.open(CHANNEL).await.unwrap();
         alice.publish(CHANNEL, "m1", "hello").await.unwrap();
-        assert_eq!(next_delivery(&mut bob_events).await.entry.content, "hello");
+        assert_eq!(next_delivery(&mut bob_events).await.entry.content(), b"hello");
         bob.publish(CHANNEL, "m2", "hello yourself").await.unwrap();
         assert!(next_delivery(&mut alice_events).await.own);
-        assert_eq!(next_delivery(&mut alice_events).await.entry.content, "hello yourself");
+        assert_eq!(next_delivery(&mut alice_events).await.entry.content(), b"hello yourself");
     });
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sds_proto::{LogDigest, MessageId};
+use sds_proto::LogDigest;
 
 use crate::disk::Disk;
 use crate::group::{self, PARTICIPANTS, name};
@@ -89,7 +89,7 @@ impl Ledger {
         let told = &mut self.told[index];
         self.redeliveries += u64::from(redelivery);
         if told.ids.insert(id.clone()) {
-            told.digest.add(message.lamport, &MessageId::from(id));
+            told.digest.add(message.lamport, id);
         } else if !redelivery {
             return loss(format!("{who} was told {id} again as if for the first time"));
         }

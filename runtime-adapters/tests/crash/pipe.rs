@@ -48,11 +48,11 @@ pub(crate) struct Message {
 
 impl Message {
     pub(crate) fn new(entry: &LogEntry) -> Self {
-        let digest = Sha256::digest(&entry.content);
+        let digest = Sha256::digest(entry.content());
         Self {
-            lamport: entry.lamport,
-            sender: entry.sender_id.to_string(),
-            id: entry.message_id.to_string(),
+            lamport: entry.lamport(),
+            sender: entry.sender_id().to_string(),
+            id: entry.message_id().to_string(),
             content: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
         }
     }

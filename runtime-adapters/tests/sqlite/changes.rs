@@ -1,7 +1,5 @@
 //! Batches to write.
 
-use std::sync::Arc;
-
 use sds_proto::snapshot::{Change, ChangeKind, StoredIncoming, StoredMet};
 use sds_proto::stored::{self, Write};
 use sds_proto::{ChannelId, LogEntry, MessageId};
@@ -45,9 +43,8 @@ fn kind(rng: &mut fastrand::Rng) -> ChangeKind {
 }
 
 fn incoming(number: u64, len: usize) -> ChangeKind {
-    let content = vec![number as u8; len].into();
-    let entry = LogEntry::new(id(number), "bob".into(), number, Default::default(), content);
-    ChangeKind::IncomingSet(StoredIncoming { entry: Arc::new(entry), heard: None })
+    let entry = LogEntry::new(id(number), "bob", number, [], vec![number as u8; len]);
+    ChangeKind::IncomingSet(StoredIncoming { entry, heard: None })
 }
 
 fn id(number: u64) -> MessageId {

@@ -19,6 +19,7 @@ use super::{
     ChannelData, ChannelMeta, HistoryUpdate, IncomingMessage, IncomingRepair, OutgoingRepair,
     UnacknowledgedMessage,
 };
+use crate::MessageId;
 use crate::wire::error::DecodeError;
 use crate::wire::message::{HistoryEntry, Message};
 use crate::wire::reader::{Fields, Value};
@@ -32,17 +33,30 @@ const SCHEMA_VERSION: u64 = 1;
 pub(super) fn decode<T: Read>(blob: &Bytes, limits: &Limits) -> Result<T, DecodeError> {
     // nim-sds stores what it was sent.
     let limits = &Limits { empty_ids: true, ..*limits };
-    let values = Values { datagram: blob, limits, dialect: WireDialect::NimSds };
-    T::read(&values, Fields::new(blob))
+    let values = Values { limits, dialect: WireDialect::NimSds };
+    T::read(&Blob { bytes: blob, values }, Fields::new(blob))
+}
+
+/// What is read shares the memory of the blob.
+pub(super) struct Blob<'a> {
+    bytes: &'a Bytes,
+    values: Values<'a>,
+}
+
+impl Blob<'_> {
+    fn message_id(&self, field: u32, id: &[u8]) -> Result<MessageId, DecodeError> {
+        let id = self.values.id(field, Some(id))?;
+        Ok(self.bytes.slice_ref(id.as_bytes()).into())
+    }
 }
 
 /// Something that is laid out in fields.
 pub(super) trait Read: Sized {
-    fn read(values: &Values<'_>, fields: Fields<'_>) -> Result<Self, DecodeError>;
+    fn read(blob: &Blob<'_>, fields: Fields<'_>) -> Result<Self, DecodeError>;
 }
 
 impl Read for ChannelMeta {
-    fn read(values: &Values<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(blob: &Blob<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
         let (mut version, mut lamport) = (None, None);
         let mut meta = Self::default();
         while let Some(field) = fields.next()? {
@@ -50,16 +64,16 @@ impl Read for ChannelMeta {
                 (1, &Value::Varint(value)) => version = Some(value),
                 (2, &Value::Varint(value)) => lamport = Some(value),
                 (3, &Value::Bytes(bytes)) => {
-                    meta.outgoing_buffer.push(Read::read(values, field.nested(bytes))?);
+                    meta.outgoing_buffer.push(Read::read(blob, field.nested(bytes))?);
                 }
                 (4, &Value::Bytes(bytes)) => {
-                    meta.incoming_buffer.push(Read::read(values, field.nested(bytes))?);
+                    meta.incoming_buffer.push(Read::read(blob, field.nested(bytes))?);
                 }
                 (5, &Value::Bytes(bytes)) => {
-                    meta.outgoing_repair_buffer.push(Read::read(values, field.nested(bytes))?);
+                    meta.outgoing_repair_buffer.push(Read::read(blob, field.nested(bytes))?);
                 }
                 (6, &Value::Bytes(bytes)) => {
-                    meta.incoming_repair_buffer.push(Read::read(values, field.nested(bytes))?);
+                    meta.incoming_repair_buffer.push(Read::read(blob, field.nested(bytes))?);
                 }
                 _ => {}
             }
@@ -74,14 +88,12 @@ impl Read for ChannelMeta {
 }
 
 impl Read for ChannelData {
-    fn read(values: &Values<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(blob: &Blob<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
         let (mut meta, mut messages) = (None, Vec::new());
         while let Some(field) = fields.next()? {
             match (field.number, &field.value) {
-                (1, &Value::Bytes(bytes)) => meta = Some(Read::read(values, field.nested(bytes))?),
-                (2, &Value::Bytes(bytes)) => {
-                    messages.push(Read::read(values, field.nested(bytes))?)
-                }
+                (1, &Value::Bytes(bytes)) => meta = Some(Read::read(blob, field.nested(bytes))?),
+                (2, &Value::Bytes(bytes)) => messages.push(Read::read(blob, field.nested(bytes))?),
                 _ => {}
             }
         }
@@ -90,14 +102,14 @@ impl Read for ChannelData {
 }
 
 impl Read for HistoryUpdate {
-    fn read(values: &Values<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(blob: &Blob<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
         let mut update = Self::default();
         while let Some(field) = fields.next()? {
             match (field.number, &field.value) {
                 (1, &Value::Bytes(bytes)) => {
-                    update.append.push(Read::read(values, field.nested(bytes))?);
+                    update.append.push(Read::read(blob, field.nested(bytes))?);
                 }
-                (2, &Value::Bytes(id)) => update.evict.push(values.message_id(2, Some(id))?),
+                (2, &Value::Bytes(id)) => update.evict.push(blob.message_id(2, id)?),
                 _ => {}
             }
         }
@@ -106,12 +118,12 @@ impl Read for HistoryUpdate {
 }
 
 impl Read for UnacknowledgedMessage {
-    fn read(values: &Values<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(blob: &Blob<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
         let (mut message, mut send_time_ms, mut resend_attempts) = (None, None, None);
         while let Some(field) = fields.next()? {
             match (field.number, &field.value) {
                 (1, &Value::Bytes(bytes)) => {
-                    message = Some(Read::read(values, field.nested(bytes))?);
+                    message = Some(Read::read(blob, field.nested(bytes))?);
                 }
                 (2, &Value::Varint(value)) => send_time_ms = Some(value),
                 (3, &Value::Varint(value)) => resend_attempts = Some(value),
@@ -127,15 +139,15 @@ impl Read for UnacknowledgedMessage {
 }
 
 impl Read for IncomingMessage {
-    fn read(values: &Values<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(blob: &Blob<'_>, mut fields: Fields<'_>) -> Result<Self, DecodeError> {
         let (mut message, mut missing_dependencies) = (None, Vec::new());
         while let Some(field) = fields.next()? {
             match (field.number, &field.value) {
                 (1, &Value::Bytes(bytes)) => {
-                    message = Some(Read::read(values, field.nested(bytes))?);
+                    message = Some(Read::read(blob, field.nested(bytes))?);
                 }
                 (2, &Value::Bytes(id)) => {
-                    missing_dependencies.push(values.message_id(2, Some(id))?);
+                    missing_dependencies.push(blob.message_id(2, id)?);
                 }
                 _ => {}
             }
@@ -145,18 +157,18 @@ impl Read for IncomingMessage {
 }
 
 impl Read for OutgoingRepair {
-    fn read(values: &Values<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(blob: &Blob<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
         let (key, mut fields) = pair(fields)?;
         let (mut entry, mut request_time_ms) = (None, None);
         while let Some(field) = fields.next()? {
             match (field.number, &field.value) {
-                (1, &Value::Bytes(bytes)) => entry = Some(Read::read(values, field.nested(bytes))?),
+                (1, &Value::Bytes(bytes)) => entry = Some(Read::read(blob, field.nested(bytes))?),
                 (2, &Value::Varint(value)) => request_time_ms = Some(value),
                 _ => {}
             }
         }
         Ok(Self {
-            message_id: values.message_id(1, Some(key))?,
+            message_id: blob.message_id(1, key)?,
             entry: present(1, entry)?,
             request_time_ms: present(2, request_time_ms)?,
         })
@@ -164,35 +176,35 @@ impl Read for OutgoingRepair {
 }
 
 impl Read for IncomingRepair {
-    fn read(values: &Values<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(blob: &Blob<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
         let (key, mut fields) = pair(fields)?;
         let (mut entry, mut cached_message, mut response_time_ms) = (None, None, None);
         while let Some(field) = fields.next()? {
             match (field.number, &field.value) {
-                (1, &Value::Bytes(bytes)) => entry = Some(Read::read(values, field.nested(bytes))?),
+                (1, &Value::Bytes(bytes)) => entry = Some(Read::read(blob, field.nested(bytes))?),
                 (2, &Value::Bytes(bytes)) => cached_message = Some(bytes),
                 (3, &Value::Varint(value)) => response_time_ms = Some(value),
                 _ => {}
             }
         }
         Ok(Self {
-            message_id: values.message_id(1, Some(key))?,
+            message_id: blob.message_id(1, key)?,
             entry: present(1, entry)?,
-            cached_message: values.datagram.slice_ref(present(2, cached_message)?),
+            cached_message: blob.bytes.slice_ref(present(2, cached_message)?),
             response_time_ms: present(3, response_time_ms)?,
         })
     }
 }
 
 impl Read for Message {
-    fn read(values: &Values<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
-        nim::decode_fields(values, fields)
+    fn read(blob: &Blob<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
+        Ok(nim::decode_fields(&blob.values, fields)?.within(blob.bytes))
     }
 }
 
 impl Read for HistoryEntry {
-    fn read(values: &Values<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
-        values.entry(fields)
+    fn read(blob: &Blob<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
+        Ok(blob.values.entry(fields)?.within(blob.bytes))
     }
 }
 
@@ -262,7 +274,7 @@ impl Encode for OutgoingRepair {
 
 impl Encode for MapValue<'_, OutgoingRepair> {
     fn write<S: Sink>(&self, sink: &mut S) {
-        sink.nested(1, &Entry(&self.0.entry, WireDialect::NimSds));
+        sink.nested(1, &Entry(self.0.entry.borrowed(), WireDialect::NimSds));
         sink.number(2, self.0.request_time_ms);
     }
 }
@@ -276,7 +288,7 @@ impl Encode for IncomingRepair {
 
 impl Encode for MapValue<'_, IncomingRepair> {
     fn write<S: Sink>(&self, sink: &mut S) {
-        sink.nested(1, &Entry(&self.0.entry, WireDialect::NimSds));
+        sink.nested(1, &Entry(self.0.entry.borrowed(), WireDialect::NimSds));
         sink.bytes(2, &self.0.cached_message);
         sink.number(3, self.0.response_time_ms);
     }
@@ -287,6 +299,7 @@ struct MapValue<'a, T>(&'a T);
 
 impl Encode for Message {
     fn write<S: Sink>(&self, sink: &mut S) {
-        nim::Encoding(&self.as_outgoing()).write(sink);
+        let message = self.borrowed();
+        nim::Encoding(&message.as_outgoing()).write(sink);
     }
 }

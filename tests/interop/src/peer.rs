@@ -203,7 +203,10 @@ impl Peer {
         match &self.engine {
             Engine::Rust { node, .. } => {
                 let log = node.log(&ChannelId::from(CHANNEL)).ok_or("not open")?;
-                Ok(log.iter().map(|entry| (entry.lamport, entry.message_id.to_string())).collect())
+                Ok(log
+                    .iter()
+                    .map(|entry| (entry.lamport(), entry.message_id().to_string()))
+                    .collect())
             }
             Engine::Js { .. } => {
                 let log: Vec<(String, String)> =
@@ -268,10 +271,12 @@ impl Peer {
                 }
                 Effect::Deliver(delivery) => {
                     let entry = &delivery.entry;
-                    let id = &entry.message_id;
-                    ensure(delivered.insert(id.clone()), || format!("{id} delivered twice"))?;
-                    let met = |named: &wire::HistoryEntry| delivered.contains(&named.message_id);
-                    ensure(!delivery.gap && entry.causal_history.iter().all(met), || {
+                    let id = entry.message_id();
+                    ensure(delivered.insert(id.into()), || format!("{id} delivered twice"))?;
+                    let met = |named: wire::HistoryEntryRef<'_>| {
+                        delivered.contains(named.message_id.as_bytes())
+                    };
+                    ensure(!delivery.gap && entry.causal_history().all(met), || {
                         format!("{}: {id} before what it depends on", self.name)
                     })?;
                     if !delivery.own {

@@ -69,10 +69,10 @@ impl Participant {
     pub(crate) fn log(&self) -> Vec<LogLine> {
         let entries = self.node.log(&GROUP).into_iter().flat_map(|log| log.iter());
         let line = |entry: &std::sync::Arc<sds_proto::LogEntry>| LogLine {
-            message_id: entry.message_id.as_bytes().to_vec(),
-            sender_id: entry.sender_id.as_bytes().to_vec(),
-            lamport: entry.lamport,
-            content: entry.content.to_vec(),
+            message_id: entry.message_id().as_bytes().to_vec(),
+            sender_id: entry.sender_id().as_bytes().to_vec(),
+            lamport: entry.lamport(),
+            content: entry.content().to_vec(),
         };
         entries.map(line).collect()
     }
