@@ -20,7 +20,7 @@ impl LogDigest {
     /// Adds one entry.
     pub fn add(&mut self, lamport: u64, message_id: impl AsRef<[u8]>) {
         let mut hasher = SipHasher13::new_with_keys(0x5344_5300, 0x6c6f_6700);
-        hasher.write(&lamport.to_le_bytes());
+        hasher.write_u64(lamport.to_le());
         hasher.write(message_id.as_ref());
         self.0 = self.0.wrapping_add(hasher.finish128().as_u128());
     }

@@ -84,7 +84,6 @@ pub mod fuzz;
 pub mod hash;
 mod id;
 mod input;
-mod keyed;
 mod lamport;
 mod node;
 mod outbox;

@@ -240,17 +240,17 @@ impl Node {
         }
         let (dialect, message) =
             wire::decode_ref(bytes, &self.config.limits()).map_err(RejectReason::Decode)?;
-        let id = ChannelId::new(bytes.slice_ref(message.channel_id.as_bytes()));
-        if !self.channels.contains_key(&id) {
+        let id = message.channel_id.as_bytes();
+        if !self.channels.contains_key(id) {
             if self.config.auto_open {
                 channel::check(&self.config, self.now, 0, dialect, &message)?;
             }
-            self.auto_open(&id)?;
+            self.auto_open(id)?;
         }
-        self.with_channel(&id, |channel, cx| channel.receive(cx, dialect, &message, bytes))
+        self.with_channel(id, |channel, cx| channel.receive(cx, dialect, &message, bytes))
     }
 
-    fn auto_open(&mut self, id: &ChannelId) -> Result<(), RejectReason> {
+    fn auto_open(&mut self, id: &[u8]) -> Result<(), RejectReason> {
         if !self.config.auto_open {
             return Err(RejectReason::ChannelNotOpen);
         }
@@ -258,7 +258,7 @@ impl Node {
         if self.auto_opened >= limit {
             return Err(RejectReason::TooManyChannels { limit });
         }
-        self.open(id, None, true)
+        self.open(&ChannelId::from(id), None, true)
     }
 
     fn publish(
@@ -325,7 +325,7 @@ impl Node {
         if config.speaks(WireDialect::Lip109) && id.as_str().is_none() {
             return Err(RejectReason::IdNotUtf8);
         }
-        // An id from a datagram must not keep the datagram alive.
+        // An allocation of its own, whatever the id came in.
         let id = ChannelId::from(id.as_bytes());
         let state = if self.outbox.persists() {
             self.outbox.load(id.clone());
@@ -415,10 +415,10 @@ impl Node {
     /// Lets an open channel work, then notes when it wants to be woken.
     fn with_channel(
         &mut self,
-        id: &ChannelId,
+        id: impl AsRef<[u8]>,
         work: impl FnOnce(&mut Channel, &mut Cx<'_>) -> Result<(), RejectReason>,
     ) -> Result<(), RejectReason> {
-        let member = self.channels.get_mut(id).ok_or(RejectReason::ChannelNotOpen)?;
+        let member = self.channels.get_mut(id.as_ref()).ok_or(RejectReason::ChannelNotOpen)?;
         let State::Open(channel) = &mut member.state else {
             return Err(RejectReason::ChannelLoading);
         };

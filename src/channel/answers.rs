@@ -2,17 +2,14 @@
 
 use core::time::Duration;
 
-use hashbrown::HashMap;
-
 use super::log::Dialects;
-use super::record::{IdDigest, Place};
+use super::record::{DigestMap, IdDigest, Place};
 use super::repair::{arithmetic, signed_millis};
 use super::slots::{Slot, Slots};
 use super::{Channel, Cx, Timer};
 use crate::broken::{self, Break};
 use crate::effect::{Bound, Effect, SendReason};
 use crate::id::{IdRef, MessageId, ParticipantId};
-use crate::keyed::KeyedState;
 use crate::snapshot::{ChangeKind, StoredAnswer};
 use crate::timer::TimerKey;
 use crate::wire::{HistoryEntryRef, WireDialect};
@@ -33,17 +30,12 @@ struct Answer {
 }
 
 /// The incoming repair requests.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Answers {
     answers: Slots<Answer>,
-    by_digest: HashMap<IdDigest, Slot, KeyedState>,
+    by_digest: DigestMap<Slot>,
 }
 
-impl Answers {
-    pub(super) fn new(key: [u64; 2]) -> Self {
-        Self { answers: Slots::default(), by_digest: HashMap::with_hasher(KeyedState::new(key)) }
-    }
-}
 impl Channel {
     pub(super) fn consider_answer(
         &mut self,

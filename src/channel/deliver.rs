@@ -185,6 +185,9 @@ impl Channel {
     /// Tells `waiters` that one of their dependencies is here (or, with `gap`, given up), and
     /// delivers those that wait for nothing else.
     pub(super) fn release(&mut self, cx: &mut Cx<'_>, waiters: &Waiters, gap: bool) {
+        if waiters.is_empty() {
+            return;
+        }
         let mut ready = VecDeque::new();
         self.satisfy(cx, waiters, gap, &mut ready);
         self.deliver_waiting(cx, ready);

@@ -37,6 +37,7 @@ impl LogKey {
 }
 
 impl Ord for LogKey {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         let by_id = || self.entry.message_id().cmp(&other.entry.message_id());
         self.lamport.cmp(&other.lamport).then_with(by_id)
@@ -56,6 +57,9 @@ impl PartialEq for LogKey {
 }
 
 impl Eq for LogKey {}
+
+/// Deliveries that are compared to before an id is hashed.
+const NEWEST: usize = 2;
 
 /// Heads are walked by Lamport time, and may be in any order beyond that.
 type HeadKey = (u64, Slot);
@@ -257,6 +261,18 @@ impl Log {
         self.age.range(first..).filter_map(|(_, slot)| self.entries.get(*slot))
     }
 
+    /// The digest of an id, if it is among the newest deliveries, which most messages name.
+    pub(super) fn newest_digest(&self, id: IdRef<'_>) -> Option<IdDigest> {
+        for back in 1..=NEWEST {
+            let (_, slot) = self.age.get(self.age.len().wrapping_sub(back))?;
+            let Some(logged) = self.entries.get(*slot) else { continue };
+            if logged.entry.message_id() == id {
+                return Some(logged.digest);
+            }
+        }
+        None
+    }
+
     /// The entries to name next: up to `max_heads` heads, in rotation if there are more, filled
     /// up to `len` with the newest others; in the log's order.
     pub(super) fn next_history(&self, len: usize, max_heads: usize) -> SmallVec<[Slot; 16]> {
@@ -330,10 +346,12 @@ impl Log {
         }
         let slot = self.next_victim()?;
         let logged = self.entries.remove(slot)?;
-        let key = LogKey::of(&logged.entry);
-        self.order.remove(&key);
+        match self.order.first_entry() {
+            Some(first) if *first.get() == slot => drop(first.remove()),
+            _ => drop(self.order.remove(&LogKey::of(&logged.entry))),
+        }
         if logged.is_head {
-            self.heads.remove(&(key.lamport, slot));
+            self.heads.remove(&(logged.entry.lamport(), slot));
         }
         self.bytes -= logged.entry.size();
         Some(logged)

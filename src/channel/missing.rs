@@ -99,12 +99,12 @@ impl Channel {
     /// Makes room for what a message of `sender` names and is not here, as long as another sender
     /// has named more: its messages, and what its syncs named, give way.
     pub(super) fn make_room(&mut self, cx: &mut Cx<'_>, sender: IdRef<'_>, deps: &[IdDigest]) {
+        if self.wanted.len() + deps.len() <= self.config.max_wanted {
+            return;
+        }
         let named_by = self.sender_digest(sender);
         // Nothing here may take for ever; what finds no room is dropped.
         for _ in 0..4 * deps.len() {
-            if self.wanted.len() + deps.len() <= self.config.max_wanted {
-                return;
-            }
             let unknown = |dep: &&IdDigest| self.ids.place(**dep).is_none();
             let needed = deps.iter().filter(unknown).count();
             if self.wanted.len() + needed <= self.config.max_wanted {

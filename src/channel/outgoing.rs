@@ -5,15 +5,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::record::IdDigest;
+use super::record::{DigestMap, IdDigest};
 use crate::bloom::{Probe, ReceivedFilter};
 use crate::broken::{self, Break};
 use crate::config::Config;
 use crate::entry::{DeliverySeq, LogEntry};
-use crate::keyed::KeyedState;
 use crate::rng::Rng;
 use crate::snapshot::StoredOutgoing;
 use crate::timer::TimerKey;
@@ -67,17 +65,13 @@ pub(super) enum Verdict {
 }
 
 /// Own unacknowledged messages in the order they were sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outgoing {
     unacked: BTreeMap<DeliverySeq, Unacked>,
-    by_digest: HashMap<IdDigest, DeliverySeq, KeyedState>,
+    by_digest: DigestMap<DeliverySeq>,
 }
 
 impl Outgoing {
-    pub(super) fn new(key: [u64; 2]) -> Self {
-        Self { unacked: BTreeMap::new(), by_digest: HashMap::with_hasher(KeyedState::new(key)) }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.unacked.len()
     }

@@ -195,6 +195,9 @@ impl Channel {
     /// Lets go of waiters that claim to depend on something newer than themselves: they could
     /// wait in a cycle.
     pub(super) fn release_cyclic(&mut self, cx: &mut Cx<'_>, waiters: &mut Waiters, lamport: u64) {
+        if waiters.is_empty() {
+            return;
+        }
         let mut cyclic = Waiters::new();
         waiters.retain(|waiter| {
             let newer = self
@@ -217,8 +220,12 @@ impl Channel {
     }
 
     fn dep_digests(&self, message: &MessageRef<'_>) -> Deps {
-        let history = message.causal_history.iter();
-        history.map(|named| self.ids.digest(named.message_id.as_bytes())).collect()
+        let mut deps = Deps::new();
+        for named in &message.causal_history {
+            let id = named.message_id;
+            deps.push(self.log.newest_digest(id).unwrap_or_else(|| self.ids.digest(id.as_bytes())));
+        }
+        deps
     }
 
     /// Puts a received content id into the id record and the filters.

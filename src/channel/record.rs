@@ -1,16 +1,37 @@
 //! What is known of every id: one look-up tells whether it is logged, waiting, wanted or met.
 
 use alloc::collections::VecDeque;
-use core::hash::Hasher;
 
-use hashbrown::HashTable;
+use core::hash::{BuildHasherDefault, Hasher};
+
 use hashbrown::hash_table::Entry;
-use siphasher::sip128::{Hasher128, SipHasher13};
+use hashbrown::{HashMap, HashTable};
+use siphasher::sip128::SipHasher13;
 
 use crate::channel::slots::Slot;
 
 /// Keyed 128-bit digest of an id. Peers do not know the key, so they cannot make two ids meet.
 pub(super) type IdDigest = u128;
+
+/// A table by digest. The digest is a keyed hash already, so half of it places it.
+pub(super) type DigestMap<V> = HashMap<IdDigest, V, BuildHasherDefault<DigestHasher>>;
+
+#[derive(Default)]
+pub(super) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = table_hash(digest);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a digest is hashed as a number")
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Where an id is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +106,6 @@ const fn low_bits(number: u64) -> u32 {
 }
 
 const fn table_hash(digest: IdDigest) -> u64 {
-    // The digest is a keyed hash already.
     #[expect(clippy::cast_possible_truncation, reason = "half of the digest is enough")]
     let half = digest as u64;
     half
@@ -107,9 +127,7 @@ impl IdTable {
     }
 
     pub(super) fn digest(&self, id: &[u8]) -> IdDigest {
-        let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
-        hasher.write(id);
-        hasher.finish128().as_u128()
+        SipHasher13::new_with_keys(self.key[0], self.key[1]).hash(id).as_u128()
     }
 
     pub(super) fn place(&self, digest: IdDigest) -> Option<Place> {
@@ -139,19 +157,21 @@ impl IdTable {
         if known.number != 0 {
             return (None, None);
         }
+        known.number = low_bits(number);
         (Some(number), self.put(Recorded { digest, lamport, number }))
     }
 
     /// Puts back an id that was recorded before a restart. It counts as evicted. Returns the number
     /// of the id that fell out of the ring for it.
     pub(super) fn restore(&mut self, digest: IdDigest, lamport: u64, number: u64) -> Option<u64> {
-        self.set(digest, Place::Evicted);
+        let known = self.entry(digest, Place::Evicted);
+        known.place = Place::Evicted;
+        known.number = low_bits(number);
         self.put(Recorded { digest, lamport, number })
     }
 
     fn put(&mut self, recorded: Recorded) -> Option<u64> {
         self.recorded = recorded.number;
-        self.entry(recorded.digest, Place::Received).number = low_bits(recorded.number);
         self.ring.push_back(recorded);
         if self.ring.len() <= self.max_ids {
             return None;

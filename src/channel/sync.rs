@@ -55,7 +55,7 @@ impl SyncState {
 impl Channel {
     /// Starts the quiet period if none runs.
     pub(super) fn arm_sync(&mut self, cx: &mut Cx<'_>) {
-        if self.sync.timer.is_none() {
+        if self.sync.timer.is_none() && self.may_sync_at_all() {
             let at = cx.now.mono + cx.rng.duration(self.config.sync_min, self.config.sync_max);
             self.schedule_sync(cx, at);
         }

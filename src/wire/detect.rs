@@ -1,12 +1,16 @@
 //! Telling the dialects apart, and routing before decoding.
 
 use super::error::DecodeError;
-use super::reader::{Fields, Value};
+use super::reader::{Fields, Value, bytes_tag, number_tag};
 use super::values::id_bytes;
 use super::{WireDialect, lip109, nim};
 
 /// The field that both dialects always send: message id in LIP-109, Lamport time in nim-sds.
 const TELLTALE: u32 = 2;
+const LIP109: u64 = bytes_tag(TELLTALE);
+const NIM_SDS: u64 = number_tag(TELLTALE);
+/// What comes before it: the message id in nim-sds, the sender id in LIP-109.
+const FIRST: u64 = bytes_tag(1);
 
 /// Which dialect a message is in, by the wire type of its first field 2.
 ///
@@ -18,17 +22,21 @@ const TELLTALE: u32 = 2;
 /// dialects gives it.
 pub fn detect(bytes: &[u8]) -> Result<WireDialect, DecodeError> {
     let mut fields = Fields::new(bytes);
-    while let Some(field) = fields.next()? {
-        if field.number != TELLTALE {
-            continue;
+    loop {
+        let offset = fields.offset();
+        let Some(tag) = fields.tag()? else { return Err(DecodeError::UnknownDialect) };
+        match tag {
+            LIP109 => return fields.bytes().map(|_| WireDialect::Lip109),
+            NIM_SDS => return fields.varint().map(|_| WireDialect::NimSds),
+            FIRST => drop(fields.bytes()?),
+            _ => {
+                let field = fields.field(tag, offset)?;
+                if field.number == TELLTALE {
+                    return Err(field.wrong_wire_type());
+                }
+            }
         }
-        return match field.value {
-            Value::Bytes(_) => Ok(WireDialect::Lip109),
-            Value::Varint(_) => Ok(WireDialect::NimSds),
-            Value::Fixed64 | Value::Fixed32 => Err(field.wrong_wire_type()),
-        };
     }
-    Err(DecodeError::UnknownDialect)
 }
 
 /// The channel a message is for, without decoding the rest of it.

@@ -8,7 +8,7 @@ use super::WireDialect;
 use super::error::DecodeError;
 use super::filter::FilterField;
 use super::message::{MessageRef, Outgoing};
-use super::reader::{Fields, Value};
+use super::reader::{Fields, bytes_tag, number_tag};
 use super::values::{Entry, Limits, Values, room_for_one};
 use super::writer::{Encode, Sink};
 
@@ -20,6 +20,20 @@ const CAUSAL_HISTORY: u32 = 11;
 const BLOOM_FILTER: u32 = 12;
 const REPAIR_REQUEST: u32 = 13;
 const CONTENT: u32 = 20;
+
+/// The fields' tags.
+mod tag {
+    use super::{bytes_tag, number_tag};
+
+    pub(super) const SENDER_ID: u64 = bytes_tag(super::SENDER_ID);
+    pub(super) const MESSAGE_ID: u64 = bytes_tag(super::MESSAGE_ID);
+    pub(super) const CHANNEL_ID: u64 = bytes_tag(super::CHANNEL_ID);
+    pub(super) const LAMPORT: u64 = number_tag(super::LAMPORT);
+    pub(super) const CAUSAL_HISTORY: u64 = bytes_tag(super::CAUSAL_HISTORY);
+    pub(super) const BLOOM_FILTER: u64 = bytes_tag(super::BLOOM_FILTER);
+    pub(super) const REPAIR_REQUEST: u64 = bytes_tag(super::REPAIR_REQUEST);
+    pub(super) const CONTENT: u64 = bytes_tag(super::CONTENT);
+}
 
 /// A known field of the wrong wire type is skipped like an unknown one, which is what protobuf's
 /// own decoders do; the exception is the field by which the dialect was told.
@@ -33,24 +47,32 @@ pub(super) fn decode<'a>(
     let mut causal_history = SmallVec::new();
     let mut repair_request = Vec::new();
     let mut fields = Fields::new(datagram);
-    while let Some(field) = fields.next()? {
-        match (field.number, &field.value) {
-            (SENDER_ID, &Value::Bytes(value)) => sender_id = Some(value),
-            (MESSAGE_ID, &Value::Bytes(value)) => message_id = Some(value),
-            (MESSAGE_ID, _) => return Err(field.wrong_wire_type()),
-            (CHANNEL_ID, &Value::Bytes(value)) => channel_id = Some(value),
-            (LAMPORT, &Value::Varint(value)) => lamport = Some(value),
-            (CAUSAL_HISTORY, &Value::Bytes(value)) => {
+    loop {
+        let offset = fields.offset();
+        let Some(tag) = fields.tag()? else { break };
+        match tag {
+            tag::SENDER_ID => sender_id = Some(fields.bytes()?),
+            tag::MESSAGE_ID => message_id = Some(fields.bytes()?),
+            tag::CHANNEL_ID => channel_id = Some(fields.bytes()?),
+            tag::LAMPORT => lamport = Some(fields.varint()?),
+            tag::CAUSAL_HISTORY => {
                 room_for_one(CAUSAL_HISTORY, causal_history.len(), limits.max_history)?;
-                causal_history.push(values.entry(field.nested(value))?);
+                let payload = fields.bytes()?;
+                causal_history.push(values.entry(fields.nested(payload))?);
             }
-            (BLOOM_FILTER, &Value::Bytes(value)) => bloom_filter = Some(value),
-            (REPAIR_REQUEST, &Value::Bytes(value)) => {
+            tag::BLOOM_FILTER => bloom_filter = Some(fields.bytes()?),
+            tag::REPAIR_REQUEST => {
                 room_for_one(REPAIR_REQUEST, repair_request.len(), limits.max_repair_requests)?;
-                repair_request.push(values.entry(field.nested(value))?);
+                let payload = fields.bytes()?;
+                repair_request.push(values.entry(fields.nested(payload))?);
             }
-            (CONTENT, &Value::Bytes(value)) => content = Some(value),
-            _ => {}
+            tag::CONTENT => content = Some(fields.bytes()?),
+            _ => {
+                let field = fields.field(tag, offset)?;
+                if field.number == MESSAGE_ID {
+                    return Err(field.wrong_wire_type());
+                }
+            }
         }
     }
     if lamport.is_none() && content.is_none_or(<[u8]>::is_empty) {

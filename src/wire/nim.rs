@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::WireDialect;
 use super::error::DecodeError;
 use super::message::{HistoryEntryRef, MessageRef, Outgoing};
-use super::reader::{Field, Fields, Value};
+use super::reader::{Fields, bytes_tag, number_tag};
 use super::values::{Entry, Limits, Values, room_for_one};
 use super::writer::{Encode, Sink};
 
@@ -19,6 +19,20 @@ const CONTENT: u32 = 5;
 const BLOOM_FILTER: u32 = 6;
 const SENDER_ID: u32 = 7;
 const REPAIR_REQUEST: u32 = 13;
+
+/// The fields' tags.
+mod tag {
+    use super::{bytes_tag, number_tag};
+
+    pub(super) const MESSAGE_ID: u64 = bytes_tag(super::MESSAGE_ID);
+    pub(super) const LAMPORT: u64 = number_tag(super::LAMPORT);
+    pub(super) const CAUSAL_HISTORY: u64 = bytes_tag(super::CAUSAL_HISTORY);
+    pub(super) const CHANNEL_ID: u64 = bytes_tag(super::CHANNEL_ID);
+    pub(super) const CONTENT: u64 = bytes_tag(super::CONTENT);
+    pub(super) const BLOOM_FILTER: u64 = bytes_tag(super::BLOOM_FILTER);
+    pub(super) const SENDER_ID: u64 = bytes_tag(super::SENDER_ID);
+    pub(super) const REPAIR_REQUEST: u64 = bytes_tag(super::REPAIR_REQUEST);
+}
 
 /// A message from a peer.
 pub(super) fn decode<'a>(
@@ -42,24 +56,32 @@ pub(super) fn decode_fields<'a>(
     let (mut lamport, mut bloom_filter, mut content) = (None, None, None);
     let mut causal_history = SmallVec::new();
     let mut repair_request = Vec::new();
-    while let Some(field) = fields.next()? {
-        match (field.number, &field.value) {
-            (MESSAGE_ID, &Value::Bytes(value)) => message_id = Some(value),
-            (LAMPORT, &Value::Varint(value)) => lamport = Some(value),
-            (LAMPORT, _) => return Err(field.wrong_wire_type()),
-            (CAUSAL_HISTORY, &Value::Bytes(value)) => {
+    loop {
+        let offset = fields.offset();
+        let Some(tag) = fields.tag()? else { break };
+        match tag {
+            tag::MESSAGE_ID => message_id = Some(fields.bytes()?),
+            tag::LAMPORT => lamport = Some(fields.varint()?),
+            tag::CAUSAL_HISTORY => {
                 room_for_one(CAUSAL_HISTORY, causal_history.len(), limits.max_history)?;
-                causal_history.push(causal_entry(values, &field, value)?);
+                let payload = fields.bytes()?;
+                causal_history.push(causal_entry(values, fields.nested(payload), payload)?);
             }
-            (CHANNEL_ID, &Value::Bytes(value)) => channel_id = Some(value),
-            (CONTENT, &Value::Bytes(value)) => content = Some(value),
-            (BLOOM_FILTER, &Value::Bytes(value)) => bloom_filter = Some(value),
-            (SENDER_ID, &Value::Bytes(value)) => sender_id = Some(value),
-            (REPAIR_REQUEST, &Value::Bytes(value)) => {
+            tag::CHANNEL_ID => channel_id = Some(fields.bytes()?),
+            tag::CONTENT => content = Some(fields.bytes()?),
+            tag::BLOOM_FILTER => bloom_filter = Some(fields.bytes()?),
+            tag::SENDER_ID => sender_id = Some(fields.bytes()?),
+            tag::REPAIR_REQUEST => {
                 room_for_one(REPAIR_REQUEST, repair_request.len(), limits.max_repair_requests)?;
-                repair_request.push(values.entry(field.nested(value))?);
+                let payload = fields.bytes()?;
+                repair_request.push(values.entry(fields.nested(payload))?);
             }
-            _ => {}
+            _ => {
+                let field = fields.field(tag, offset)?;
+                if field.number == LAMPORT {
+                    return Err(field.wrong_wire_type());
+                }
+            }
         }
     }
     let missing = |field| DecodeError::MissingField { field };
@@ -79,11 +101,11 @@ pub(super) fn decode_fields<'a>(
 /// entry's three fields is an entry, and anything else an id.
 fn causal_entry<'a>(
     values: &Values<'_>,
-    field: &Field<'_>,
+    fields: Fields<'a>,
     payload: &'a [u8],
 ) -> Result<HistoryEntryRef<'a>, DecodeError> {
     match payload {
-        [] | [0x0a | 0x12 | 0x1a, ..] => values.entry(field.nested(payload)),
+        [] | [0x0a | 0x12 | 0x1a, ..] => values.entry(fields),
         id => values.bare_entry(CAUSAL_HISTORY, id),
     }
 }

@@ -23,6 +23,16 @@ pub(crate) struct Fields<'a> {
     end: usize,
 }
 
+/// The tag of a field of bytes.
+pub(super) const fn bytes_tag(number: u32) -> u64 {
+    (number as u64) << 3 | 2
+}
+
+/// The tag of a field that is a number.
+pub(super) const fn number_tag(number: u32) -> u64 {
+    (number as u64) << 3
+}
+
 /// One field as it is on the wire.
 pub(crate) struct Field<'a> {
     pub(crate) number: u32,
@@ -48,13 +58,24 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field, of whatever number; `None` at the end.
-    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
         let offset = self.offset();
-        let tag = self.varint()?;
+        match self.tag()? {
+            Some(tag) => self.field(tag, offset).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next tag; `None` at the end. The loops that every message goes through compare it to
+    /// those they know, and take the value by [`bytes`](Self::bytes) or [`varint`](Self::varint);
+    /// the rest is for [`field`](Self::field).
+    #[inline(always)]
+    pub(super) fn tag(&mut self) -> Result<Option<u64>, DecodeError> {
+        if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
+    }
+
+    /// The field of a tag that was read at `offset`.
+    pub(super) fn field(&mut self, tag: u64, offset: usize) -> Result<Field<'a>, DecodeError> {
         let wire_type = (tag & 7) as u8;
         let number = match tag >> 3 {
             number @ 1..=MAX_FIELD_NUMBER => number as u32,
@@ -63,16 +84,22 @@ impl<'a> Fields<'a> {
         let value = match wire_type {
             0 => Value::Varint(self.varint()?),
             1 => self.take(8, self.offset()).map(|_| Value::Fixed64)?,
-            2 => Value::Bytes(self.length_delimited()?),
+            2 => Value::Bytes(self.bytes()?),
             5 => self.take(4, self.offset()).map(|_| Value::Fixed32)?,
             _ => return Err(DecodeError::WireType { field: number, wire_type, offset }),
         };
-        Ok(Some(Field { number, value, offset, end: self.offset() }))
+        Ok(Field { number, value, offset, end: self.offset() })
+    }
+
+    /// The fields of the message that is the `payload` just taken.
+    #[inline(always)]
+    pub(super) const fn nested(&self, payload: &'a [u8]) -> Self {
+        Self { rest: payload, end: self.offset() }
     }
 
     /// Most varints are tags and lengths of a single byte, read here.
-    #[inline]
-    fn varint(&mut self) -> Result<u64, DecodeError> {
+    #[inline(always)]
+    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
         match *self.rest {
             [byte @ ..0x80, ref rest @ ..] => {
                 self.rest = rest;
@@ -102,15 +129,16 @@ impl<'a> Fields<'a> {
         }
     }
 
-    #[inline]
-    fn length_delimited(&mut self) -> Result<&'a [u8], DecodeError> {
+    /// A length, and as many bytes.
+    #[inline(always)]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let offset = self.offset();
         let len = self.varint()?;
         self.take(len, offset)
     }
 
     /// The next `len` bytes, which belong to the value at `offset`.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, len: u64, offset: usize) -> Result<&'a [u8], DecodeError> {
         let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
         let (bytes, rest) = split.ok_or(DecodeError::Truncated { offset })?;
@@ -119,7 +147,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Where the cursor stands in the outermost buffer. `rest` only ever shrinks.
-    const fn offset(&self) -> usize {
+    pub(super) const fn offset(&self) -> usize {
         self.end - self.rest.len()
     }
 }

@@ -3,13 +3,17 @@
 use super::WireDialect;
 use super::error::DecodeError;
 use super::message::HistoryEntryRef;
-use super::reader::{Fields, Value};
+use super::reader::{Fields, bytes_tag};
 use super::writer::{Encode, Sink};
 use crate::IdRef;
 
 const ENTRY_ID: u32 = 1;
 const ENTRY_HINT: u32 = 2;
 const ENTRY_SENDER: u32 = 3;
+
+const ID_TAG: u64 = bytes_tag(ENTRY_ID);
+const HINT_TAG: u64 = bytes_tag(ENTRY_HINT);
+const SENDER_TAG: u64 = bytes_tag(ENTRY_SENDER);
 
 /// The most that a message may claim of us; more is refused before anything is allocated for it.
 ///
@@ -106,12 +110,16 @@ impl Values<'_> {
         mut fields: Fields<'a>,
     ) -> Result<HistoryEntryRef<'a>, DecodeError> {
         let (mut id, mut hint, mut sender) = (None, None, None);
-        while let Some(field) = fields.next()? {
-            match (field.number, field.value) {
-                (ENTRY_ID, Value::Bytes(value)) => id = Some(value),
-                (ENTRY_HINT, Value::Bytes(value)) => hint = Some(value),
-                (ENTRY_SENDER, Value::Bytes(value)) => sender = Some(value),
-                _ => {}
+        loop {
+            let offset = fields.offset();
+            let Some(tag) = fields.tag()? else { break };
+            match tag {
+                ID_TAG => id = Some(fields.bytes()?),
+                HINT_TAG => hint = Some(fields.bytes()?),
+                SENDER_TAG => sender = Some(fields.bytes()?),
+                _ => {
+                    fields.field(tag, offset)?;
+                }
             }
         }
         Ok(HistoryEntryRef {
