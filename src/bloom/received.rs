@@ -89,6 +89,18 @@ impl<'a> ReceivedFilter<'a> {
         })
     }
 
+    /// The first of the bits that stand for the id with these hashes.
+    pub(crate) fn first_index(&self, probe: Probe) -> u64 {
+        self.modulus.indices(probe).next().unwrap_or_default()
+    }
+
+    /// 1 if the bit is set, and 0 if not.
+    #[inline]
+    pub(crate) fn bit(&self, index: u64) -> u8 {
+        let at = (index / 8) as usize ^ self.order.byte_flip();
+        self.words.get(at).map_or(0, |byte| byte >> (index % 8) & 1)
+    }
+
     /// The natural logarithm of the chance that an id is found that was never added, as the filter
     /// is now: k · ln(share of bits set).
     ///

@@ -69,6 +69,16 @@ pub(super) enum Verdict {
 pub(super) struct Outgoing {
     unacked: BTreeMap<DeliverySeq, Unacked>,
     by_digest: DigestMap<DeliverySeq>,
+    first_bits: FirstBits,
+}
+
+/// Where the first bit of each own message is in filters of one size, which are most of those that
+/// come.
+#[derive(Debug, Default)]
+struct FirstBits {
+    /// Whose hashes, and how many bits such a filter has. `None`: messages have come or gone since.
+    filters: Option<(WireDialect, u64)>,
+    indices: Vec<(u64, Probe, DeliverySeq)>,
 }
 
 impl Outgoing {
@@ -88,6 +98,7 @@ impl Outgoing {
         probes: Probes,
     ) -> &mut Unacked {
         self.by_digest.insert(digest, seq);
+        self.first_bits.filters = None;
         self.unacked.entry(seq).or_insert(Unacked {
             entry,
             digest,
@@ -102,6 +113,7 @@ impl Outgoing {
     pub(super) fn remove(&mut self, seq: DeliverySeq) -> Option<Unacked> {
         let unacked = self.unacked.remove(&seq)?;
         self.by_digest.remove(&unacked.digest);
+        self.first_bits.filters = None;
         Some(unacked)
     }
 
@@ -129,34 +141,62 @@ impl Outgoing {
         witness: u64,
         confidence_ln: f64,
     ) -> Vec<Verdict> {
+        self.prepare_first_bits(dialect, filter);
+        let believed = broken::is(Break::Evidence);
         let mut verdicts = Vec::new();
         let mut chance_ln = None;
-        for (seq, unacked) in &mut self.unacked {
-            let Some(probe) = unacked.probes.get(dialect) else { continue };
-            let believed = broken::is(Break::Evidence);
-            if unacked.witnesses.contains(&witness) || !(filter.contains(probe) || believed) {
-                continue;
+        // Collected without a branch: one on the bits of a filter is often wrong, and waits for
+        // memory.
+        let mut candidates = [0; 64];
+        let Self { unacked, first_bits, .. } = self;
+        for chunk in first_bits.indices.chunks(candidates.len()) {
+            let mut count = 0;
+            for (at, (first, ..)) in chunk.iter().enumerate() {
+                candidates[count] = at;
+                count += usize::from(filter.bit(*first) | u8::from(believed));
             }
-            // Counting a filter's bits costs more than probing it, so it waits for a hit.
-            let chance_ln = if believed {
-                -1e3
-            } else {
-                *chance_ln.get_or_insert_with(|| filter.false_positive_ln())
-            };
-            if chance_ln > NO_EVIDENCE_LN || unacked.witnesses.len() >= MAX_WITNESSES {
-                continue;
+            let found = candidates[..count].iter().filter_map(|at| chunk.get(*at));
+            for (_, _, seq) in found.filter(|(_, probe, _)| believed || filter.contains(*probe)) {
+                let Some(unacked) =
+                    unacked.get_mut(seq).filter(|u| !u.witnesses.contains(&witness))
+                else {
+                    continue;
+                };
+                // Counting a filter's bits costs more than probing it, so it waits for a hit.
+                let chance_ln = if believed {
+                    -1e3
+                } else {
+                    *chance_ln.get_or_insert_with(|| filter.false_positive_ln())
+                };
+                if chance_ln > NO_EVIDENCE_LN || unacked.witnesses.len() >= MAX_WITNESSES {
+                    continue;
+                }
+                unacked.witnesses.push(witness);
+                unacked.doubt_ln += chance_ln;
+                verdicts.push(if unacked.doubt_ln <= confidence_ln {
+                    Verdict::Acked(*seq)
+                } else if unacked.witnesses.len() == 1 {
+                    Verdict::Possibly(*seq)
+                } else {
+                    Verdict::Likelier(*seq)
+                });
             }
-            unacked.witnesses.push(witness);
-            unacked.doubt_ln += chance_ln;
-            verdicts.push(if unacked.doubt_ln <= confidence_ln {
-                Verdict::Acked(*seq)
-            } else if unacked.witnesses.len() == 1 {
-                Verdict::Possibly(*seq)
-            } else {
-                Verdict::Likelier(*seq)
-            });
         }
         verdicts
+    }
+
+    fn prepare_first_bits(&mut self, dialect: WireDialect, filter: &ReceivedFilter<'_>) {
+        let filters = Some((dialect, filter.m_bits()));
+        if self.first_bits.filters == filters {
+            return;
+        }
+        let probes =
+            self.unacked.iter().filter_map(|(seq, own)| Some((own.probes.get(dialect)?, *seq)));
+        self.first_bits.indices.clear();
+        self.first_bits
+            .indices
+            .extend(probes.map(|(probe, seq)| (filter.first_index(probe), probe, seq)));
+        self.first_bits.filters = filters;
     }
 }
 
