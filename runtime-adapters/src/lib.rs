@@ -21,7 +21,7 @@
 //! alice.publish("greetings", "m1", "hello").await?;
 //! while let Some(event) = events.next().await {
 //!     if let Event::Node(Effect::Deliver(delivery)) = event {
-//!         assert_eq!(delivery.entry.content(), "hello");
+//!         assert_eq!(delivery.entry.content(), b"hello");
 //!         break;
 //!     }
 //! }

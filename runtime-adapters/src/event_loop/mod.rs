@@ -26,7 +26,7 @@
 //!     Event::Node(Effect::Deliver(delivery)) => Some(delivery),
 //!     _ => None,
 //! });
-//! assert_eq!(delivery.unwrap().entry.content(), "hello");
+//! assert_eq!(delivery.unwrap().entry.content(), b"hello");
 //! publishing.join().unwrap()?;
 //! bob.shutdown().wait();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
