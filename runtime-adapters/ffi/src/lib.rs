@@ -13,6 +13,7 @@
 //! | `worker`, `request`, `failure` | what a call does to the node, and what it answers |
 //! | `settings`, `storage` | the JSON configuration; the store it names |
 //! | `json`, `decimal`, `text` | what goes out |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 #[expect(unsafe_code, reason = "pointers and callbacks of C")]
