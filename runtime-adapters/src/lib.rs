@@ -75,6 +75,7 @@
 //!
 //! Without a driver, [`Run`] is a plain future for any executor that brings its own [`Timer`] and
 //! [`Transport`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod clock;
@@ -118,3 +119,20 @@ pub use store::Store;
 pub use timer::Timer;
 pub use transport::Transport;
 pub use wait::Wait;
+
+/// The code in the README and in the guides is compiled with the documentation tests.
+#[cfg(doctest)]
+mod guides {
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[cfg(feature = "smol")]
+    #[doc = include_str!("../../docs/run.md")]
+    struct Run;
+    #[cfg(all(feature = "event-loop", feature = "smol", feature = "sqlite", feature = "tokio"))]
+    #[doc = include_str!("../../docs/runtimes.md")]
+    struct Runtimes;
+    #[cfg(all(feature = "prometheus", feature = "smol"))]
+    #[doc = include_str!("../../docs/metrics.md")]
+    struct Metrics;
+}

@@ -105,6 +105,7 @@
 //! `std`: blocking variants, and `lanes` for many senders. `futures`: `Stream` and `Sink`. None is on
 //! by default; without them the crate needs `alloc` only.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(any(feature = "std", sds_loom)), no_std)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -195,3 +196,8 @@ fn make<T, M: Mode, C: Core>(
     let (producer, consumer) = C::pair(capacity, None);
     (Sender { mode: sending, producer }, Receiver::new(receiving, consumer))
 }
+
+/// The README's code is compiled with the documentation tests.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
