@@ -580,7 +580,7 @@ mod tests {
         assert_eq!(error.to_string(), "max_heads is 0, but must be from 1 to 256");
 
         let error = Config::builder().sync_min(Duration::from_secs(90)).build().unwrap_err();
-        assert_eq!(error.to_string(), "sync_min is 90000, above sync_max, which is 60000");
+        assert_eq!(error.to_string(), "sync_min is 90000 ms, above sync_max, which is 60000 ms");
 
         let error = Config::builder().ack_confidence(f64::NAN).build().unwrap_err();
         assert!(matches!(error, ConfigError::NotAChance { field: "ack_confidence", .. }));

@@ -126,42 +126,60 @@ impl fmt::Display for RejectReason {
                 write!(f, "the channel's state could not be loaded: {error}")
             }
             Self::TooManyChannels { limit } => {
-                write!(f, "others have opened {limit} channels, as many as allowed")
+                write!(f, "others have opened {limit} channels, as many as max_auto_channels allows")
             }
-            Self::DialectNotAccepted(dialect) => write!(f, "{dialect} messages are not accepted"),
-            Self::ClockSkew { lamport, limit } => {
-                write!(f, "the message's Lamport time {lamport} is beyond {limit}")
+            Self::DialectNotAccepted(dialect) => {
+                write!(f, "the peer speaks {dialect}, which the configuration does not accept")
             }
+            Self::ClockSkew { lamport, limit } => write!(
+                f,
+                "the message's Lamport time {lamport} is beyond {limit}, the latest that our clock and \
+                 max_clock_skew allow: the sender's clock is wrong, or ours"
+            ),
             Self::Stale { lamport, forgotten } => write!(
                 f,
-                "the message's Lamport time {lamport} is not above {forgotten}, up to which ids are forgotten"
+                "the message's Lamport time {lamport} is not above {forgotten}, up to which ids \
+                 are forgotten: it may be a repeat"
             ),
-            Self::EmptyId => f.write_str("an id is empty"),
+            Self::EmptyId => f.write_str("a message id or channel id is empty"),
             Self::IdTooLong { len, limit } => {
-                write!(f, "an id has {len} bytes, more than {limit}")
+                write!(f, "an id has {len} bytes, and max_id_len allows {limit}")
             }
             Self::HintTooLong { len, limit } => {
-                write!(f, "a retrieval hint has {len} bytes, more than {limit}")
+                write!(f, "a retrieval hint has {len} bytes, and max_hint_len allows {limit}")
             }
-            Self::IdNotUtf8 => f.write_str("an id is not UTF-8, as LIP-109 requires"),
-            Self::EmptyContent => f.write_str("the content is empty"),
+            Self::IdNotUtf8 => f.write_str("an id is not UTF-8, which LIP-109 requires"),
+            Self::EmptyContent => f.write_str("the content is empty, as that of syncs alone is"),
             Self::ContentTooLong { len, limit } => {
-                write!(f, "the content has {len} bytes, more than {limit}")
+                write!(f, "the content has {len} bytes, and max_content_len allows {limit}")
             }
-            Self::IdKnown => f.write_str("the message id is known in the channel"),
+            Self::IdKnown => f.write_str(
+                "the message id is known in the channel: each message needs one of its own, for ever",
+            ),
             Self::NotLogged => f.write_str("the message is not in the log"),
             Self::NotOutgoing => {
                 f.write_str("the message is not an own one that waits for an acknowledgement")
             }
             Self::OutgoingFull { limit } => {
-                write!(f, "{limit} own messages are unacknowledged, as many as allowed")
+                write!(
+                    f,
+                    "{limit} own messages are unacknowledged, as many as max_outgoing allows: \
+                     wait until somebody acknowledges one"
+                )
             }
-            Self::EphemeralNotInDialect => f.write_str("nim-sds has no ephemeral messages"),
-            Self::ClockExhausted => f.write_str("the Lamport clock is at its end"),
-            Self::Degraded => f.write_str("a write to the store failed and is being retried"),
-            Self::StoreTooSlow { limit } => {
-                write!(f, "{limit} effects wait for the store, as many as allowed")
-            }
+            Self::EphemeralNotInDialect => f.write_str(
+                "nim-sds has no ephemeral messages, and no other dialect is configured",
+            ),
+            Self::ClockExhausted => f.write_str(
+                "the Lamport clock is at its end: nothing more can be published in the channel",
+            ),
+            Self::Degraded => f.write_str(
+                "a write to the store failed and is being retried: publish again once it succeeds",
+            ),
+            Self::StoreTooSlow { limit } => write!(
+                f,
+                "the store is too slow: as much waits for it as max_held_effects, {limit}, allows"
+            ),
             Self::UnknownPersist => f.write_str("no write with this id is outstanding"),
         }
     }
@@ -229,16 +247,25 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfRange { field, value, min, max } => {
-                write!(f, "{field} is {value}, but must be from {min} to {max}")
+                let unit = unit(field);
+                write!(f, "{field} is {value}{unit}, but must be from {min} to {max}{unit}")
             }
             Self::Above { field, value, bound_field, bound } => {
-                write!(f, "{field} is {value}, above {bound_field}, which is {bound}")
+                let unit = unit(field);
+                write!(f, "{field} is {value}{unit}, above {bound_field}, which is {bound}{unit}")
             }
             Self::NotAChance { field, value } => {
-                write!(f, "{field} is {value}, but must be between 0 and 1")
+                write!(f, "{field} is {value}, but must be above 0 and below 1")
             }
             Self::SpokenNotAccepted { dialect } => {
-                write!(f, "{dialect} is spoken but not accepted")
+                let field = match dialect {
+                    WireDialect::Lip109 => "accept_lip109",
+                    WireDialect::NimSds => "accept_nim_sds",
+                };
+                write!(
+                    f,
+                    "dialect speaks {dialect}, but {field} is false: no answer would be heard"
+                )
             }
             Self::ParticipantIdNotUtf8 => {
                 f.write_str("participant_id is not UTF-8, which LIP-109 requires")
@@ -249,6 +276,15 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+/// What the numbers of a field count, if its name does not say so.
+fn unit(field: &str) -> &'static str {
+    match field {
+        "bridge_delay" | "lost_after" | "max_clock_skew" | "repair_sync_min" | "repair_t_min"
+        | "resend_after" | "resend_max" | "retrieval_retry" | "sync_max" | "sync_min" => " ms",
+        _ => "",
+    }
+}
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -267,10 +303,10 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unavailable => "the store is unavailable",
-            Self::Full => "the store is full",
-            Self::Corrupt => "the store's data cannot be read",
-            Self::Version => "the store's version is unknown",
+            Self::Unavailable => "the store cannot be reached, or is gone",
+            Self::Full => "the store has no room left",
+            Self::Corrupt => "what the store holds is damaged, contradicts itself, or is sealed under another key",
+            Self::Version => "the store was written by a release with another format",
         })
     }
 }

@@ -69,8 +69,11 @@ impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(reason) => reason.fmt(f),
-            Self::Full => f.write_str("the driver has no room for the command now"),
-            Self::Stopped => f.write_str("the driver has stopped"),
+            Self::Full => f.write_str(
+                "the driver has no room for the command now: try again once earlier ones were \
+                 answered",
+            ),
+            Self::Stopped => f.write_str("the driver has stopped, and nothing more can be asked"),
         }
     }
 }
