@@ -24,7 +24,7 @@
 //! # Two nodes and a lost message
 //!
 //! Alice publishes two messages; the first datagram is lost. Bob hears of it from the second, asks
-//! for it, gets it, and is told both in order. Time is virtual: what takes a minute for the nodes
+//! for it, gets it, and is told both in order. Time is virtual: what takes the nodes a minute or two
 //! takes none here.
 //!
 //! ```

@@ -1,4 +1,8 @@
-//! Drivers and transports for Scalable Data Sync: [`sds_proto::Node`] on real sockets and clocks.
+//! Drivers, transports and stores for Scalable Data Sync: [`sds_proto::Node`] on real sockets and
+//! clocks.
+//!
+//! A group of programs keeps one log, the same at every member, over a network that loses and
+//! reorders; [`sds_proto`] is the protocol and says more.
 //!
 //! The node decides, and does nothing; a *driver* does what it says. A driver is one task, or one
 //! thread, that owns the node, a [`Transport`] and a timer. The application keeps a [`Handle`] to
@@ -30,6 +34,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
+//!
+//! # Which driver
+//!
+//! | | runs | sockets |
+//! | --- | --- | --- |
+//! | `smol::spawn` | a task on smol's executor, or with `smol::new` on any | `transport::Udp` |
+//! | `tokio::spawn` | a task on the tokio runtime of the caller | `tokio::Udp` |
+//! | `event_loop::spawn` | a thread of its own, asleep in the operating system's poller | `event_loop::Udp` |
+//!
+//! Each has a variant that takes [`Options`]: bounds, a clock, and the [store] in which the node's
+//! state outlives the process. [`transport::MemoryGroup`] is a group within one process, and
+//! [`transport::Lossy`] makes any transport a bad one. `docs/runtimes.md` in the repository has whole
+//! programs, `docs/metrics.md` says what the numbers mean.
 //!
 //! # What a turn does
 //!
