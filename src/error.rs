@@ -126,15 +126,18 @@ impl fmt::Display for RejectReason {
                 write!(f, "the channel's state could not be loaded: {error}")
             }
             Self::TooManyChannels { limit } => {
-                write!(f, "others have opened {limit} channels, as many as max_auto_channels allows")
+                write!(
+                    f,
+                    "others have opened as many channels as max_auto_channels, {limit}, allows"
+                )
             }
             Self::DialectNotAccepted(dialect) => {
                 write!(f, "the peer speaks {dialect}, which the configuration does not accept")
             }
             Self::ClockSkew { lamport, limit } => write!(
                 f,
-                "the message's Lamport time {lamport} is beyond {limit}, the latest that our clock and \
-                 max_clock_skew allow: the sender's clock is wrong, or ours"
+                "the message's Lamport time {lamport} is beyond {limit}, the latest that our clock \
+                 and max_clock_skew allow: the sender's clock is wrong, or ours"
             ),
             Self::Stale { lamport, forgotten } => write!(
                 f,
@@ -154,7 +157,8 @@ impl fmt::Display for RejectReason {
                 write!(f, "the content has {len} bytes, and max_content_len allows {limit}")
             }
             Self::IdKnown => f.write_str(
-                "the message id is known in the channel: each message needs one of its own, for ever",
+                "the message id is known in the channel: each message needs one of its own, for \
+                 ever",
             ),
             Self::NotLogged => f.write_str("the message is not in the log"),
             Self::NotOutgoing => {
@@ -167,9 +171,9 @@ impl fmt::Display for RejectReason {
                      wait until somebody acknowledges one"
                 )
             }
-            Self::EphemeralNotInDialect => f.write_str(
-                "nim-sds has no ephemeral messages, and no other dialect is configured",
-            ),
+            Self::EphemeralNotInDialect => {
+                f.write_str("nim-sds has no ephemeral messages, and no other dialect is configured")
+            }
             Self::ClockExhausted => f.write_str(
                 "the Lamport clock is at its end: nothing more can be published in the channel",
             ),
@@ -305,7 +309,9 @@ impl fmt::Display for StoreError {
         f.write_str(match self {
             Self::Unavailable => "the store cannot be reached, or is gone",
             Self::Full => "the store has no room left",
-            Self::Corrupt => "what the store holds is damaged, contradicts itself, or is sealed under another key",
+            Self::Corrupt => {
+                "what the store holds is damaged, contradicts itself, or is sealed under another key"
+            }
             Self::Version => "the store was written by a release with another format",
         })
     }

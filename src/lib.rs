@@ -7,9 +7,9 @@
 //! members. The log is ordered by (Lamport time, message id), so a message from a slow link is
 //! inserted where it belongs, late, and the application is told where that is.
 //!
-//! This crate is the protocol as a state machine. It does no I/O, reads no clock, draws no randomness
-//! but from a seed, and needs no more than `alloc`: whoever embeds it moves the bytes and tells the
-//! time.
+//! This crate is the protocol as a state machine. It does no I/O, reads no clock, draws no
+//! randomness but from a seed, and needs no more than `alloc`: whoever embeds it moves the bytes and
+//! tells the time.
 //!
 //! ```text
 //!                 Input                                         Effect
@@ -23,9 +23,10 @@
 //!
 //! # Two nodes and a lost message
 //!
-//! Alice publishes two messages; the first datagram is lost. Bob hears of it from the second, asks
-//! for it, gets it, and is told both in order. Time is virtual: what takes the nodes a minute or two
-//! takes none here.
+//! Alice publishes two messages; the first datagram is lost. Bob sees from the second that one is
+//! missing, and holds it back. The lost one comes with Alice's resend, for nobody acknowledged it,
+//! or as an answer to Bob's request, whichever is due first; then Bob is told both in order. Time
+//! is virtual: what takes the nodes half a minute takes none here.
 //!
 //! ```
 //! use sds_proto::{ChannelId, Config, Effect, Input, Instant, Node, Now, PublishKind, UnixMillis};
@@ -65,7 +66,9 @@
 //!                         under_way.push((1 - index, bytes));
 //!                     }
 //!                 }
-//!                 Effect::Missing { missing, .. } => assert_eq!(missing[0].message_id, "m1".into()),
+//!                 Effect::Missing { missing, .. } => {
+//!                     assert_eq!(missing[0].message_id, "m1".into());
+//!                 }
 //!                 Effect::Deliver(delivery) if !delivery.own => {
 //!                     heard.push(delivery.entry.content_bytes());
 //!                 }
@@ -75,8 +78,8 @@
 //!     }
 //!     // Hand over what they said. When all is quiet, time jumps to what is due next.
 //!     if under_way.is_empty() {
-//!         let due = nodes.iter().filter_map(Node::next_deadline).map(|deadline| deadline.at).min();
-//!         now = due.expect("Bob asks until he is answered").as_micros().div_ceil(1_000);
+//!         let due = nodes.iter().filter_map(|node| Some(node.next_deadline()?.at)).min();
+//!         now = due.expect("something is due while one is missing").as_micros().div_ceil(1_000);
 //!         for node in &mut nodes {
 //!             node.handle(at(now), Input::Tick)?;
 //!         }
@@ -141,10 +144,10 @@
 //!
 //! # Where to read next
 //!
-//! In the repository: `docs/embed.md` on each input and effect, with a store; `docs/tuning.md` on the
-//! settings; `docs/guarantees.md` on what holds and what does not; `docs/interop.md` on nim-sds and
-//! `@waku/sds`; `docs/firmware.md` on boards without an operating system. `examples/manual_loop.rs` and
-//! `examples/mio_loop.rs` are whole programs.
+//! In the repository: `docs/embed.md` on each input and effect, with a store; `docs/tuning.md` on
+//! the settings; `docs/guarantees.md` on what holds and what does not; `docs/interop.md` on nim-sds
+//! and `@waku/sds`; `docs/firmware.md` on boards without an operating system.
+//! `examples/manual_loop.rs` and `examples/mio_loop.rs` are whole programs.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]

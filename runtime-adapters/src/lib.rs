@@ -41,12 +41,12 @@
 //! | --- | --- | --- |
 //! | `smol::spawn` | a task on smol's executor, or with `smol::new` on any | `transport::Udp` |
 //! | `tokio::spawn` | a task on the tokio runtime of the caller | `tokio::Udp` |
-//! | `event_loop::spawn` | a thread of its own, asleep in the operating system's poller | `event_loop::Udp` |
+//! | `event_loop::spawn` | a thread of its own, asleep in the system's poller | `event_loop::Udp` |
 //!
 //! Each has a variant that takes [`Options`]: bounds, a clock, and the [store] in which the node's
 //! state outlives the process. [`transport::MemoryGroup`] is a group within one process, and
-//! [`transport::Lossy`] makes any transport a bad one. `docs/runtimes.md` in the repository has whole
-//! programs, `docs/metrics.md` says what the numbers mean.
+//! [`transport::Lossy`] makes any transport a bad one. `docs/runtimes.md` in the repository has
+//! whole programs, `docs/metrics.md` says what the numbers mean.
 //!
 //! # What a turn does
 //!
