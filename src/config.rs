@@ -331,8 +331,8 @@ impl Config {
     }
 
     /// A group of about `participants` members: repair answers are divided among one response
-    /// group for each 128 of them, and syncs and resends are spread over a longer time, so that
-    /// the group as a whole sends no more of them than a small one.
+    /// group for each 128 of them, and the quiet time before a sync is longer, so that the group as
+    /// a whole sends no more of them than a small one.
     pub fn large_group(participants: u32) -> ConfigBuilder {
         let scale = (participants / 16).clamp(1, 32);
         let defaults = ConfigBuilder::default();
@@ -370,7 +370,6 @@ impl Config {
         }
     }
 
-    /// What the decoder refuses before allocating.
     /// The key of a channel's id digests: different in each node and channel.
     pub(crate) fn record_key(&self, channel: &ChannelId) -> [u64; 2] {
         let mut hasher = SipHasher13::new_with_keys(self.seed, 0x7364_732d_6b65_7973);
@@ -380,6 +379,7 @@ impl Config {
         [hash.h1, hash.h2]
     }
 
+    /// What the decoder refuses before allocating.
     pub(crate) const fn limits(&self) -> Limits {
         Limits {
             max_id_len: self.max_id_len,
