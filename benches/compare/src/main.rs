@@ -3,6 +3,7 @@
 mod cores;
 mod report;
 mod rounds;
+mod sds;
 mod spsc;
 mod statistics;
 mod wait;
@@ -31,6 +32,12 @@ enum Command {
     /// (for times the inverse), so that above 1 is always in our favour. The probe is one atomic word handed to the other
     /// core and back, measured beside each row: it says how costly this machine's cores find each other at that moment.
     Spsc(Options),
+
+    /// The protocol core `sds-proto` and its drivers, beside the least that each could cost and beside others
+    ///
+    /// Each row prints what it was held to. Its ratio is ours divided by what stands beside it; of a
+    /// floor, the items it is the sum of are listed.
+    Sds(sds::Options),
 }
 
 #[derive(Args)]
@@ -57,8 +64,11 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Command::Spsc(options) = Cli::parse().command;
-    match rounds::compare(spsc::rows(), &options) {
+    let result = match Cli::parse().command {
+        Command::Spsc(options) => rounds::compare(spsc::rows(), &options),
+        Command::Sds(options) => sds::compare(&options),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

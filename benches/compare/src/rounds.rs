@@ -86,7 +86,7 @@ pub(crate) fn compare(mut rows: Vec<Row>, options: &Options) -> anyhow::Result<(
     Ok(())
 }
 
-fn progress_bar(steps: u64) -> anyhow::Result<ProgressBar> {
+pub(crate) fn progress_bar(steps: u64) -> anyhow::Result<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, about {eta} left")?;
     // It redraws between samples only: no ticker may run beside them.
     Ok(ProgressBar::new(steps).with_style(style))
