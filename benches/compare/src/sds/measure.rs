@@ -10,7 +10,7 @@ use sds_proto::{Config, FilterPolicy};
 use super::allocs::Allocations;
 use super::drivers::{self, Driver, Pace};
 use super::filters::Filters;
-use super::floor::Floor;
+use super::floor::{Floor, SAMPLES};
 use super::idle::Channels;
 use super::ours::{Clock, Publisher, Reader, Stopwatch, Unmeasured, receive_all, small_channel};
 use super::peer::Peer;
@@ -35,7 +35,7 @@ pub(crate) type Round = Box<dyn FnMut() -> anyhow::Result<Measured>>;
 
 pub(crate) fn receive_in_order(setup: &Setup, unacked: usize) -> anyhow::Result<Round> {
     let stream = setup.nim()?;
-    let floor = Floor::of(&stream, RECEIVED)?;
+    let floor = Floor::of(&stream)?;
     Ok(Box::new(move || {
         let (mut reader, mut watch) =
             (warm_reader(&stream, unacked)?, Stopwatch::new(Clock::Processor));
@@ -64,7 +64,7 @@ pub(crate) fn receive_reversed(_: &Setup) -> anyhow::Result<Round> {
 
 pub(crate) fn publish_full_filter() -> anyhow::Result<Round> {
     // What is hashed and copied is the same as when it is received.
-    let floor = Floor::of(&Recipe::plain(Spoken::NimSds, MANY_UNACKED as u32).make()?, usize::MAX)?;
+    let floor = Floor::of(&Recipe::plain(Spoken::NimSds, SAMPLES as u32).make()?)?;
     Ok(Box::new(move || {
         let config = Config::builder()
             .dialect(Spoken::NimSds.node())

@@ -221,7 +221,7 @@ fn receive_stream(stream: &Rc<Stream>) -> Row {
     let what = "receive the messages of the stream file";
     Row::new("receive_stream", what, NS, "floor", &[], move |_| {
         let stream = Rc::clone(&stream);
-        let floor = Floor::of(&stream, usize::MAX)?;
+        let floor = Floor::of(&stream)?;
         Ok(Box::new(move || {
             Ok(Measured::beside_floor(receive_all(&stream, Clock::Processor)?, floor.receive()))
         }))
