@@ -163,6 +163,7 @@ mod broken;
 pub mod broken;
 mod channel;
 mod config;
+mod deadlines;
 mod digest;
 mod effect;
 mod entry;

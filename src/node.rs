@@ -1,7 +1,7 @@
 //! The node: one entry, one exit, one deadline, and many channels.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::hash::Hasher;
 
@@ -11,6 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::broken::{self, Break};
 use crate::channel::{self, Channel, Cx, LogView, Status};
 use crate::config::Config;
+use crate::deadlines::Deadlines;
 use crate::effect::{Effect, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
 use crate::id::{ChannelId, IdRef, MessageId};
@@ -31,8 +32,8 @@ use crate::wire::{self, HistoryEntryRef, WireDialect};
 pub struct Node {
     config: Arc<Config>,
     channels: BTreeMap<ChannelId, Member>,
-    /// When each channel wants to be woken. Idle channels are not in it, so they cost nothing.
-    deadlines: BTreeSet<(Instant, ChannelId)>,
+    /// Idle channels are not in it, so they cost nothing.
+    deadlines: Deadlines,
     /// Channels opened by messages of others.
     auto_opened: usize,
     outbox: Outbox,
@@ -47,8 +48,8 @@ pub struct Node {
 struct Member {
     state: State,
     auto: bool,
-    /// Its entry in `deadlines`.
-    deadline: Option<Instant>,
+    /// As `deadlines` has it.
+    deadline: Option<Deadline>,
 }
 
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl Node {
             rng: Rng::new(hasher.finish128().h1),
             config: Arc::new(config),
             channels: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::default(),
             auto_opened: 0,
             buffer: BytesMut::new(),
             now: Now::default(),
@@ -131,9 +132,7 @@ impl Node {
             return Some(Deadline { at: self.now.mono, why: Why::Effects });
         }
         let retry = self.outbox.retry_at().map(|at| Deadline { at, why: Why::PersistRetry });
-        let first = self.deadlines.first().filter(|_| self.outbox.refuses().is_none());
-        let channel = first.and_then(|(_, id)| self.open_channel(id));
-        let channel = channel.and_then(Channel::next_deadline);
+        let channel = self.deadlines.first().filter(|_| self.outbox.refuses().is_none());
         let channel = channel.map(|deadline| match broken::is(Break::Progress) {
             true => Deadline { at: self.now.mono, ..deadline },
             false => deadline,
@@ -292,8 +291,7 @@ impl Node {
     fn tick(&mut self) {
         self.outbox.tick(self.now.mono);
         // Each tick moves a channel's deadline past now, so this ends.
-        while let Some((at, id)) = self.deadlines.first()
-            && *at <= self.now.mono
+        while let Some(id) = self.deadlines.due(self.now.mono)
             && self.outbox.refuses().is_none()
         {
             let id = id.clone();
@@ -381,9 +379,7 @@ impl Node {
     fn close(&mut self, id: &ChannelId) -> Result<(), RejectReason> {
         let member = self.channels.remove(id).ok_or(RejectReason::ChannelNotOpen)?;
         self.auto_opened -= usize::from(member.auto);
-        if let Some(at) = member.deadline {
-            self.deadlines.remove(&(at, id.clone()));
-        }
+        self.deadlines.replace(id, member.deadline, None);
         Ok(())
     }
 
@@ -423,25 +419,11 @@ impl Node {
             return Err(RejectReason::ChannelLoading);
         };
         let result = work(channel, &mut cx!(self));
-        let deadline = channel.next_deadline().map(|deadline| deadline.at);
+        let deadline = channel.next_deadline();
         if deadline != member.deadline {
-            move_deadline(&mut self.deadlines, channel.id(), member.deadline, deadline);
+            self.deadlines.replace(channel.id(), member.deadline, deadline);
             member.deadline = deadline;
         }
         result
-    }
-}
-
-fn move_deadline(
-    deadlines: &mut BTreeSet<(Instant, ChannelId)>,
-    id: &ChannelId,
-    from: Option<Instant>,
-    to: Option<Instant>,
-) {
-    if let Some(from) = from {
-        deadlines.remove(&(from, id.clone()));
-    }
-    if let Some(to) = to {
-        deadlines.insert((to, id.clone()));
     }
 }
