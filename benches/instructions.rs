@@ -162,7 +162,8 @@ fn sync(number: usize, named: impl Iterator<Item = usize>) -> Input {
     message.message_id = message_id.as_bytes();
     message.channel_id = CHANNEL.as_bytes();
     message.lamport = Some(1_767_225_600_000);
-    message.causal_history = &history;
+    let named: Vec<_> = history.iter().map(HistoryEntry::borrowed).collect();
+    message.causal_history = &named;
     let mut buffer = BytesMut::new();
     message.encode(WireDialect::NimSds, &mut buffer);
     Input::Datagram(buffer.freeze())

@@ -200,7 +200,7 @@ fn receive<D: Driver>(
         while tally.passed.latency.len() < messages {
             match events.next().await {
                 Some(Event::Node(Effect::Deliver(delivery))) => {
-                    tally.delivered(&delivery.entry.content)?;
+                    tally.delivered(delivery.entry.content())?;
                     // Only those that are sent at full speed are counted.
                     _ = on_the_way.try_recv();
                 }

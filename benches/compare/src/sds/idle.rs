@@ -101,7 +101,7 @@ fn message(channel: &ChannelId, number: u64) -> Bytes {
     let id = |number: u64| format!("550e8400-e29b-41d4-a716-{number:012}");
     let mut named = HistoryEntry::default();
     named.message_id = MessageId::from(id(number.saturating_sub(1)));
-    let history = [named];
+    let history = [named.borrowed()];
     let message_id = id(number);
     let mut message = Outgoing::default();
     message.sender_id = b"author-1";

@@ -251,7 +251,8 @@ impl Publisher {
         sync.message_id = message_id.as_bytes();
         sync.channel_id = CHANNEL.as_bytes();
         sync.lamport = Some(START_MS);
-        sync.causal_history = &history;
+        let named: Vec<_> = history.iter().map(HistoryEntry::borrowed).collect();
+        sync.causal_history = &named;
         let mut buffer = BytesMut::new();
         sync.encode(WireDialect::NimSds, &mut buffer);
         self.node.handle(self.now, Input::Datagram(buffer.freeze()))?;
