@@ -152,9 +152,8 @@ config! {
     seed: u64 = 0;
     /// Whether a message of an unknown channel opens it. Default: no; the message is refused.
     auto_open: bool = false;
-    /// Most channels that messages of others may open, of which each costs 1.6 kilobytes
-    /// and what it holds.
-    /// Default 1,024.
+    /// Most channels that messages of others may open. Default 1,024. Memory: 1,730 bytes each, and
+    /// what it holds.
     max_auto_channels: usize = 1_024;
     /// What waits for the store. Default: [`Durability::None`].
     durability: Durability = Durability::None;
@@ -164,6 +163,10 @@ config! {
     /// Most effects held back for the store, and an eighth of the most changes not yet safe, before
     /// inputs are refused and timers stand still. Default 10,000.
     max_held_effects: usize = 10_000;
+    /// Most bytes of effects held back and changes not yet safe, the messages that they keep alive
+    /// included, before inputs are refused and timers stand still. A message that several of them keep
+    /// alive counts for each. Default 16 MiB.
+    max_held_bytes: usize = 16 << 20;
 
     /// Whether LIP-109 messages are taken in. Default: yes.
     accept_lip109: bool = true;
@@ -177,7 +180,8 @@ config! {
     /// them to its users as empty messages; turn it on where all peers are ours.
     sync_to_nim: bool = false;
     /// Ids a bloom filter is laid out for. Default 10,000; in a group with `@waku/sds` nothing
-    /// else. Memory: about 1.9 bytes an id for each dialect in use, twice that while it rolls.
+    /// else. Memory: some 23 bytes an id for the nim dialect and 13 for LIP-109, where spoken; 2 more
+    /// while the filter rolls.
     bloom_capacity: u32 = 10_000;
     /// Chance of a false positive of a full filter, from 0 to 1. Default 0.001; in a group with
     /// `@waku/sds` nothing else.
@@ -189,21 +193,22 @@ config! {
     causal_history_len: usize = 2;
     /// Most heads named in one message; more are rotated through the following ones. Default 16.
     max_heads: usize = 16;
-    /// Most bodies in the log of one channel. Default 10,000. Memory: some 600 bytes an entry
-    /// beside its content and ids.
+    /// Most bodies in the log of one channel. Default 10,000. Memory: some 250 bytes an entry
+    /// beside its content and ids, and what is remembered of the id.
     max_log_messages: usize = 10_000;
-    /// Most bytes in the log of one channel, backing allocations counted. Default 16 MiB.
+    /// Most bytes in the log of one channel: contents, ids, causal histories. Unacknowledged own messages may have as
+    /// many, too. Default 16 MiB.
     max_log_bytes: usize = 16 << 20;
     /// Ids remembered after their bodies are gone. Default 12,000, at least 1.2 ×
-    /// `bloom_capacity`. Memory: some 120 bytes an id.
+    /// `bloom_capacity`. Memory: some 100 bytes an id, however long it is.
     max_ids: usize = 12_000;
-    /// Ids remembered as met without being logged: declared met, given up, or of sync messages.
-    /// Default 4,096. Memory: some 80 bytes an id.
+    /// Ids remembered as met without being logged: of those declared met or given up, and as many of
+    /// sync messages. Default 4,096. Memory: some 180 bytes for one of each, however long they are.
     max_met_ids: usize = 4_096;
 
-    /// Most own messages not yet acknowledged; `Publish` is refused beyond, unless
-    /// `unconfirmed_when_full`. Default 1,000.
-    /// Memory: some 400 bytes each beside the log's.
+    /// Most own messages not yet acknowledged; `Publish` is refused beyond, and once they have
+    /// `max_log_bytes`, unless `unconfirmed_when_full`. Default 1,000. Memory: some 400 bytes each beside
+    /// the log's.
     max_outgoing: usize = 1_000;
     /// Whether publishing beyond `max_outgoing` reports the oldest unacknowledged message as
     /// unconfirmed, and resends it no more, instead of being refused. Default: no.
@@ -222,13 +227,14 @@ config! {
     /// wrong is below this, from 0 to 1. Default one in a million.
     ack_confidence: f64 = 1e-6;
 
-    /// Most messages that wait for dependencies. Default 16,384. Memory: some 600 bytes each
-    /// beside its content and ids.
+    /// Most messages that wait for dependencies. Default 16,384. Memory: some 220 bytes each
+    /// beside its content and ids, and what is remembered of the id.
     max_incoming_messages: usize = 16_384;
-    /// Most bytes of messages that wait for dependencies. Default 16 MiB.
+    /// Most bytes of messages that wait for dependencies, and of lists of what they wait for. Default
+    /// 16 MiB.
     max_incoming_bytes: usize = 16 << 20;
-    /// Most dependencies wanted at once. Default 16,384. Memory: some 500 bytes each, its id,
-    /// sender and hint included.
+    /// Most dependencies wanted at once. Default 16,384. Memory: some 400 bytes each, an id and a
+    /// sender of 36 bytes included.
     max_wanted: usize = 16_384;
     /// Time without progress after which a dependency is given up. Default 1 h.
     lost_after: Duration = Duration::from_secs(3_600);
@@ -256,7 +262,8 @@ config! {
     max_repair_requests_burst: usize = 32;
     /// Shortest time between two sync messages sent for the sake of repair requests. Default 1 s.
     repair_sync_min: Duration = Duration::from_secs(1);
-    /// Most repair answers pending. Default 1,024. Memory: 150 bytes each.
+    /// Most repair answers pending. Default 1,024. Memory: some 250 bytes each, an id of 36 bytes
+    /// included.
     max_answers: usize = 1_024;
 
     /// Longest delay before a bridge re-encodes a message, over which several bridges spread.
@@ -300,7 +307,9 @@ impl Config {
 
     /// A board with some hundred kilobytes of memory: short logs, small filters, tight bounds.
     ///
-    /// It speaks the nim dialect, whose filters may be small. Every peer must be ours.
+    /// It speaks the nim dialect, whose filters may be small. Every peer must be ours. A group that means
+    /// no harm takes less than a hundred kilobytes. [`max_memory`](Self::max_memory) is some 440 with one
+    /// channel on a 32-bit machine, and more with a store; hostile peers reached a third in tests.
     pub fn firmware() -> ConfigBuilder {
         ConfigBuilder {
             dialect: Dialect::NimSds,
@@ -319,6 +328,7 @@ impl Config {
             max_answers: 16,
             max_auto_channels: 4,
             max_held_effects: 64,
+            max_held_bytes: 16 << 10,
             max_id_len: 64,
             max_hint_len: 64,
             max_history_entries: 16,
@@ -419,10 +429,11 @@ impl ConfigBuilder {
     fn check_counts(&self) -> Result<(), ConfigError> {
         const COUNT: u64 = 1 << 24;
         const BYTES: u64 = 1 << 40;
-        let counts: [(&'static str, usize, u64, u64); 22] = [
+        let counts: [(&'static str, usize, u64, u64); 23] = [
             ("participant_id", self.participant_id.len(), 0, self.max_id_len as u64),
             ("max_auto_channels", self.max_auto_channels, 0, COUNT),
             ("max_held_effects", self.max_held_effects, 1, COUNT),
+            ("max_held_bytes", self.max_held_bytes, 1, BYTES),
             ("causal_history_len", self.causal_history_len, 1, 256),
             ("max_heads", self.max_heads, 1, 256),
             ("max_log_messages", self.max_log_messages, 1, COUNT),

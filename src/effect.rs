@@ -181,6 +181,40 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Bytes that it takes while it waits for the store, what it keeps alive included.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let kept = match self {
+            Self::Send { bytes, message_id, .. } => bytes.len() + message_id.len(),
+            Self::Deliver(Delivery { entry, follows, .. }) => {
+                entry.size() + follows.as_ref().map_or(0, LogEntry::size)
+            }
+            Self::Missing { message_id, missing, .. } => {
+                message_id.len() + missing.iter().map(HistoryEntry::size).sum::<usize>()
+            }
+            Self::Lost { message_ids, .. } => {
+                message_ids.iter().map(|id| size_of::<MessageId>() + id.len()).sum()
+            }
+            Self::PossiblyAcked { message_id, .. }
+            | Self::Acked { message_id, .. }
+            | Self::Unconfirmed { message_id, .. } => message_id.len(),
+            Self::DeliverEphemeral { .. }
+            | Self::Persist { .. }
+            | Self::Load { .. }
+            | Self::RequestRepair { .. }
+            | Self::Synced { .. }
+            | Self::Degraded { .. }
+            | Self::Recovered
+            | Self::Bounded { .. }
+            | Self::Conflict { .. }
+            | Self::FilterIgnored { .. }
+            | Self::ClockBehind { .. }
+            | Self::NotText { .. } => 0,
+        };
+        size_of::<Self>() + kept
+    }
+}
+
 /// A message that joined the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -93,10 +93,10 @@ pub enum RejectReason {
     NotLogged,
     /// The message is not an own one that nobody has acknowledged.
     NotOutgoing,
-    /// As many own messages as `max_outgoing` allows are unacknowledged: wait for
-    /// acknowledgements.
+    /// As many own messages as `max_outgoing` allows are unacknowledged, or as many bytes of them as
+    /// `max_log_bytes` allows: wait for acknowledgements.
     OutgoingFull {
-        /// `max_outgoing`.
+        /// The one of the two that is reached.
         limit: usize,
     },
     /// nim-sds has no ephemeral messages.
@@ -105,9 +105,9 @@ pub enum RejectReason {
     ClockExhausted,
     /// A write failed and has not yet succeeded when retried.
     Degraded,
-    /// As many effects as `max_held_effects` allows wait for the store.
+    /// As much as `max_held_effects` or `max_held_bytes` allows waits for the store.
     StoreTooSlow {
-        /// `max_held_effects`.
+        /// The one of the two that is reached.
         limit: usize,
     },
     /// No write with this id is outstanding.
@@ -167,8 +167,8 @@ impl fmt::Display for RejectReason {
             Self::OutgoingFull { limit } => {
                 write!(
                     f,
-                    "{limit} own messages are unacknowledged, as many as max_outgoing allows: \
-                     wait until somebody acknowledges one"
+                    "unacknowledged own messages have reached {limit}, which max_outgoing or \
+                     max_log_bytes allows: wait until somebody acknowledges one"
                 )
             }
             Self::EphemeralNotInDialect => {
@@ -182,7 +182,8 @@ impl fmt::Display for RejectReason {
             ),
             Self::StoreTooSlow { limit } => write!(
                 f,
-                "the store is too slow: as much waits for it as max_held_effects, {limit}, allows"
+                "the store is too slow: what waits for it has reached {limit}, which max_held_effects or \
+                 max_held_bytes allows"
             ),
             Self::UnknownPersist => f.write_str("no write with this id is outstanding"),
         }

@@ -106,7 +106,8 @@
 //! 3. Everything to be done comes out of [`Node::poll_effect`]. Drain it after one input or after
 //!    many, the effects are the same.
 //! 4. [`Node::next_deadline`] says when the node wants a [`Input::Tick`], and why. Early ticks are
-//!    harmless, late ones only delay.
+//!    harmless, late ones only delay. A tick that makes much leaves the rest to the next, which is
+//!    due at once.
 //! 5. An input that is refused changes nothing and comes back in [`Rejected`], with a reason that
 //!    says whose fault it was. No input panics, whoever made it.
 //!
@@ -115,7 +116,8 @@
 //! Deliveries come in a causal order: a message after everything it depends on, unless it is
 //! marked with a `gap`. The log is ordered by (Lamport time, message id), the same at every
 //! participant. A message is delivered once; one that a restart repeats is marked. Everything a
-//! peer controls is bounded by the [`Config`], and an effect says when a bound bites.
+//! peer controls is bounded by the [`Config`], and an effect says when a bound bites;
+//! [`Config::max_memory`] adds the bounds up.
 //!
 //! It does not authenticate: whoever can send to the transport can use any name. Put it inside a
 //! channel whose members do not forge each other's names.
@@ -175,6 +177,7 @@ pub mod hash;
 mod id;
 mod input;
 mod lamport;
+mod memory;
 mod node;
 mod outbox;
 pub mod repair;
@@ -197,6 +200,7 @@ pub use entry::{CausalHistory, DeliverySeq, LogEntry};
 pub use error::{ConfigError, DecodeError, RejectReason, Rejected, StoreError};
 pub use id::{ChannelId, IdRef, MessageId, ParticipantId};
 pub use input::{Input, PublishKind, Retrieved};
+pub use memory::MaxMemory;
 pub use node::Node;
 pub use time::{Instant, Now, UnixMillis};
 pub use timer::{Deadline, Why};

@@ -16,7 +16,7 @@ use crate::effect::{Effect, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
 use crate::id::{ChannelId, IdRef, MessageId};
 use crate::input::{Input, PublishKind, Retrieved};
-use crate::outbox::Outbox;
+use crate::outbox::{Bounds, Outbox};
 use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::{Instant, Now};
@@ -78,7 +78,7 @@ impl Node {
         let mut hasher = SipHasher13::new_with_keys(config.seed, 0x7364_732d_6e6f_6465);
         hasher.write(config.participant_id.as_bytes());
         Self {
-            outbox: Outbox::new(config.durability, config.max_held_effects),
+            outbox: Outbox::new(config.durability, Bounds::of(&config)),
             rng: Rng::new(hasher.finish128().h1),
             config: Arc::new(config),
             channels: BTreeMap::new(),
@@ -290,9 +290,10 @@ impl Node {
 
     fn tick(&mut self) {
         self.outbox.tick(self.now.mono);
-        // Each tick moves a channel's deadline past now, so this ends.
+        // Each moves its channel's deadline past now or makes enough, so this ends.
         while let Some(id) = self.deadlines.due(self.now.mono)
             && self.outbox.refuses().is_none()
+            && !self.outbox.has_made_enough()
         {
             let id = id.clone();
             let ticked = self.with_channel(&id, |channel, cx| {

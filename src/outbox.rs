@@ -11,7 +11,7 @@ use core::mem;
 use core::time::Duration;
 
 use crate::broken::{self, Break};
-use crate::config::Durability;
+use crate::config::{Config, Durability};
 use crate::effect::{Effect, PersistId, RetrievalId};
 use crate::error::{RejectReason, StoreError};
 use crate::id::ChannelId;
@@ -24,13 +24,15 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Changes that may wait for the store for each effect that may.
 const CHANGES_PER_EFFECT: usize = 8;
+/// Effects that an empty queue keeps memory for: what a burst took is given back.
+const KEPT: usize = 64;
 /// Requests to store nodes remembered.
-const MAX_RETRIEVALS: usize = 256;
+pub(crate) const MAX_RETRIEVALS: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
     durability: Durability,
-    max_held: usize,
+    bounds: Bounds,
     /// Effects of the input being handled that depend on changes, under `Strict`.
     staged: Vec<Effect>,
     /// Effects that may be polled.
@@ -43,6 +45,11 @@ pub(crate) struct Outbox {
     outstanding: VecDeque<(PersistId, Arc<[Change]>)>,
     /// Changes in `pending` and `outstanding`.
     unsafe_changes: usize,
+    /// Bytes of those changes and of `held`, with what they keep alive.
+    unsafe_bytes: usize,
+    held_bytes: usize,
+    /// Bytes of the effects that the input being handled has made.
+    made: usize,
     next_persist: u64,
     /// Answers to writes before this one are void: they were handed out again.
     void_before: u64,
@@ -50,6 +57,32 @@ pub(crate) struct Outbox {
     next_retrieval: u64,
     /// The channels of the newest requests to store nodes.
     retrievals: VecDeque<(RetrievalId, ChannelId)>,
+}
+
+/// What may wait for the store, and what an input shall make, before no more is taken on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    effects: usize,
+    bytes: usize,
+    made: usize,
+}
+
+impl Bounds {
+    pub(crate) const fn of(config: &Config) -> Self {
+        Self {
+            effects: config.max_held_effects,
+            bytes: config.max_held_bytes,
+            made: config.max_content_len,
+        }
+    }
+
+    /// For an outbox that is emptied at once.
+    pub(crate) const NONE: Self = Self { effects: usize::MAX, bytes: usize::MAX, made: usize::MAX };
+
+    /// Changes that may wait for the store.
+    pub(crate) const fn changes(self) -> usize {
+        self.effects.saturating_mul(CHANGES_PER_EFFECT)
+    }
 }
 
 /// A write failed.
@@ -62,16 +95,19 @@ struct Retry {
 }
 
 impl Outbox {
-    pub(crate) const fn new(durability: Durability, max_held: usize) -> Self {
+    pub(crate) const fn new(durability: Durability, bounds: Bounds) -> Self {
         Self {
             durability,
-            max_held,
+            bounds,
             staged: Vec::new(),
             ready: VecDeque::new(),
             held: VecDeque::new(),
             pending: Vec::new(),
             outstanding: VecDeque::new(),
             unsafe_changes: 0,
+            unsafe_bytes: 0,
+            held_bytes: 0,
+            made: 0,
             next_persist: 1,
             void_before: 0,
             retry: None,
@@ -88,13 +124,16 @@ impl Outbox {
     /// Notes a change. Call it before the effects that depend on it.
     pub(crate) fn change(&mut self, channel: &ChannelId, kind: impl FnOnce() -> ChangeKind) {
         if self.persists() {
+            let change = Change { channel: channel.clone(), kind: kind() };
             self.unsafe_changes += 1;
-            self.pending.push(Change { channel: channel.clone(), kind: kind() });
+            self.unsafe_bytes += change.kept_bytes();
+            self.pending.push(change);
         }
     }
 
     /// Stages an effect that must not leave before the changes made so far are safe.
     pub(crate) fn effect(&mut self, effect: Effect) {
+        self.made += effect.kept_bytes();
         match self.durability {
             Durability::Strict if !broken::is(Break::Durability) => self.staged.push(effect),
             Durability::None | Durability::Relaxed | Durability::Strict => {
@@ -105,7 +144,14 @@ impl Outbox {
 
     /// Queues an effect that depends on nothing durable.
     pub(crate) fn report(&mut self, effect: Effect) {
+        self.made += size_of::<Effect>();
         self.ready.push_back(effect);
+    }
+
+    /// Whether the input being handled has made so many effects that what is due by time had better
+    /// wait for the next: whoever was away for a while need not have memory for all of it at once.
+    pub(crate) const fn has_made_enough(&self) -> bool {
+        self.made >= self.bounds.made
     }
 
     /// Numbers a request to a store node and notes which channel it is for.
@@ -127,13 +173,22 @@ impl Outbox {
 
     /// Ends the handling of one input.
     pub(crate) fn seal(&mut self) {
+        self.made = 0;
         if self.staged.is_empty() {
             return;
         }
+        let mut staged = mem::take(&mut self.staged);
         match self.newest_write() {
-            Some(id) => self.held.extend(self.staged.drain(..).map(|effect| (id, effect))),
-            None => self.ready.extend(self.staged.drain(..)),
+            Some(id) => staged.drain(..).for_each(|effect| self.hold(id, effect)),
+            None => self.ready.extend(staged.drain(..)),
         }
+        staged.shrink_to(KEPT);
+        self.staged = staged;
+    }
+
+    fn hold(&mut self, id: PersistId, effect: Effect) {
+        self.held_bytes += effect.kept_bytes();
+        self.held.push_back((id, effect));
     }
 
     /// The write that will carry, or carries, the newest change not yet safe.
@@ -147,16 +202,19 @@ impl Outbox {
     /// Why inputs that make effects are refused, if they are. What is due by time waits then, too,
     /// or a store that never answers would take all memory.
     pub(crate) fn refuses(&self) -> Option<RejectReason> {
-        let max_changes = self.max_held.saturating_mul(CHANGES_PER_EFFECT);
-        (self.held.len() >= self.max_held || self.unsafe_changes >= max_changes)
-            .then_some(RejectReason::StoreTooSlow { limit: self.max_held })
+        let Bounds { effects, bytes, .. } = self.bounds;
+        if self.held.len() >= effects || self.unsafe_changes >= self.bounds.changes() {
+            return Some(RejectReason::StoreTooSlow { limit: effects });
+        }
+        let full = self.held_bytes + self.unsafe_bytes >= bytes;
+        full.then_some(RejectReason::StoreTooSlow { limit: bytes })
     }
 
     /// Queues a read of the store, behind all writes made so far: it must see them.
     pub(crate) fn load(&mut self, channel: ChannelId) {
         let effect = Effect::Load { channel };
         match self.newest_write() {
-            Some(id) => self.held.push_back((id, effect)),
+            Some(id) => self.hold(id, effect),
             None => self.ready.push_back(effect),
         }
     }
@@ -187,6 +245,9 @@ impl Outbox {
     /// The next effect. A write comes last in a drain, so that a drain makes one write.
     pub(crate) fn poll(&mut self) -> Option<Effect> {
         if let Some(effect) = self.ready.pop_front() {
+            if self.ready.is_empty() {
+                self.ready.shrink_to(KEPT);
+            }
             return Some(effect);
         }
         if !self.has_write() {
@@ -194,9 +255,11 @@ impl Outbox {
         }
         let id = PersistId(self.next_persist);
         self.next_persist += 1;
-        let all = self.pending.len();
-        let changes: Arc<[Change]> = stored::coalesce(mem::take(&mut self.pending)).into();
-        self.unsafe_changes -= all - changes.len();
+        let all = mem::take(&mut self.pending);
+        let (count, bytes) = (all.len(), kept_bytes(&all));
+        let changes: Arc<[Change]> = stored::coalesce(all).into();
+        self.unsafe_changes -= count - changes.len();
+        self.unsafe_bytes -= bytes - kept_bytes(&changes);
         self.outstanding.push_back((id, Arc::clone(&changes)));
         Some(Effect::Persist { id, changes })
     }
@@ -224,13 +287,19 @@ impl Outbox {
     fn complete(&mut self, id: PersistId) {
         while let Some((_, changes)) = self.outstanding.front().filter(|(first, _)| *first <= id) {
             self.unsafe_changes -= changes.len();
+            self.unsafe_bytes -= kept_bytes(changes);
             self.outstanding.pop_front();
         }
         if self.retry.take().is_some() {
             self.report(Effect::Recovered);
         }
         while self.held.front().is_some_and(|(needs, _)| *needs <= id) {
-            self.ready.extend(self.held.pop_front().map(|(_, effect)| effect));
+            let Some((_, effect)) = self.held.pop_front() else { break };
+            self.held_bytes -= effect.kept_bytes();
+            self.ready.push_back(effect);
+        }
+        if self.held.is_empty() {
+            self.held.shrink_to(KEPT);
         }
     }
 
@@ -250,6 +319,10 @@ impl Outbox {
     }
 }
 
+fn kept_bytes(changes: &[Change]) -> usize {
+    changes.iter().map(Change::kept_bytes).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +336,7 @@ mod tests {
     }
 
     fn outbox() -> Outbox {
-        Outbox::new(Durability::Strict, 100)
+        Outbox::new(Durability::Strict, Bounds { effects: 100, ..Bounds::NONE })
     }
 
     fn effect(id: &'static str) -> Effect {

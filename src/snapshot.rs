@@ -24,6 +24,38 @@ pub struct Change {
     pub kind: ChangeKind,
 }
 
+impl Change {
+    /// Bytes that it takes while it waits for the store, what it keeps alive included.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let kept = match &self.kind {
+            ChangeKind::Appended { stored, .. } => stored.entry.size(),
+            ChangeKind::IncomingSet(waiting) => waiting.entry.size(),
+            ChangeKind::WantedSet(wanted) => wanted.entry.size(),
+            ChangeKind::OutgoingSet(outgoing) => size_of_val(&*outgoing.witnesses),
+            ChangeKind::Hint { hint, .. } => hint.len(),
+            ChangeKind::IncomingRemoved(id)
+            | ChangeKind::WantedRemoved(id)
+            | ChangeKind::AnswerRemoved(id)
+            | ChangeKind::AnswerSet(StoredAnswer { message_id: id, .. }) => id.len(),
+            ChangeKind::Created { .. }
+            | ChangeKind::Clock(_)
+            | ChangeKind::Recorded(_)
+            | ChangeKind::Forgotten { .. }
+            | ChangeKind::Unrecorded { .. }
+            | ChangeKind::Floor(_)
+            | ChangeKind::Evicted(_)
+            | ChangeKind::OutgoingRemoved(_)
+            | ChangeKind::BridgeSet(_)
+            | ChangeKind::BridgeRemoved(_)
+            | ChangeKind::MetAdded(_)
+            | ChangeKind::MetForgotten { .. }
+            | ChangeKind::Consumed(_)
+            | ChangeKind::Erased => 0,
+        };
+        size_of::<Self>() + kept
+    }
+}
+
 /// The kinds of change. Each says all there is to say, whatever was said before. Applying several
 /// in order, all of them once more included, is the same as applying them once.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,18 +1,21 @@
 //! Outsiders who talk to a simulated group of honest members and mean it ill. The group converges
 //! nevertheless, bounds hold (I7) and no other invariant breaks; what is dropped is told, and whose
-//! it was. `cargo test --features sim --test adversaries -- --nocapture` prints what each attack did.
+//! it was. One more member, whose memory is watched, hears all that anybody sends. `cargo test --features sim --test adversaries -- --nocapture` prints what each attack did.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
 mod common;
+mod heap;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use common::at;
 use common::peer::{Said, entry, lip109};
+use heap::Watched;
 use sds_proto::bloom::Geometry;
 use sds_proto::sim::{Plan, Report, Simulation};
-use sds_proto::{Bound, ConfigBuilder, Effect, Instant, MessageId, SendReason};
+use sds_proto::{Bound, ConfigBuilder, Effect, Input, Instant, MessageId, Now, SendReason};
 
 const GROUP: &str = "nodes 5\nmessages 40\ngap_ms 2000\nloss 20\nlost_after_min 60\n";
 
@@ -20,21 +23,52 @@ const GROUP: &str = "nodes 5\nmessages 40\ngap_ms 2000\nloss 20\nlost_after_min 
 struct Attack {
     group: Simulation,
     told: Vec<Effect>,
+    /// The member whose memory is watched, and whether it has a wall clock.
+    witness: Watched,
+    wall: bool,
 }
 
 impl Attack {
-    fn new(plan: &str, adjust: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Self {
-        let plan: Plan = plan.parse().expect("a plan");
-        let group = Simulation::with_settings(1, &plan, |_, settings| adjust(settings));
+    fn new(text: &str, adjust: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Self {
+        let plan: Plan = text.parse().expect("a plan");
+        let mut witness = None;
+        let group = Simulation::with_settings(1, &plan, |_, settings| {
+            let settings = adjust(settings);
+            witness.get_or_insert_with(|| settings.clone().participant_id("witness".into()));
+            settings
+        });
         let mut group = group.expect("a plan that can be carried out");
         group.keep_effects();
-        Self { group, told: Vec::new() }
+        let config = witness.expect("there are members").build().expect("settings of a member");
+        let mut witness = Watched::new(&config);
+        let open = || Input::Open { channel: group.channel().clone(), config: None };
+        witness.handle(at(0), open).expect("opens");
+        Self { group, told: Vec::new(), witness, wall: !text.contains("without_wall") }
+    }
+
+    /// The time of the witness.
+    fn now(&self) -> Now {
+        let now = at(self.group.now().as_micros() / 1_000);
+        if self.wall { now } else { Now::without_wall(now.mono) }
     }
 
     fn look(&mut self) {
+        let now = self.now();
         while let Some((_, effect)) = self.group.poll_effect() {
+            if let Effect::Send { bytes, .. } = &effect {
+                let _refused = self.witness.hear(now, bytes);
+            }
             self.told.push(effect);
         }
+        self.witness.tick(now);
+    }
+
+    /// What the attack took of the witness's memory, and what it may take at most.
+    fn memory(&self) -> String {
+        let most = self.witness.gauge.most();
+        let bound = self.witness.node.config().max_memory().total(1);
+        assert!(most < bound, "{most} bytes, above {bound}");
+        format!("; {} KB of memory at most, the bound is {} KB", most / 1_000, bound / 1_000)
     }
 
     /// Has the outsider send something `count` times, every `every_ms`.
@@ -47,8 +81,11 @@ impl Attack {
         for n in 1..=count {
             self.group.run_until(Instant::from_millis(n * every_ms)).expect("no violation");
             self.look();
-            let said = say(n, &self.told);
-            said.iter().for_each(|bytes| self.group.broadcast(bytes));
+            let (now, said) = (self.now(), say(n, &self.told));
+            for bytes in said {
+                let _refused = self.witness.hear(now, &bytes);
+                self.group.broadcast(&bytes);
+            }
         }
     }
 
@@ -114,7 +151,10 @@ fn invented_dependencies_take_room_only_from_who_invents_them() {
         attack.group.run_until(Instant::from_millis(40 * 60_000)).expect("no violation");
         attack.look();
         attack.honest_converged();
-        println!("6,800 invented dependencies by {names}: {by_mallory} messages of theirs dropped");
+        println!(
+            "6,800 invented dependencies by {names}: {by_mallory} messages of theirs dropped{}",
+            attack.memory()
+        );
         assert!(by_mallory > 100 && by_others == 0, "{by_mallory} {by_others}");
     }
 }
@@ -137,7 +177,10 @@ fn requests_for_everything_are_answered_once_in_a_while() {
     let report = attack.end();
     let repairs = report.sent(SendReason::Repair).messages;
     let before = baseline().sent(SendReason::Repair).messages;
-    println!("600 syncs that ask for everything: {repairs} answers, {before} without");
+    println!(
+        "600 syncs that ask for everything: {repairs} answers, {before} without{}",
+        attack.memory()
+    );
     attack.honest_converged();
     // 40 messages, in 120 s, by 5 members, at most once in 15 s each.
     assert!(repairs < before + 40 * 5 * 9, "{repairs}");
@@ -153,7 +196,10 @@ fn filters_of_all_ones_acknowledge_nothing() {
     });
     let report = attack.end();
     let after = report.acknowledged_after.iter().max();
-    println!("200 filters of all ones: acknowledged truly, the last after {after:?}");
+    println!(
+        "200 filters of all ones: acknowledged truly, the last after {after:?}{}",
+        attack.memory()
+    );
     assert_eq!(report.acknowledged_after.len(), 40);
     attack.honest_converged();
 }
@@ -174,9 +220,10 @@ fn far_future_clocks_are_refused_and_leave_time_to_publish() {
         });
         let years = newest.max().unwrap_or_default() / (365 * 24 * 3_600_000);
         println!(
-            "400 far-future messages: {} refused, clocks at year {}",
+            "400 far-future messages: {} refused, clocks at year {}{}",
             report.refused,
-            1970 + years
+            1970 + years,
+            attack.memory()
         );
         attack.honest_converged();
         assert!(report.refused > 1_000);
@@ -191,7 +238,11 @@ fn oversized_histories_are_refused_before_anything_is_kept() {
         vec![said(&format!("o{n}"), n * 1_000).after(ids.iter().map(String::as_str)).bytes()]
     });
     let report = attack.end();
-    println!("100 histories of 300 entries: {} refused at 5 members", report.refused);
+    println!(
+        "100 histories of 300 entries: {} refused at 5 members{}",
+        report.refused,
+        attack.memory()
+    );
     assert_eq!(attack.honest_converged(), report.delivered_at.as_micros() as f64 / 1e6);
     assert_eq!(
         attack.count(|effect| matches!(effect, Effect::Missing { message_id, .. }
@@ -212,7 +263,7 @@ fn an_id_used_twice_is_reported_and_harms_no_other() {
         matches!(effect, Effect::Conflict { sender_id, .. }
         if *sender_id == "mallory".into())
     });
-    println!("50 ids used twice: {conflicts} conflicts told");
+    println!("50 ids used twice: {conflicts} conflicts told{}", attack.memory());
     attack.honest_converged();
     assert!(conflicts >= 100);
 }
@@ -228,7 +279,7 @@ fn old_messages_said_again_change_nothing() {
         sent.take(60).collect()
     });
     let report = attack.end();
-    println!("every message said again each second: {} inputs", report.inputs);
+    println!("every message said again each second: {} inputs{}", report.inputs, attack.memory());
     attack.honest_converged();
     assert_eq!((report.published, report.deliveries), (40, 200));
 }
@@ -243,7 +294,7 @@ fn invented_channels_are_not_opened_beyond_the_bound() {
         });
         let channels = attack.group.node(0).map_or(0, |node| node.channels().count());
         let limit = if auto_open { 21 } else { 1 };
-        println!("1,000 invented channels: {} open", channels - 1);
+        println!("1,000 invented channels: {} open{}", channels - 1, attack.memory());
         assert_eq!(channels, limit);
         if !auto_open {
             attack.end();
@@ -261,7 +312,7 @@ fn a_flood_in_the_name_of_a_member_is_logged_and_delays_nobody_for_long() {
         (0..20).map(|k| said(&format!("f{n}-{k}"), n * 1_000).by("q0").bytes()).collect()
     });
     let report = attack.end();
-    println!("2,000 messages in one name: {} deliveries", report.deliveries);
+    println!("2,000 messages in one name: {} deliveries{}", report.deliveries, attack.memory());
     attack.honest_converged();
     assert!(report.deliveries >= 200 + 5 * 1_990);
 }

@@ -329,3 +329,24 @@ fn what_waits_for_a_store_that_never_answers_is_bounded() {
         assert!(changes < 200 && refused > 1_900, "{durability:?}: {changes} {refused}");
     }
 }
+
+#[test]
+fn large_messages_that_wait_for_a_store_are_bounded_by_their_bytes() {
+    for durability in [Durability::Relaxed, Durability::Strict] {
+        let mut store = Store::default();
+        let config = strict().durability(durability).max_held_bytes(10_000);
+        let (mut node, _) = start(config, &mut store, 0);
+        let mut taken = 0;
+        let reason = loop {
+            let said = lip109(&format!("b{taken}"), 1).content(&"x".repeat(1_000));
+            match node.handle(at(1), said.input()) {
+                Ok(()) => taken += 1,
+                Err(refused) => break refused.reason,
+            }
+        };
+        assert_eq!(reason, RejectReason::StoreTooSlow { limit: 10_000 });
+        assert!((3..=10).contains(&taken), "{durability:?}: {taken}");
+        store.serve(&mut node, at(1));
+        node.handle(at(2), lip109("more", 2).input()).expect("all is written");
+    }
+}

@@ -15,7 +15,7 @@ use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, Limits, WireDialect};
 use sds_proto::{
     Bound, Config, ConfigBuilder, Dialect, Effect, Input, Instant, LogEntry, MessageId, Node, Now,
-    RejectReason, SendReason, Status,
+    PublishKind, RejectReason, SendReason, Status,
 };
 
 fn status(node: &Node) -> Status {
@@ -349,6 +349,60 @@ fn empty_sender_ids_are_one_anonymous_sender_and_never_us() {
     let effects = drain(&mut node);
     assert_eq!(delivered(&effects), ids(&["b1"]));
     assert_eq!(status(&node).outgoing, 0, "an anonymous peer may acknowledge");
+}
+
+/// 256 short ids are a kilobyte or two on the wire, and several times that once they are waited for.
+#[test]
+fn a_history_counts_for_the_memory_it_takes() {
+    let mut node = node("alice", alice().max_log_bytes(200_000).max_incoming_bytes(400_000));
+    node.handle(at(0), lip109("b0", 0).input()).expect("taken");
+    for n in 1..100 {
+        let logged = lip109(&format!("b{n}"), n).after(["b0"; 256]);
+        node.handle(at(100), logged.input()).expect("taken");
+        let waits = ["b0"; 255].into_iter().chain(["never"]);
+        let waiting = lip109(&format!("w{n}"), n).after(waits);
+        node.handle(at(100), waiting.input()).expect("taken");
+        let _told = drain(&mut node);
+    }
+    let Status { logged, incoming, .. } = status(&node);
+    assert!((10..60).contains(&logged) && (10..60).contains(&incoming), "{logged} {incoming}");
+}
+
+#[test]
+fn own_messages_that_nobody_acknowledges_are_bounded_by_their_bytes() {
+    let large = |n| Input::Publish {
+        channel: channel(),
+        message_id: MessageId::from(format!("m{n}")),
+        content: Bytes::from(vec![0; 3_000]),
+        kind: PublishKind::Content,
+    };
+    let mut refusing = node("alice", alice().max_log_bytes(10_000));
+    (0..4).for_each(|n| refusing.handle(at(0), large(n)).expect("published"));
+    let refused = refusing.handle(at(0), large(4)).expect_err("there is no room");
+    assert_eq!(refused.reason, RejectReason::OutgoingFull { limit: 10_000 });
+
+    let config = alice().max_log_bytes(10_000).unconfirmed_when_full(true);
+    let mut giving_up = node("alice", config);
+    (0..9).for_each(|n| giving_up.handle(at(0), large(n)).expect("published"));
+    assert_eq!(status(&giving_up).outgoing, 4);
+}
+
+#[test]
+fn what_is_due_after_a_long_sleep_does_not_come_all_at_once() {
+    let mut node = node("alice", alice().max_content_len(1_000));
+    for n in 0..20 {
+        node.handle(at(0), publish(&format!("m{n}"))).expect("published");
+    }
+    let _published = drain(&mut node);
+    let (mut resent, mut ticks) = (0, 0);
+    while node.next_deadline().is_some_and(|due| due.at <= Instant::from_millis(60_000)) {
+        node.handle(at(60_000), Input::Tick).expect("a tick is always taken");
+        let effects = drain(&mut node);
+        let bytes: usize = sent(&effects).iter().map(Bytes::len).sum();
+        assert!(bytes < 2_000, "{bytes} bytes by one tick");
+        (resent, ticks) = (resent + sends(&effects, SendReason::Resend), ticks + 1);
+    }
+    assert!(resent == 20 && ticks > 3, "{resent} by {ticks}");
 }
 
 #[test]

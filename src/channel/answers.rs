@@ -16,7 +16,7 @@ use crate::wire::{HistoryEntryRef, WireDialect};
 
 /// A request of others that we answer, or have just answered.
 #[derive(Debug)]
-struct Answer {
+pub(super) struct Answer {
     digest: IdDigest,
     message_id: MessageId,
     /// Dialects it was asked for in.

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::incoming::{Arrived, Waiters, Waiting};
+use super::incoming::{Arrived, Waiters, Waiting, retain_waiters};
 use super::log::{Dialects, NewEntry};
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
@@ -163,7 +163,7 @@ impl Channel {
             match self.ids.place(*dep) {
                 Some(Place::Wanted(want)) => {
                     let Some(wanted) = self.wanted.get_mut(want) else { continue };
-                    wanted.waiters.retain(|waiter| *waiter != slot);
+                    retain_waiters(&mut wanted.waiters, |waiter| waiter != slot);
                     if wanted.waiters.is_empty() && !wanted.background {
                         self.unwant(cx, want);
                         self.ids.forget_wanted(*dep);
@@ -171,7 +171,7 @@ impl Channel {
                 }
                 Some(Place::Incoming(other)) => {
                     if let Some(other) = self.incoming.get_mut(other) {
-                        other.arrived.waiters.retain(|waiter| *waiter != slot);
+                        retain_waiters(&mut other.arrived.waiters, |waiter| waiter != slot);
                     }
                 }
                 _ => {}

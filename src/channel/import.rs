@@ -15,7 +15,7 @@ use crate::config::{Config, Durability};
 use crate::effect::Effect;
 use crate::entry::LogEntry;
 use crate::id::{ChannelId, MessageId};
-use crate::outbox::Outbox;
+use crate::outbox::{Bounds, Outbox};
 use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::Now;
@@ -61,7 +61,7 @@ impl Snapshot {
         now: Now,
     ) -> Box<Self> {
         // A channel takes it all in, and its changes are the state.
-        let mut outbox = Outbox::new(Durability::Relaxed, usize::MAX);
+        let mut outbox = Outbox::new(Durability::Relaxed, Bounds::NONE);
         let (mut rng, mut buffer) = (Rng::new(config.seed), BytesMut::new());
         let cx = &mut Cx { now, outbox: &mut outbox, rng: &mut rng, buffer: &mut buffer };
         let key = config.record_key(channel);

@@ -12,15 +12,27 @@ use smallvec::SmallVec;
 
 use super::log::Dialects;
 use super::record::IdDigest;
-use super::slots::{Slot, Slots};
+use super::slots::{KEPT, Slot, Slots};
 use crate::entry::LogEntry;
+use crate::memory;
 use crate::time::Instant;
 
 /// Slots of waiting messages.
 pub(super) type Waiters = SmallVec<[Slot; 2]>;
 
+/// Waiters take memory for up to this many times their number.
+pub(super) const WASTE: usize = 4;
+
 /// Digests of the entries of a causal history, in its order.
 pub(super) type Deps = SmallVec<[IdDigest; 2]>;
+
+/// Keeps some of the waiters, and no memory for many more than those.
+pub(super) fn retain_waiters(waiters: &mut Waiters, mut keep: impl FnMut(Slot) -> bool) {
+    waiters.retain(|waiter| keep(*waiter));
+    if waiters.spilled() && waiters.len() < waiters.capacity() / WASTE {
+        waiters.shrink_to_fit();
+    }
+}
 
 /// A message that is here but not yet in the log.
 #[derive(Debug)]
@@ -34,6 +46,13 @@ pub(super) struct Arrived {
     pub(super) gap: bool,
     /// What waits for it.
     pub(super) waiters: Waiters,
+}
+
+impl Arrived {
+    /// Bytes it takes, lists of what it waits for included.
+    fn size(&self) -> usize {
+        self.entry.size() + memory::of_dependencies(self.deps.len())
+    }
 }
 
 /// A message that waits for dependencies.
@@ -60,7 +79,7 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) fn insert(&mut self, waiting: Box<Waiting>) -> Slot {
         let lamport = waiting.arrived.entry.lamport();
-        self.bytes += waiting.arrived.entry.size();
+        self.bytes += waiting.arrived.size();
         let slot = self.waiting.insert(waiting);
         if self.order.len() > 2 * self.waiting.len() + 64 {
             self.order.retain(|(lamport, slot)| is_waiting(&self.waiting, *lamport, *slot));
@@ -71,7 +90,11 @@ impl Incoming {
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Box<Waiting>> {
         let waiting = self.waiting.remove(slot)?;
-        self.bytes -= waiting.arrived.entry.size();
+        self.bytes -= waiting.arrived.size();
+        if self.waiting.is_empty() {
+            self.order.clear();
+            self.order.shrink_to(KEPT);
+        }
         Some(waiting)
     }
 

@@ -62,7 +62,7 @@ impl Eq for LogKey {}
 const NEWEST: usize = 2;
 
 /// Heads are walked by Lamport time, and may be in any order beyond that.
-type HeadKey = (u64, Slot);
+pub(super) type HeadKey = (u64, Slot);
 
 /// A set of dialects.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -20,7 +20,7 @@ const MAX_RETRIEVED: usize = 64;
 /// The wait between requests to a store node grows up to this many times the first.
 const MAX_RETRIEVAL_BACKOFF: u32 = 32;
 /// Most waiting messages looked at to find out whether a chain still makes progress.
-const MAX_CHAIN: usize = 1_024;
+pub(crate) const MAX_CHAIN: usize = 1_024;
 
 /// Asking the embedder to fetch what is missing.
 #[derive(Debug, Default)]
@@ -187,7 +187,7 @@ impl Channel {
         match self.config.on_lost {
             OnLost::DeliverWithGap => {
                 self.remember_met(cx, want.digest, Place::Lost);
-                self.tell_lost(cx, Vec::from([want.entry.message_id]));
+                self.tell_lost(cx, Vec::from([MessageId::from(want.entry.message_id.as_bytes())]));
                 self.release(cx, &want.waiters, true);
             }
             OnLost::Drop => {

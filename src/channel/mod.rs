@@ -17,6 +17,7 @@ mod filters;
 mod import;
 mod incoming;
 mod log;
+mod memory;
 mod missing;
 mod outgoing;
 mod publish;
@@ -35,6 +36,8 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use self::memory::of_channel;
+pub(crate) use self::missing::MAX_CHAIN;
 pub(crate) use self::receive::check;
 pub use self::view::{LogView, Status};
 
@@ -205,7 +208,9 @@ impl Channel {
 
     /// Lets everything happen that is due.
     pub(crate) fn tick(&mut self, cx: &mut Cx<'_>) {
-        while let Some(timer) = self.timers.pop_due(cx.now.mono) {
+        while !cx.outbox.has_made_enough()
+            && let Some(timer) = self.timers.pop_due(cx.now.mono)
+        {
             match timer {
                 Timer::Resend(seq) => self.resend(cx, seq),
                 Timer::Request(slot) => self.request_due(cx, slot),

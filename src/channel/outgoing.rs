@@ -18,7 +18,7 @@ use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
 /// Senders remembered for one message, beyond which more filters add nothing.
-const MAX_WITNESSES: usize = 64;
+pub(super) const MAX_WITNESSES: usize = 64;
 
 /// A hit in a filter so full that it says next to nothing: one in two.
 const NO_EVIDENCE_LN: f64 = -core::f64::consts::LN_2;
@@ -70,6 +70,8 @@ pub(super) struct Outgoing {
     unacked: BTreeMap<DeliverySeq, Unacked>,
     by_digest: DigestMap<DeliverySeq>,
     first_bits: FirstBits,
+    /// Bytes of the messages.
+    bytes: usize,
 }
 
 /// Where the first bit of each own message is in filters of one size, which are most of those that
@@ -86,6 +88,10 @@ impl Outgoing {
         self.unacked.len()
     }
 
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.unacked.is_empty()
     }
@@ -98,6 +104,7 @@ impl Outgoing {
         probes: Probes,
     ) -> &mut Unacked {
         self.by_digest.insert(digest, seq);
+        self.bytes += entry.size();
         self.first_bits.filters = None;
         self.unacked.entry(seq).or_insert(Unacked {
             entry,
@@ -113,6 +120,7 @@ impl Outgoing {
     pub(super) fn remove(&mut self, seq: DeliverySeq) -> Option<Unacked> {
         let unacked = self.unacked.remove(&seq)?;
         self.by_digest.remove(&unacked.digest);
+        self.bytes -= unacked.entry.size();
         self.first_bits.filters = None;
         Some(unacked)
     }

@@ -12,6 +12,7 @@ use super::record::{IdDigest, Place};
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
 use crate::broken::{self, Break};
+use crate::config::Config;
 use crate::effect::{Effect, SendReason};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
@@ -43,12 +44,11 @@ impl Channel {
             }
             return Err(RejectReason::IdKnown);
         }
-        let full = self.outgoing.len() >= self.config.max_outgoing;
-        if full && !self.config.unconfirmed_when_full {
-            return Err(RejectReason::OutgoingFull { limit: self.config.max_outgoing });
+        if let (Some(reason), false) = (self.outgoing_full(), self.config.unconfirmed_when_full) {
+            return Err(reason);
         }
         let lamport = self.clock.next(cx.now.wall).ok_or(RejectReason::ClockExhausted)?;
-        if let Some(oldest) = self.outgoing.oldest().filter(|_| full) {
+        while let (Some(_), Some(oldest)) = (self.outgoing_full(), self.outgoing.oldest()) {
             self.unconfirmed(cx, oldest);
         }
 
@@ -116,6 +116,17 @@ impl Channel {
             return Err(RejectReason::ContentTooLong { len, limit });
         }
         Ok(())
+    }
+
+    /// Why no more own messages can be kept until they are acknowledged, if so.
+    fn outgoing_full(&self) -> Option<RejectReason> {
+        let Config { max_outgoing, max_log_bytes, .. } = *self.config;
+        if self.outgoing.len() >= max_outgoing {
+            return Some(RejectReason::OutgoingFull { limit: max_outgoing });
+        }
+        // Their bodies are the log's, and what the log must let go of they must not keep.
+        let full = self.outgoing.bytes() >= max_log_bytes;
+        full.then_some(RejectReason::OutgoingFull { limit: max_log_bytes })
     }
 
     /// The causal history of the next message, and the digests of what it names.

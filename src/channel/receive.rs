@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::incoming::{Arrived, Deps, Waiters};
+use super::incoming::{Arrived, Deps, Waiters, retain_waiters};
 use super::log::Dialects;
 use super::outgoing::{Probes, Verdict};
 use super::record::{IdDigest, Place};
@@ -199,13 +199,13 @@ impl Channel {
             return;
         }
         let mut cyclic = Waiters::new();
-        waiters.retain(|waiter| {
+        retain_waiters(waiters, |waiter| {
             let newer = self
                 .incoming
-                .get(*waiter)
+                .get(waiter)
                 .is_some_and(|waiting| waiting.arrived.entry.lamport() > lamport);
             if !newer {
-                cyclic.push(*waiter);
+                cyclic.push(waiter);
             }
             newer
         });

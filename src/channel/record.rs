@@ -92,7 +92,7 @@ pub(super) struct IdTable {
 
 /// A received content id. If it was dropped since, another may bear its digest.
 #[derive(Clone, Copy, Debug)]
-struct Recorded {
+pub(super) struct Recorded {
     digest: IdDigest,
     lamport: u64,
     number: u64,

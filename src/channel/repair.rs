@@ -105,9 +105,10 @@ impl Channel {
             Request::Scheduled(at) | Request::Due(at) => cx.wall_at(at),
             Request::Off => None,
         };
+        let entry = want.entry.clone();
         cx.outbox.change(&self.id, || {
             ChangeKind::WantedSet(StoredWanted {
-                entry: want.entry.clone(),
+                entry,
                 rounds: want.rounds,
                 due,
                 background: want.background,
@@ -178,8 +179,8 @@ impl Channel {
         self.wanted.withdraw(slot);
         let want = self.wanted.remove(slot)?;
         self.timers.cancel(want.timer);
-        let message_id = &want.entry.message_id;
-        cx.outbox.change(&self.id, || ChangeKind::WantedRemoved(message_id.clone()));
+        let message_id = want.entry.message_id.clone();
+        cx.outbox.change(&self.id, || ChangeKind::WantedRemoved(message_id));
         Some(want)
     }
 

@@ -2,6 +2,9 @@
 
 use slab::Slab;
 
+/// Values that an empty collection keeps memory for: what a burst took is given back.
+pub(super) const KEPT: usize = 64;
+
 /// Key of something in a [`Slots`]. It may be used again once its value was removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(super) struct Slot(u32);
@@ -30,7 +33,11 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
-        self.0.try_remove(slot.0 as usize)
+        let value = self.0.try_remove(slot.0 as usize);
+        if self.0.is_empty() && self.0.capacity() > KEPT {
+            self.0 = Slab::new();
+        }
+        value
     }
 
     pub(super) fn len(&self) -> usize {

@@ -21,7 +21,7 @@ use crate::timer::TimerKey;
 use crate::wire::{HistoryEntry, HistoryEntryRef, Outgoing as Encoding, WireDialect};
 
 /// Own sync ids remembered.
-const RECENT_SYNCS: usize = 8;
+pub(super) const RECENT_SYNCS: usize = 8;
 /// Heads looked for in somebody else's sync, at most.
 const MAX_HEADS_COMPARED: usize = 256;
 

@@ -126,9 +126,10 @@ impl Wanted {
         passed: Option<Slot>,
         limit: usize,
     ) -> (Vec<HistoryEntry>, Option<Slot>) {
-        let (before, after): (Vec<_>, Vec<_>) =
-            self.wants.iter().partition(|(slot, _)| passed.is_some_and(|passed| *slot <= passed));
-        let next: Vec<_> = after.into_iter().chain(before).take(limit).collect();
+        let is_before = |slot| passed.is_some_and(|passed| slot <= passed);
+        let after = self.wants.iter().filter(|(slot, _)| !is_before(*slot));
+        let before = self.wants.iter().filter(|(slot, _)| is_before(*slot));
+        let next: Vec<_> = after.chain(before).take(limit).collect();
         let last = next.last().map(|(slot, _)| *slot);
         (next.into_iter().map(|(_, want)| want.entry.clone()).collect(), last)
     }

@@ -55,7 +55,7 @@ pub fn import(channel: &ChannelId, snapshot: &Snapshot) -> Vec<Write> {
 }
 
 /// Drops the changes that later ones make void. The newest always stays.
-pub(crate) fn coalesce(changes: Vec<Change>) -> Vec<Change> {
+pub(crate) fn coalesce(mut changes: Vec<Change>) -> Vec<Change> {
     let mut later = LaterSteps::default();
     let mut keep: Vec<bool> = Vec::with_capacity(changes.len());
     for change in changes.iter().rev() {
@@ -64,11 +64,9 @@ pub(crate) fn coalesce(changes: Vec<Change>) -> Vec<Change> {
         let kept = steps(&change.kind).iter().rev().filter(|step| later.keep(step)).count();
         keep.push(kept > 0);
     }
+    let mut keep = keep.into_iter().rev();
+    changes.retain(|_| keep.next() == Some(true));
     changes
-        .into_iter()
-        .zip(keep.into_iter().rev())
-        .filter_map(|(c, keep)| keep.then_some(c))
-        .collect()
 }
 
 fn steps(kind: &ChangeKind) -> Steps<'_> {

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::filter::FilterField;
 use super::writer::Encode;
 use super::{WireDialect, lip109, nim};
+use crate::memory;
 use crate::{ChannelId, IdRef, MessageId, ParticipantId};
 
 /// One message, decoded. Its ids and bytes are slices of the datagram, which they keep alive.
@@ -197,6 +198,13 @@ impl HistoryEntry {
             retrieval_hint: self.retrieval_hint.as_deref(),
             sender_id: self.sender_id.borrowed(),
         }
+    }
+}
+
+impl HistoryEntry {
+    /// Bytes of an entry and of a copy of what is in it.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + memory::SHARED + self.borrowed().payload_len()
     }
 }
 
