@@ -109,7 +109,6 @@ pub(crate) fn compare(options: &Options) -> anyhow::Result<()> {
 }
 
 fn measure(rows: &[Row], setup: &Setup, rounds: u32) -> anyhow::Result<Report> {
-    let _top = warm_heap();
     let progress = progress_bar(rows.len() as u64 * u64::from(rounds))?;
     let mut report = Report::default();
     for row in rows {
@@ -124,6 +123,7 @@ fn measure(rows: &[Row], setup: &Setup, rounds: u32) -> anyhow::Result<Report> {
             prepared => prepared.with_context(blame)?,
         };
         let mut measured = Vec::new();
+        let _top = warm_heap();
         for _ in 0..rounds {
             measured.push(round().with_context(blame)?);
             progress.inc(1);
@@ -137,8 +137,8 @@ fn measure(rows: &[Row], setup: &Setup, rounds: u32) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Gives the allocator memory to reuse: otherwise fresh pages from the operating system are a good
-/// part of what is measured.
+/// Gives the allocator memory to reuse, above what the row has laid ready: otherwise fresh pages from
+/// the operating system are a good part of what is measured.
 fn warm_heap() -> Box<[u8; 1024]> {
     let mut blocks: Vec<_> = (0..65_536).map(|_| Box::new([1_u8; 1024])).collect();
     let last = blocks.pop();

@@ -28,6 +28,8 @@ pub(crate) struct Row {
 /// Makes ready what is not measured.
 type Prepare = dyn Fn(&Setup) -> anyhow::Result<Round>;
 
+type MakeStream = dyn Fn(&Setup) -> anyhow::Result<Stream>;
+
 impl Row {
     fn new(
         id: &str,
@@ -228,30 +230,32 @@ fn receive_stream(stream: &Rc<Stream>) -> Row {
     })
 }
 
-/// A foreign program beside ours, on the streams of the receiving rows or that of a file.
+/// A foreign program beside ours, on the streams of the receiving rows and that of a file.
 fn peer_rows(name: &str, peer: &Peer, stream: Option<&Rc<Stream>>) -> Vec<Row> {
-    let row = |what: &str, text, stream: fn(&Setup) -> anyhow::Result<Stream>| {
-        let (peer, id) = (peer.clone(), format!("{name}_{what}"));
-        let file = id.clone();
-        Row::new(&id, text, RATE, &peer.0.clone(), &[], move |setup| {
-            let stream = stream(setup)?;
-            let path = setup.file(&file, &stream)?;
+    let row = |what, text, make: Box<MakeStream>| {
+        let (id, peer) = (format!("{name}_{what}"), peer.clone());
+        let command = peer.0.clone();
+        Row::new(&id.clone(), text, RATE, &command, &[], move |setup| {
+            let stream = make(setup)?;
+            let path = setup.file(&id, &stream)?;
             measure::beside_peer(stream, peer.clone(), path)
         })
     };
-    let in_order = |setup: &Setup| Ok((*setup.nim()?).clone());
-    let reversed = |_: &Setup| Ok(Recipe::plain(Spoken::NimSds, REVERSED).make()?.reversed());
     let mut rows = vec![
-        row("in_order", "receive 20,000 messages in order, nim dialect", in_order),
-        row("reversed", "receive 10,000 messages, the last one first, nim dialect", reversed),
+        row(
+            "in_order",
+            "receive 20,000 messages in order, nim dialect",
+            Box::new(|setup| Ok((*setup.nim()?).clone())),
+        ),
+        row(
+            "reversed",
+            "receive 10,000 messages, the last one first, nim dialect",
+            Box::new(|_| Ok(Recipe::plain(Spoken::NimSds, REVERSED).make()?.reversed())),
+        ),
     ];
-    if let Some(stream) = stream {
-        let (stream, peer, file) = (Rc::clone(stream), peer.clone(), format!("{name}_stream"));
-        let what = "receive the messages of the stream file";
-        rows.push(Row::new(&file.clone(), what, RATE, &peer.0.clone(), &[], move |setup| {
-            let path = setup.file(&file, &stream)?;
-            measure::beside_peer((*stream).clone(), peer.clone(), path)
-        }));
+    if let Some(stream) = stream.cloned() {
+        let make = Box::new(move |_: &Setup| Ok((*stream).clone()));
+        rows.push(row("stream", "receive the messages of the stream file", make));
     }
     rows
 }
