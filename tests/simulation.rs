@@ -82,3 +82,14 @@ fn time_may_be_gone_through_step_by_step() {
     simulation.run_until(Instant::from_millis(71)).expect("no violation");
     assert_eq!(simulation.report().deliveries, 3);
 }
+
+#[test]
+fn a_group_with_nothing_to_say_settles() {
+    // Whoever was to publish has gone, or never came: nothing happens, and time passes.
+    for faults in ["leave node=2 at=0\ncrash node=2 at=125500 down=64000 keep=all mid_write=0", ""]
+    {
+        let plan = plan(&format!("nodes 3\nmessages 0\n{faults}"));
+        let report = run(1, &plan).expect("no violation");
+        assert_eq!((report.published, report.crashes), (0, 0));
+    }
+}

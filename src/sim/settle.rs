@@ -22,6 +22,12 @@ impl Simulation {
     pub(super) fn run_until_settled(&mut self) -> Result<(), Violation> {
         let deadline = self.troubled_until + self.plan.patience_min * 60_000_000;
         while !self.is_settled() {
+            let next_look = self.troubled_until.max(self.look_at);
+            if self.queue.next_at().is_none() && self.now < next_look {
+                // Nothing is going to happen, but time passes.
+                self.now = next_look;
+                continue;
+            }
             if self.now > deadline || !self.step()? {
                 let (member, what) = self.what_is_left();
                 self.fail(member, what);
@@ -76,12 +82,12 @@ impl Simulation {
         if self.busy > 0 || self.unpublished > 0 || self.now < self.troubled_until {
             return false;
         }
-        if self.now < self.look_at || self.report.inputs < self.plan.nodes {
+        let is_away = |member: &Member| member.presence == Presence::Away;
+        if self.now < self.look_at || self.members.iter().any(is_away) {
             return false;
         }
         self.look_at = self.now + LOOK_EVERY;
-        let all_came = self.members.iter().all(|member| member.presence != Presence::Away);
-        all_came && self.lacking().is_none()
+        self.lacking().is_none()
     }
 
     /// A member and a message that it lacks, although it could be had.
