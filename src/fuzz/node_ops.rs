@@ -7,17 +7,18 @@ use crate::sim::{Fault, Keep, Keeping, Plan, Simulation, Speech, Tail};
 const STEP_MS: u64 = 500;
 
 /// Whatever happens to a few nodes, no invariant is violated, and in the end everybody has
-/// everything: 8 bytes of seed, 12 of settings, and 5 for each thing that goes wrong.
+/// everything: 8 bytes of seed, 19 of settings, and 5 for each thing that goes wrong.
 pub fn node_ops(data: &[u8]) {
     let mut source = Source(data);
     let seed = source.number(8);
     let plan = plan(&mut source);
-    let Ok(mut simulation) = Simulation::new(seed, &plan) else { return };
+    let mut simulation = Simulation::new(seed, &plan).expect("a plan that can be carried out");
     if let Err(violation) = simulation.run() {
         panic!("{violation}\nseed {seed}, plan:\n{plan}");
     }
 }
 
+/// Always one that can be carried out.
 fn plan(source: &mut Source<'_>) -> Plan {
     let mut up_to = |most: u64| source.number(1) % (most + 1);
     let mut plan = Plan {
@@ -32,12 +33,17 @@ fn plan(source: &mut Source<'_>) -> Plan {
         latency_ms: up_to(250),
         ..Plan::default()
     };
-    let choices = up_to(255);
-    plan.speech = [Speech::Lip109, Speech::NimSds, Speech::Mixed][choices as usize % 3];
-    plan.keeping = [Keeping::None, Keeping::Relaxed, Keeping::Strict][choices as usize / 3 % 3];
-    plan.tail = if choices & 64 == 0 { Tail::Uniform } else { Tail::Exponential };
+    plan.speech =
+        [Speech::Lip109, Speech::NimSds, Speech::Mixed, Speech::Mirror][up_to(3) as usize];
+    plan.keeping =
+        [Keeping::None, Keeping::Relaxed, Keeping::Strict, Keeping::Mixed][up_to(3) as usize];
+    plan.tail = [Tail::Uniform, Tail::Exponential, Tail::Pareto][up_to(2) as usize];
+    plan.jitter_ms = 4 * up_to(250);
     plan.archive = up_to(100);
     plan.log = up_to(1) * up_to(8);
+    plan.store_ms = up_to(250);
+    plan.without_wall = up_to(3);
+    plan.content = 1 + 16 * up_to(250);
     while !source.is_empty() && plan.faults.len() < 16 {
         plan.faults.push(fault(source, plan.nodes));
     }
@@ -51,7 +57,7 @@ fn fault(source: &mut Source<'_>, nodes: u64) -> Fault {
     let lasts = source.number(1) * STEP_MS;
     let other = source.number(1);
     let by = (other.cast_signed() - 128) * 1_000;
-    match kind % 9 {
+    match kind % 11 {
         0 => Fault::Partition { at, lasts, ways: 2 },
         1 => Fault::OneWay { at, lasts, from: node, to: (node + 1) % nodes },
         2 | 3 => {
@@ -62,6 +68,10 @@ fn fault(source: &mut Source<'_>, nodes: u64) -> Fault {
         5 => Fault::FailingStore { node, at, lasts },
         6 => Fault::Jump { node, at, by },
         7 => Fault::Drift { node, ppm: by },
-        _ => Fault::Skew { node, by },
+        8 => Fault::Skew { node, by: by * 100 },
+        // The last one comes later and goes, if it is a third.
+        9 if nodes > 2 => Fault::Join { node: 2, at },
+        10 if nodes > 2 => Fault::Leave { node: 2, at: at + lasts },
+        _ => Fault::Jump { node, at, by: by * 100 },
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use sds_proto::fuzz::store_decode;
+use sds_proto::fuzz::stored_records;
 use sds_proto::snapshot::Snapshot;
 use sds_proto::stored::{StoredError, Table, VERSION};
 
@@ -48,7 +48,7 @@ fn every_truncated_value_is_refused_or_another_state() {
             let state = read(&records);
             // Only a field that may be absent can be cut off unnoticed.
             assert_ne!(state, Ok(Some(Box::new(everything()))), "{key:x?} {len}");
-            store_decode(&packed(&records));
+            stored_records(&packed(&records));
         }
     }
 }
@@ -65,7 +65,7 @@ fn every_flipped_bit_is_refused_or_another_state() {
             records.remove(key);
             records.insert(changed_key.to_vec(), changed_value.to_vec());
             assert_ne!(read(&records), Ok(Some(Box::new(everything()))), "{key:x?} bit {bit}");
-            store_decode(&packed(&records));
+            stored_records(&packed(&records));
         }
     }
 }
@@ -77,7 +77,7 @@ fn every_lost_record_is_refused_or_another_state() {
         let mut records = whole.clone();
         records.remove(key);
         assert_ne!(read(&records), Ok(Some(Box::new(everything()))), "{key:x?}");
-        store_decode(&packed(&records));
+        stored_records(&packed(&records));
     }
 }
 
