@@ -188,6 +188,20 @@ fn repairs_go_on_in_both_directions() {
 }
 
 #[test]
+fn what_is_here_is_not_asked_for_nor_what_the_repair_does_not_name() {
+    let repair = |id: &str, named: &str| {
+        let mut repair = OutgoingRepair::default();
+        (repair.message_id, repair.entry) = (id.into(), entry(named, "bob"));
+        repair
+    };
+    let mut data = data([nim("n1", 1).message]);
+    data.meta.outgoing_repair_buffer =
+        vec![repair("n1", "n1"), repair("n7", "n8"), repair("", ""), repair("n9", "n9")];
+    let (node, ..) = import(&data, config);
+    assert_eq!(node.status(&channel()).expect("open").missing, 1);
+}
+
+#[test]
 fn more_than_the_settings_allow_is_evicted_as_ever() {
     let messages = (0..50).map(|n| nim(&format!("n{n:02}"), n).message);
     let small = || config().max_log_messages(5).max_outgoing(5).max_ids(20).bloom_capacity(10);

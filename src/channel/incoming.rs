@@ -137,3 +137,51 @@ impl Incoming {
 fn is_waiting(waiting: &Slots<Box<Waiting>>, lamport: u64, slot: Slot) -> bool {
     waiting.get(slot).is_some_and(|waiting| waiting.arrived.entry.lamport() == lamport)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(lamport: u64) -> Box<Waiting> {
+        let arrived = Arrived {
+            entry: LogEntry::new("m", "bob", lamport, [], "x"),
+            digest: 0,
+            deps: Deps::new(),
+            heard: Dialects::BOTH,
+            gap: false,
+            waiters: Waiters::new(),
+        };
+        Box::new(Waiting { arrived, missing: 1, progress: Instant::ZERO })
+    }
+
+    #[test]
+    fn what_was_delivered_leaves_the_order_in_time_and_not_at_every_turn() {
+        let mut incoming = Incoming::default();
+        for lamport in 0..10 {
+            incoming.insert(waiting(lamport));
+        }
+        let (mut longest, mut shrunk) = (0, 0);
+        for lamport in 10..1_010 {
+            let slot = incoming.insert(waiting(lamport));
+            let before = incoming.order.len();
+            assert!(incoming.remove(slot).is_some());
+            longest = longest.max(before);
+            shrunk += usize::from(before < 30);
+        }
+        // Of 11 that wait: room for twice as many, 64 and the newest.
+        assert_eq!(longest, 2 * 11 + 64 + 1);
+        assert!(shrunk < 500, "{shrunk}");
+    }
+
+    #[test]
+    fn the_message_furthest_ahead_is_spared_first() {
+        let mut incoming = Incoming::default();
+        let slots = [3, 9, 5].map(|lamport| incoming.insert(waiting(lamport)));
+        let size = waiting(0).arrived.entry.size();
+        assert_eq!(incoming.excess(3, 3 * size), None);
+        assert_eq!(incoming.excess(2, 3 * size), Some(slots[1]));
+        assert!(incoming.remove(slots[1]).is_some());
+        assert_eq!(incoming.excess(2, 2 * size), None);
+        assert_eq!(incoming.excess(2, 2 * size - 1), Some(slots[2]));
+    }
+}

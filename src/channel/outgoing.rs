@@ -228,3 +228,62 @@ impl Unacked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::bloom::MAX_K;
+    use crate::wire::FilterField;
+
+    const SEQ: DeliverySeq = DeliverySeq(1);
+
+    /// One message, of which the first bit of a filter tells.
+    fn outgoing() -> Outgoing {
+        let probes = Probes { lip109: None, nim_sds: Some(Probe::new(0, 0)) };
+        let mut outgoing = Outgoing::default();
+        outgoing.add(SEQ, LogEntry::new("m", "alice", 1, [], "x"), 7, probes);
+        outgoing
+    }
+
+    /// What a filter of 64 bits says of it of which so many are set, the first ones.
+    fn review(
+        outgoing: &mut Outgoing,
+        ones: u32,
+        witness: u64,
+        confidence_ln: f64,
+    ) -> Vec<Verdict> {
+        let words = &[u64::MAX >> (64 - ones)];
+        let mut bytes = BytesMut::new();
+        FilterField::Nim { words, capacity: 1, error_rate_millionths: 0, k: 1, m_bits: 64 }
+            .encode(&mut bytes);
+        let filter = ReceivedFilter::from_nim(&bytes, MAX_K).expect("sound");
+        outgoing.review(WireDialect::NimSds, &filter, witness, confidence_ln)
+    }
+
+    #[test]
+    fn a_filter_more_than_half_full_is_no_evidence() {
+        let outgoing = &mut outgoing();
+        assert_eq!(review(outgoing, 64, 1, -9.0), []);
+        assert_eq!(review(outgoing, 33, 1, -9.0), []);
+        assert_eq!(review(outgoing, 32, 1, -9.0), [Verdict::Possibly(SEQ)]);
+    }
+
+    #[test]
+    fn distinct_witnesses_add_up_until_their_doubt_is_as_small_as_asked_for() {
+        let (outgoing, enough) = (&mut outgoing(), 3.0 * NO_EVIDENCE_LN);
+        assert_eq!(review(outgoing, 32, 1, enough), [Verdict::Possibly(SEQ)]);
+        assert_eq!(review(outgoing, 32, 1, enough), [], "it said so before");
+        assert_eq!(review(outgoing, 32, 2, enough), [Verdict::Likelier(SEQ)]);
+        assert_eq!(review(outgoing, 32, 3, enough), [Verdict::Acked(SEQ)]);
+    }
+
+    #[test]
+    fn no_more_witnesses_are_kept_than_a_store_is_told_of() {
+        let outgoing = &mut outgoing();
+        let heard = |witness| review(outgoing, 32, witness, -1e9).len();
+        assert_eq!((0..100).map(heard).sum::<usize>(), MAX_WITNESSES);
+        assert_eq!(outgoing.get(SEQ).map(|unacked| unacked.witnesses.len()), Some(MAX_WITNESSES));
+    }
+}
