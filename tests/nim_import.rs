@@ -110,6 +110,7 @@ fn the_clock_goes_on_unless_nobody_would_believe_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn unacknowledged_messages_are_resent_even_those_of_a_participant_without_an_id() {
     for sender in ["alice", ""] {
         let own = |id: &str, millis| nim(id, millis).by(sender).message;
@@ -202,6 +203,7 @@ fn what_is_here_is_not_asked_for_nor_what_the_repair_does_not_name() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn more_than_the_settings_allow_is_evicted_as_ever() {
     let messages = (0..50).map(|n| nim(&format!("n{n:02}"), n).message);
     let small = || config().max_log_messages(5).max_outgoing(5).max_ids(20).bloom_capacity(10);
