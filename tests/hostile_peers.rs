@@ -406,6 +406,23 @@ fn what_is_due_after_a_long_sleep_does_not_come_all_at_once() {
 }
 
 #[test]
+fn echoes_of_its_last_syncs_tell_an_anonymous_node_nothing() {
+    let mut node = node("", alice());
+    node.handle(at(0), publish("m1")).expect("published");
+    let mut syncs = Vec::new();
+    for effect in run(&mut node, 3_600 * 1_000) {
+        if let Effect::Send { why: SendReason::Sync, bytes, .. } = effect {
+            syncs.push(bytes);
+        }
+    }
+    assert!(syncs.len() > 8);
+    for sync in &syncs[syncs.len() - 8..] {
+        node.handle(at(3_600 * 1_000), Input::Datagram(sync.clone())).expect("taken");
+        assert_eq!(drain(&mut node), [], "all of them name m1");
+    }
+}
+
+#[test]
 fn oversized_ids_are_refused() {
     let long = "x".repeat(257);
     let mut node = node("alice", alice());
