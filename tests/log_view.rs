@@ -49,6 +49,15 @@ fn an_entry_is_found_by_its_id_and_heads_are_those_that_nobody_names() {
 }
 
 #[test]
+fn a_log_is_empty_until_something_is_delivered() {
+    for (entries, len) in [(&[][..], 0), (&[(1, "a")], 1), (&[(1, "a"), (2, "b")], 2)] {
+        let node = with_log(entries);
+        let log = node.log(&channel()).expect("open");
+        assert_eq!((log.len(), log.iter().count(), log.is_empty()), (len, len, len == 0));
+    }
+}
+
+#[test]
 fn the_content_digest_tells_contents_apart_that_the_log_digest_does_not() {
     let digests = |content: &str| {
         let mut node = node("alice", Config::builder());

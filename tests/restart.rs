@@ -11,7 +11,7 @@ use common::peer::{entry, lip109, nim};
 use common::store::{Store, start, strict};
 use common::{EPOCH_MS, Faults, Group, at, channel, delivered, ids, open, publish};
 use sds_proto::bloom::Geometry;
-use sds_proto::wire::{self, Limits, WireDialect};
+use sds_proto::wire::{self, HistoryEntry, Limits, WireDialect};
 use sds_proto::{
     ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, Instant, LogDigest,
     MessageId, Node, Now, RejectReason, SendReason, Status, StoreError, UnixMillis,
@@ -498,6 +498,25 @@ fn what_was_learnt_of_a_wanted_message_later_is_not_forgotten() {
     assert_eq!(asked, Some(named));
     let state = store.disk.load(&channel()).expect("created");
     assert!(state.wanted[&MessageId::from("b1")].background, "a sync names it, too");
+}
+
+#[test]
+fn what_a_sync_adds_to_a_wanted_message_is_not_forgotten_either() {
+    let (plain, mut hinted) = (entry("b1", "bob"), entry("b1", "bob"));
+    hinted.retrieval_hint = Some("shelf".into());
+    let sync = |id: &str, named: &HistoryEntry| lip109(id, 3).sync().naming(named.clone());
+    let waiting = lip109("b2", 2).naming(plain.clone());
+    // That it is wanted in the background; a hint of what is so already.
+    for (first, named, known) in [(waiting, &plain, &plain), (sync("s0", &plain), &hinted, &hinted)]
+    {
+        let mut store = Store::default();
+        let (mut node, _) = start(strict(), &mut store, 0);
+        take(&mut node, &mut store, 1, first.input());
+        take(&mut node, &mut store, 2, sync("s1", named).input());
+        let state = store.disk.load(&channel()).expect("created");
+        let wanted = &state.wanted[&MessageId::from("b1")];
+        assert_eq!((&wanted.entry, wanted.background), (known, true));
+    }
 }
 
 #[test]
