@@ -6,13 +6,12 @@ use alloc::collections::BTreeSet;
 use super::answers::Answer;
 use super::incoming::Waiting;
 use super::log::{HeadKey, LogKey, Logged};
-use super::outgoing::{MAX_WITNESSES, Unacked};
+use super::outgoing::{FirstBit, MAX_WITNESSES, Unacked};
 use super::record::{IdDigest, Known, Recorded};
 use super::slots::Slot;
 use super::sync::RECENT_SYNCS;
 use super::wanted::Want;
 use super::{Channel, RECENT_EPHEMERALS, Timer};
-use crate::bloom::Probe;
 use crate::config::{Config, Dialect, NimHash};
 use crate::entry::DeliverySeq;
 use crate::id::ChannelId;
@@ -79,9 +78,10 @@ fn outgoing(config: &Config, sum: Tally) -> Tally {
     sum.each(1, config.max_log_bytes)
         .each(1, largest_own(config))
         .each(count, ENTRY + MAX_WITNESSES * size_of::<u64>())
-        .tree::<DeliverySeq, Unacked>(count)
+        .vec(count, size_of::<Unacked>() + VACANCY)
+        .tree::<DeliverySeq, Slot>(count)
         .table(count, size_of::<(IdDigest, DeliverySeq)>())
-        .vec(count, size_of::<(u64, Probe, DeliverySeq)>())
+        .vec(count, size_of::<FirstBit>())
 }
 
 fn wanted(config: &Config, sum: Tally) -> Tally {

@@ -8,6 +8,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::record::{DigestMap, IdDigest};
+use super::slots::{Slot, Slots};
 use crate::bloom::{Probe, ReceivedFilter};
 use crate::broken::{self, Break};
 use crate::config::Config;
@@ -67,7 +68,9 @@ pub(super) enum Verdict {
 /// Own unacknowledged messages in the order they were sent.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    unacked: BTreeMap<DeliverySeq, Unacked>,
+    unacked: Slots<Unacked>,
+    /// Values as small as this do not make a tree slow to remove from.
+    order: BTreeMap<DeliverySeq, Slot>,
     by_digest: DigestMap<DeliverySeq>,
     first_bits: FirstBits,
     /// Bytes of the messages.
@@ -80,8 +83,11 @@ pub(super) struct Outgoing {
 struct FirstBits {
     /// Whose hashes, and how many bits such a filter has. `None`: messages have come or gone since.
     filters: Option<(WireDialect, u64)>,
-    indices: Vec<(u64, Probe, DeliverySeq)>,
+    indices: Vec<FirstBit>,
 }
+
+/// The index of the first bit, the hashes it comes from, and whose they are.
+pub(super) type FirstBit = (u64, Probe, DeliverySeq, Slot);
 
 impl Outgoing {
     pub(super) fn len(&self) -> usize {
@@ -106,7 +112,7 @@ impl Outgoing {
         self.by_digest.insert(digest, seq);
         self.bytes += entry.size();
         self.first_bits.filters = None;
-        self.unacked.entry(seq).or_insert(Unacked {
+        let slot = self.unacked.insert(Unacked {
             entry,
             digest,
             probes,
@@ -114,11 +120,13 @@ impl Outgoing {
             timer: None,
             witnesses: SmallVec::new(),
             doubt_ln: 0.0,
-        })
+        });
+        self.order.insert(seq, slot);
+        self.unacked.get_mut(slot).expect("just inserted")
     }
 
     pub(super) fn remove(&mut self, seq: DeliverySeq) -> Option<Unacked> {
-        let unacked = self.unacked.remove(&seq)?;
+        let unacked = self.unacked.remove(self.order.remove(&seq)?)?;
         self.by_digest.remove(&unacked.digest);
         self.bytes -= unacked.entry.size();
         self.first_bits.filters = None;
@@ -126,15 +134,15 @@ impl Outgoing {
     }
 
     pub(super) fn get(&self, seq: DeliverySeq) -> Option<&Unacked> {
-        self.unacked.get(&seq)
+        self.unacked.get(*self.order.get(&seq)?)
     }
 
     pub(super) fn oldest(&self) -> Option<DeliverySeq> {
-        self.unacked.first_key_value().map(|(seq, _)| *seq)
+        self.order.first_key_value().map(|(seq, _)| *seq)
     }
 
     pub(super) fn get_mut(&mut self, seq: DeliverySeq) -> Option<&mut Unacked> {
-        self.unacked.get_mut(&seq)
+        self.unacked.get_mut(*self.order.get(&seq)?)
     }
 
     pub(super) fn seq_of(&self, digest: IdDigest) -> Option<DeliverySeq> {
@@ -164,9 +172,9 @@ impl Outgoing {
                 count += usize::from(filter.bit(*first) | u8::from(believed));
             }
             let found = candidates[..count].iter().filter_map(|at| chunk.get(*at));
-            for (_, _, seq) in found.filter(|(_, probe, _)| believed || filter.contains(*probe)) {
+            for (_, _, seq, slot) in found.filter(|found| believed || filter.contains(found.1)) {
                 let Some(unacked) =
-                    unacked.get_mut(seq).filter(|u| !u.witnesses.contains(&witness))
+                    unacked.get_mut(*slot).filter(|u| !u.witnesses.contains(&witness))
                 else {
                     continue;
                 };
@@ -198,12 +206,13 @@ impl Outgoing {
         if self.first_bits.filters == filters {
             return;
         }
-        let probes =
-            self.unacked.iter().filter_map(|(seq, own)| Some((own.probes.get(dialect)?, *seq)));
+        let probes = self.order.iter().filter_map(|(seq, slot)| {
+            Some((self.unacked.get(*slot)?.probes.get(dialect)?, *seq, *slot))
+        });
         self.first_bits.indices.clear();
         self.first_bits
             .indices
-            .extend(probes.map(|(probe, seq)| (filter.first_index(probe), probe, seq)));
+            .extend(probes.map(|(probe, seq, slot)| (filter.first_index(probe), probe, seq, slot)));
         self.first_bits.filters = filters;
     }
 }

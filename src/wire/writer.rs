@@ -113,6 +113,9 @@ impl Sink for BytesMut {
 
     /// By way of the stack, for the same reason.
     fn head(&mut self, tag: u64, value: u64) {
+        if let (0..=0x7f, 0..=0x7f) = (tag, value) {
+            return self.extend_from_slice(&[tag as u8, value as u8]);
+        }
         let mut head = [0; 2 * VARINT_MAX_LEN];
         let mut len = 0;
         for mut varint in [tag, value] {
