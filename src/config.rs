@@ -152,7 +152,7 @@ config! {
     seed: u64 = 0;
     /// Whether a message of an unknown channel opens it. Default: no; the message is refused.
     auto_open: bool = false;
-    /// Most channels that messages of others may open. Default 1,024. Memory: 1,730 bytes each, and
+    /// Most channels that messages of others may open. Default 1,024. Memory: 1,780 bytes each, and
     /// what it holds.
     max_auto_channels: usize = 1_024;
     /// What waits for the store. Default: [`Durability::None`].
@@ -207,7 +207,7 @@ config! {
     max_met_ids: usize = 4_096;
 
     /// Most own messages not yet acknowledged; `Publish` is refused beyond, and once they have
-    /// `max_log_bytes`, unless `unconfirmed_when_full`. Default 1,000. Memory: some 400 bytes each beside
+    /// `max_log_bytes`, unless `unconfirmed_when_full`. Default 1,000. Memory: some 280 bytes each beside
     /// the log's.
     max_outgoing: usize = 1_000;
     /// Whether publishing beyond `max_outgoing` reports the oldest unacknowledged message as

@@ -199,7 +199,10 @@ fn check_bound(field: &str, measured: f64, set: fn(ConfigBuilder, usize) -> Conf
     };
     let raised = (bound(to) - bound(from)) as f64 / (to - from) as f64;
     println!("{field}: {measured:.1} bytes each, {raised:.1} in the bound");
-    assert!(measured <= raised && raised < 4.0 * measured, "{field}: {measured} {raised}");
+    // Senders whose filters hold a message, as many as are remembered; no filter was heard here.
+    let witnesses = if field == "max_outgoing" { 64.0 * 8.0 } else { 0.0 };
+    let slack = raised - witnesses;
+    assert!(measured <= slack && slack < 4.0 * measured, "{field}: {measured} {raised}");
 }
 
 #[test]
