@@ -93,3 +93,18 @@ fn a_group_with_nothing_to_say_settles() {
         assert_eq!((report.published, report.crashes), (0, 0));
     }
 }
+
+#[test]
+fn what_nobody_had_when_it_was_given_up_may_turn_up_elsewhere() {
+    // The bridge forgets everything, all others have evicted it, and the store node gives the bridge
+    // later what it did not give the member that gave up.
+    let plan = plan(
+        "nodes 3\nmessages 12\ngap_ms 300\ntogether 70\nspeech mixed\nkeeping strict\n\
+         without_wall 1\nlog 2\nloss 38\nduplicate 22\nreorder 33\nreorder_ms 200\n\
+         latency_ms 134\njitter_ms 724\ntail pareto\nstore_ms 140\narchive 51\n\
+         failing_store node=2 at=77500 lasts=34000\nfailing_store node=2 at=124000 lasts=56000\n\
+         crash node=0 at=127500 down=127500 keep=nothing mid_write=1",
+    );
+    let report = run(8_639_673_560_940_082_007, &plan).expect("no violation");
+    assert!(report.lost > 0);
+}

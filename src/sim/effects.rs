@@ -63,7 +63,8 @@ impl Simulation {
             Effect::Lost { channel, message_ids } if *channel == self.channel => {
                 self.report.lost += message_ids.len() as u64;
                 for number in message_ids.iter().filter_map(|id| self.registry.number(id)) {
-                    self.members[index].judge.loses(number);
+                    let in_reach = self.could_hear(index, number);
+                    self.members[index].judge.loses(number, in_reach);
                 }
             }
             Effect::Bounded { .. } => self.report.bounded += 1,

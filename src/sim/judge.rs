@@ -17,6 +17,7 @@ use crate::snapshot::Snapshot;
 const HEARD: u8 = 1;
 const DELIVERED: u8 = 2;
 const LOST: u8 = 4;
+const LOST_IN_REACH: u8 = 8;
 
 /// The number of an invariant, and what broke it.
 pub(super) type Broken = (u8, String);
@@ -63,6 +64,11 @@ impl Judge {
         self.has(number, LOST)
     }
 
+    /// Whether it gave the message up at a time when somebody could have told it.
+    pub(super) fn has_lost_in_reach(&self, number: usize) -> bool {
+        self.has(number, LOST_IN_REACH)
+    }
+
     /// Whether it may know less than it has delivered.
     pub(super) fn was_told_all(&self) -> bool {
         self.told.iter().all(Option::is_some)
@@ -76,8 +82,8 @@ impl Judge {
         new
     }
 
-    pub(super) fn loses(&mut self, number: usize) {
-        *self.flags(number) |= LOST;
+    pub(super) fn loses(&mut self, number: usize, in_reach: bool) {
+        *self.flags(number) |= if in_reach { LOST | LOST_IN_REACH } else { LOST };
     }
 
     /// A delivery of the message with this number.

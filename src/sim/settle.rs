@@ -134,17 +134,18 @@ impl Simulation {
     }
 
     /// Whether anybody whom the member understands has the message.
-    fn could_hear(&self, index: usize, number: usize) -> bool {
+    pub(super) fn could_hear(&self, index: usize, number: usize) -> bool {
         let id = self.registry.get(number).entry().message_id();
         self.logs_heard_by(index).any(|log| log.get(id).is_some())
     }
 
-    /// What could be had all the time must not be given up.
+    /// What could be had all the time must not be given up: what could be had when it was given up,
+    /// and can be had now.
     fn check_lost(&mut self) {
         for index in 0..self.members.len() {
             let member = &self.members[index];
             let lost = |number: &usize| {
-                member.judge.has_lost(*number) && !member.judge.has_delivered(*number)
+                member.judge.has_lost_in_reach(*number) && !member.judge.has_delivered(*number)
             };
             if !member.is_here() || !member.judge.has_lost_any() {
                 continue;
