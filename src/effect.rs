@@ -228,7 +228,8 @@ pub struct Delivery {
     /// The entry right before it in the log: an application that shows the log inserts it
     /// there. `None`: it is the first.
     pub follows: Option<LogEntry>,
-    /// Whether something it depends on, directly, is missing from the log.
+    /// Whether something it depends on, directly, is missing from the log, or was evicted from it
+    /// before a restart without having been consumed and so may never have been told.
     pub gap: bool,
     /// Whether we published it ourselves.
     pub own: bool,

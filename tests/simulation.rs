@@ -110,7 +110,6 @@ fn what_nobody_had_when_it_was_given_up_may_turn_up_elsewhere() {
 }
 
 #[test]
-#[ignore = "fails: what is evicted in the write that appends it is never told after a crash"]
 fn what_was_stored_and_never_told_is_told_after_a_crash_or_leaves_a_gap() {
     // One write appends two messages and evicts the first; the store has it, its answer is lost.
     let plan = plan(

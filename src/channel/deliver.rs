@@ -223,7 +223,8 @@ impl Channel {
     pub(super) fn append(&mut self, cx: &mut Cx<'_>, arrived: &Arrived, own: bool) -> Slot {
         let entry = &arrived.entry;
         self.clock.observe(entry.lamport());
-        let gap = self.name_dependencies(&arrived.deps) || arrived.gap;
+        let untold = self.names_untold(&arrived.deps);
+        let gap = self.name_dependencies(&arrived.deps) || arrived.gap || untold;
         self.learn_hints(cx, arrived);
         let (slot, seq, follows) = self.log.insert(NewEntry {
             entry: entry.clone(),
@@ -277,6 +278,11 @@ impl Channel {
             }
         }
         lost
+    }
+
+    /// Whether one of the dependencies may be a delivery that was never told.
+    pub(super) fn names_untold(&self, deps: &[IdDigest]) -> bool {
+        self.untold && deps.iter().any(|dep| self.ids.place(*dep) == Some(Place::Evicted))
     }
 
     fn note_foreign(&mut self, cx: &mut Cx<'_>, slot: Slot, heard: Dialects) {

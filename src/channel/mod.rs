@@ -152,6 +152,9 @@ pub(crate) struct Channel {
     /// Whether the log may hold own messages that nobody acknowledged in all their resends.
     has_unconfirmed: bool,
     told_clock_behind: bool,
+    /// Whether deliveries that the application may never have been told of were evicted before a
+    /// restart: nobody knows which.
+    untold: bool,
     ephemerals: VecDeque<IdDigest>,
     consumed: DeliverySeq,
 }
@@ -187,6 +190,7 @@ impl Channel {
             lost: 0,
             has_unconfirmed: false,
             told_clock_behind: false,
+            untold: false,
             ephemerals: VecDeque::new(),
             consumed: DeliverySeq::default(),
             id,

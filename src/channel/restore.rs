@@ -109,14 +109,17 @@ impl Channel {
         }
     }
 
-    fn redeliver(&self, cx: &mut Cx<'_>) {
+    fn redeliver(&mut self, cx: &mut Cx<'_>) {
+        let told_again = self.log.delivered_after(self.consumed).count() as u64;
+        self.untold = told_again < self.log.delivered().0.saturating_sub(self.consumed.0);
         for logged in self.log.delivered_after(self.consumed) {
+            let (_, deps) = self.digests(&logged.entry);
             cx.outbox.effect(Effect::Deliver(Delivery {
                 channel: self.id.clone(),
                 seq: logged.seq,
                 entry: logged.entry.clone(),
                 follows: self.log.predecessor(&LogKey::of(&logged.entry)),
-                gap: logged.gap,
+                gap: logged.gap || self.names_untold(&deps),
                 own: logged.own,
                 redelivery: true,
             }));
