@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
+use core::mem;
 
 use smallvec::SmallVec;
 
@@ -82,7 +83,12 @@ impl Incoming {
         self.bytes += waiting.arrived.size();
         let slot = self.waiting.insert(waiting);
         if self.order.len() > 2 * self.waiting.len() + 64 {
-            self.order.retain(|(lamport, slot)| is_waiting(&self.waiting, *lamport, *slot));
+            let mut order = mem::take(&mut self.order).into_vec();
+            order.retain(|(lamport, slot)| is_waiting(&self.waiting, *lamport, *slot));
+            // What came with the time and into the slot of something delivered is in it twice.
+            order.sort_unstable();
+            order.dedup();
+            self.order = order.into();
         }
         self.order.push((lamport, slot));
         slot
@@ -171,6 +177,18 @@ mod tests {
         // Of 11 that wait: room for twice as many, 64 and the newest.
         assert_eq!(longest, 2 * 11 + 64 + 1);
         assert!(shrunk < 500, "{shrunk}");
+    }
+
+    #[test]
+    fn one_time_and_slot_used_over_and_over_do_not_fill_the_order() {
+        let mut incoming = Incoming::default();
+        incoming.insert(waiting(1));
+        for _ in 0..1_000 {
+            let slot = incoming.insert(waiting(9));
+            assert!(incoming.remove(slot).is_some());
+        }
+        // Of two that wait: room for twice as many, 64 and the newest.
+        assert!(incoming.order.len() <= 2 * 2 + 64 + 1, "{}", incoming.order.len());
     }
 
     #[test]
