@@ -575,3 +575,18 @@ proptest! {
         prop_assert_eq!((status(&node).incoming, status(&node).missing), (0, 0));
     }
 }
+
+#[test]
+fn a_message_that_names_itself_is_a_head_until_another_names_it() {
+    let mut node = node("alice", alice());
+    let heads = |node: &Node| -> Vec<String> {
+        let log = node.log(&channel()).expect("open");
+        log.heads().map(|id| id.to_string()).collect()
+    };
+    let said = lip109("b1", 0).after(["b1"]);
+    node.handle(at(0), Input::Datagram(said.bytes())).expect("taken in");
+    assert_eq!(heads(&node), ["b1"]);
+    let said = lip109("b2", 1).after(["b1"]);
+    node.handle(at(1), Input::Datagram(said.bytes())).expect("taken in");
+    assert_eq!(heads(&node), ["b2"]);
+}

@@ -224,7 +224,7 @@ impl Channel {
         let entry = &arrived.entry;
         self.clock.observe(entry.lamport());
         let untold = self.names_untold(&arrived.deps);
-        let gap = self.name_dependencies(&arrived.deps) || arrived.gap || untold;
+        let gap = self.name_dependencies(arrived.digest, &arrived.deps) || arrived.gap || untold;
         self.learn_hints(cx, arrived);
         let (slot, seq, follows) = self.log.insert(NewEntry {
             entry: entry.clone(),
@@ -268,10 +268,11 @@ impl Channel {
         }
     }
 
-    /// Entries that a logged entry names are no heads. Returns whether one of them is lost.
-    pub(super) fn name_dependencies(&mut self, deps: &[IdDigest]) -> bool {
+    /// Entries that a logged entry names are no heads, but for `own`, which is that entry: nobody
+    /// else would hear of it. Returns whether one of them is lost.
+    pub(super) fn name_dependencies(&mut self, own: IdDigest, deps: &[IdDigest]) -> bool {
         let mut lost = false;
-        for dep in deps {
+        for dep in deps.iter().filter(|dep| **dep != own) {
             match self.ids.mark_named(*dep) {
                 Some(Place::Logged(slot)) => self.log.named(slot),
                 place => lost |= place == Some(Place::Lost),

@@ -99,7 +99,7 @@ impl Channel {
         if self.ids.set(digest, Place::Logged(slot)).is_named {
             self.log.named(slot);
         }
-        self.name_dependencies(&deps);
+        self.name_dependencies(digest, &deps);
         if let Some(copy) = snapshot.bridges.get(&stored.seq) {
             if self.config.dialect == Dialect::Bridge {
                 self.schedule_bridge(cx, slot, copy.heard, copy.due);
