@@ -50,7 +50,7 @@ pub enum Effect {
         message_id: MessageId,
         /// Its author; may be empty.
         sender_id: ParticipantId,
-        /// Its content.
+        /// Its content, a slice of its datagram, which it keeps alive.
         content: Bytes,
     },
     /// Write these changes in order and all or nothing, then say

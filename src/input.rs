@@ -17,8 +17,9 @@ use crate::snapshot::Snapshot;
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Input {
-    /// A message as it came from the transport, of either dialect, in an allocation of its own:
-    /// the log may keep slices of it, and counts its length against `max_log_bytes`.
+    /// A message as it came from the transport, of either dialect. What is kept of it is copied;
+    /// only the content of [`Effect::DeliverEphemeral`](crate::Effect::DeliverEphemeral) is a slice
+    /// of it.
     Datagram(Bytes),
     /// A message of our own.
     Publish {
@@ -68,8 +69,8 @@ pub enum Input {
         /// The channel.
         channel: ChannelId,
         /// Settings for this channel in place of the node's. Those that belong to the whole node
-        /// (seed, durability, `auto_open` and its bound, `auto_consume`, `max_held_effects`, and
-        /// the lengths and counts that the decoder checks) are ignored.
+        /// (seed, durability, `auto_open` and its bound, `auto_consume`, `max_held_effects`,
+        /// `max_held_bytes`, and the lengths and counts that the decoder checks) are ignored.
         config: Option<Arc<Config>>,
     },
     /// Stop taking part. What is in memory is dropped, what is stored stays.

@@ -73,8 +73,8 @@ impl Config {
     ///   than the longest message that the configuration allows;
     /// * what an allocator adds to what it is asked for.
     ///
-    /// Of channels that have a configuration of their own each takes the `channel` of that, and the node
-    /// the largest `node`.
+    /// Of channels that have a configuration of their own each takes the `channel` of that, with the
+    /// lengths and counts of the node's that the decoder checks, and the node the largest `node`.
     ///
     /// ```
     /// let config = sds_proto::Config::firmware().build()?;
