@@ -68,10 +68,11 @@ fn fault(source: &mut Source<'_>, nodes: u64) -> Fault {
         5 => Fault::FailingStore { node, at, lasts },
         6 => Fault::Jump { node, at, by },
         7 => Fault::Drift { node, ppm: by },
-        8 => Fault::Skew { node, by: by * 100 },
+        8 => Fault::Skew { node, by: by * 20 },
         // The last one comes later and goes, if it is a third.
         9 if nodes > 2 => Fault::Join { node: 2, at },
         10 if nodes > 2 => Fault::Leave { node: 2, at: at + lasts },
-        _ => Fault::Jump { node, at, by: by * 100 },
+        // All of them together stay within the day that clocks may be apart.
+        _ => Fault::Jump { node, at, by: by * 20 },
     }
 }
