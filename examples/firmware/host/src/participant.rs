@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use sds_firmware::frame::TURN_MS;
 use sds_proto::{
-    ChannelId, Config, Effect, Input, Instant, LogDigest, MessageId, Node, Now, PublishKind,
-    UnixMillis,
+    ChannelId, Config, Effect, Input, Instant, LogDigest, LogEntry, MessageId, Node, Now,
+    PublishKind, UnixMillis,
 };
 
 use crate::group::LogLine;
@@ -68,7 +68,7 @@ impl Participant {
 
     pub(crate) fn log(&self) -> Vec<LogLine> {
         let entries = self.node.log(&GROUP).into_iter().flat_map(|log| log.iter());
-        let line = |entry: &std::sync::Arc<sds_proto::LogEntry>| LogLine {
+        let line = |entry: &LogEntry| LogLine {
             message_id: entry.message_id().as_bytes().to_vec(),
             sender_id: entry.sender_id().as_bytes().to_vec(),
             lamport: entry.lamport(),
