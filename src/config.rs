@@ -188,6 +188,10 @@ config! {
     bloom_error_rate: f64 = 0.001;
     /// Size of filters in the nim dialect. Default: [`FilterPolicy::SizedToContent`].
     filter_policy: FilterPolicy = FilterPolicy::SizedToContent;
+    /// Whether a channel keeps the bits of its LIP-109 filter: 18.7 KB at the defaults. Otherwise
+    /// they are set anew for each message sent, some 10 for each id in the filter; the bytes sent are
+    /// the same. Default: yes.
+    keep_lip109_filters: bool = true;
 
     /// Fewest entries named in a message's causal history, as far as the log has them. Default 2.
     causal_history_len: usize = 2;
@@ -310,12 +314,14 @@ impl Config {
     /// It speaks the nim dialect, whose filters may be small. Every peer must be ours. A group that means
     /// no harm takes less than a hundred kilobytes. [`max_memory`](Self::max_memory) is some 440 with one
     /// channel on a 32-bit machine, and more with a store; hostile peers reached a third in tests.
+    /// Should it speak LIP-109 after all, a channel's filter is not kept but made for each message.
     pub fn firmware() -> ConfigBuilder {
         ConfigBuilder {
             dialect: Dialect::NimSds,
             sync_to_nim: true,
             bloom_capacity: 100,
             bloom_error_rate: 0.01,
+            keep_lip109_filters: false,
             max_log_messages: 64,
             max_log_bytes: 16 << 10,
             max_ids: 256,

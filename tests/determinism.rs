@@ -71,6 +71,23 @@ fn sends(seed: u64) -> Vec<(u64, Effect)> {
 }
 
 #[test]
+fn filters_made_to_be_sent_are_those_that_would_have_been_kept() {
+    // So small that they roll.
+    let sends = |is_kept| {
+        let config = Config::builder().dialect(Dialect::Bridge).bloom_capacity(30);
+        let mut node = node("alice", config.keep_lip109_filters(is_kept));
+        let mut told = Vec::new();
+        for n in 0..100 {
+            node.handle(at(n * 1_000), publish(&format!("m{n}"))).expect("published");
+            node.handle(at(n * 1_000), Input::Tick).expect("a tick is always taken");
+            told.extend(drain(&mut node));
+        }
+        told
+    };
+    assert_eq!(sends(true), sends(false));
+}
+
+#[test]
 fn jitter_and_sync_ids_come_from_the_seed() {
     assert_eq!(sends(5), sends(5));
     assert_ne!(sends(5), sends(6));

@@ -11,6 +11,7 @@
 mod filter;
 mod geometry;
 mod probe;
+mod recalled;
 mod received;
 mod ring;
 mod rolling;
@@ -18,5 +19,6 @@ mod rolling;
 pub use filter::Filter;
 pub use geometry::{Geometry, GeometryError};
 pub use probe::{Indices, Probe};
+pub(crate) use recalled::RecalledFilter;
 pub use received::{FilterError, MAX_K, ReceivedFilter};
 pub use rolling::{Rolling, RollingFilter};

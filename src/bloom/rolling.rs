@@ -128,13 +128,13 @@ impl RollingFilter {
     /// How many ids are kept when the filter rolls: the capacity less 20 %, rounded down.
     #[must_use]
     pub const fn min_capacity(&self) -> usize {
-        (self.geometry.capacity() * 4 / 5) as usize
+        self.geometry.min_capacity()
     }
 
     /// How many ids the filter takes before it rolls: the capacity and 20 %, rounded down.
     #[must_use]
     pub const fn max_capacity(&self) -> usize {
-        (self.geometry.capacity() * 6 / 5) as usize
+        self.geometry.max_capacity()
     }
 
     /// Inserts, and tells how many insertions into filters that took.

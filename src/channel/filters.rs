@@ -2,7 +2,7 @@
 
 use super::outgoing::Probes;
 use super::record::IdDigest;
-use crate::bloom::{Geometry, Probe, ReceivedFilter, Rolling, RollingFilter};
+use crate::bloom::{Geometry, Probe, RecalledFilter, ReceivedFilter, Rolling, RollingFilter};
 use crate::config::{Config, FilterPolicy, NimHash};
 use crate::hash::HashKind;
 use crate::id::IdRef;
@@ -27,8 +27,16 @@ struct OwnFilter {
     spoken: bool,
     /// Whether we read filters of this dialect.
     heard: bool,
-    /// Absent until it holds something: an idle channel has no use for 18 KB.
-    filter: Option<RollingFilter>,
+    held: Held,
+}
+
+/// What is kept of an own filter.
+#[derive(Debug)]
+enum Held {
+    /// All of it; nothing until it holds something: an idle channel has no use for 18 KB.
+    Bits(Option<RollingFilter>),
+    /// The hashes that it is made of when it is sent.
+    Hashes(RecalledFilter),
 }
 
 impl OwnFilter {
@@ -39,15 +47,18 @@ impl OwnFilter {
             geometry: config.geometry,
             spoken: config.speaks(dialect),
             heard: config.accepts(dialect),
-            filter: None,
+            held: Held::Bits(None),
         }
     }
 
     fn insert(&mut self, probe: Option<Probe>) {
         let Some(probe) = probe.filter(|_| self.spoken) else { return };
-        self.filter
-            .get_or_insert_with(|| RollingFilter::new(self.geometry, self.rolling))
-            .insert(probe);
+        match &mut self.held {
+            Held::Bits(filter) => filter
+                .get_or_insert_with(|| RollingFilter::new(self.geometry, self.rolling))
+                .insert(probe),
+            Held::Hashes(filter) => filter.insert(probe),
+        }
     }
 }
 
@@ -62,8 +73,12 @@ impl Filters {
             FilterPolicy::FullSize => Rolling::NimClass,
         };
         let (lip109, nim_sds) = (WireDialect::Lip109, WireDialect::NimSds);
+        let mut lip109 = OwnFilter::new(config, lip109, HashKind::Lip109, Rolling::Fixed);
+        if !config.keep_lip109_filters {
+            lip109.held = Held::Hashes(RecalledFilter::new(config.geometry));
+        }
         Self {
-            lip109: OwnFilter::new(config, lip109, HashKind::Lip109, Rolling::Fixed),
+            lip109,
             nim_sds: OwnFilter::new(config, nim_sds, nim_hash, nim_rolling),
             ack_confidence_ln: libm::log(config.ack_confidence),
         }
@@ -104,16 +119,29 @@ impl Filters {
         self.nim_sds.insert(probes.nim_sds);
     }
 
-    /// The filter as it goes into a message of `dialect`.
-    pub(super) fn field(&self, dialect: WireDialect) -> FilterField<'_> {
-        let filter = match dialect {
-            WireDialect::Lip109 => self.lip109.filter.as_ref(),
-            WireDialect::NimSds => self.nim_sds.filter.as_ref(),
+    /// Hands the filter on as it goes into a message of `dialect`.
+    pub(super) fn with_field<R>(
+        &self,
+        dialect: WireDialect,
+        encode: impl FnOnce(FilterField<'_>) -> R,
+    ) -> R {
+        let own = match dialect {
+            WireDialect::Lip109 => &self.lip109,
+            WireDialect::NimSds => &self.nim_sds,
         };
-        filter.map_or(FilterField::Absent, |rolling| match dialect {
-            WireDialect::Lip109 => rolling.filter().lip109_field(),
-            WireDialect::NimSds => rolling.filter().nim_field(),
-        })
+        let made;
+        let filter = match &own.held {
+            Held::Bits(filter) => filter.as_ref().map(RollingFilter::filter),
+            Held::Hashes(hashes) if hashes.is_empty() => None,
+            Held::Hashes(hashes) => {
+                made = hashes.filter();
+                Some(&made)
+            }
+        };
+        encode(filter.map_or(FilterField::Absent, |filter| match dialect {
+            WireDialect::Lip109 => filter.lip109_field(),
+            WireDialect::NimSds => filter.nim_field(),
+        }))
     }
 
     /// What the store keeps of an id: enough to put it into the filters again.

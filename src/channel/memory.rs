@@ -102,7 +102,7 @@ fn answers(config: &Config, sum: Tally) -> Tally {
         .table(count, size_of::<(IdDigest, Slot)>())
 }
 
-/// Of each dialect spoken, the filter in use, the next one, and the hashes of what is in them.
+/// Of each dialect spoken, the hashes of what is in the filter; if it is kept, it and the next one.
 fn filters(config: &Config, sum: Tally) -> Tally {
     let nim = match config.nim_hash {
         NimHash::Farm => size_of::<u128>(),
@@ -111,7 +111,10 @@ fn filters(config: &Config, sum: Tally) -> Tally {
     let probes = config.bloom_capacity as usize * 6 / 5 + 1;
     let dialects = [(WireDialect::Lip109, size_of::<u64>()), (WireDialect::NimSds, nim)];
     let spoken = dialects.into_iter().filter(|(dialect, _)| config.speaks(*dialect));
-    spoken.fold(sum, |sum, (_, probe)| sum.each(2, largest_filter(config)).vec(probes, probe))
+    spoken.fold(sum, |sum, (dialect, probe)| {
+        let is_kept = dialect == WireDialect::NimSds || config.keep_lip109_filters;
+        sum.each(if is_kept { 2 } else { 0 }, largest_filter(config)).vec(probes, probe)
+    })
 }
 
 fn timers(config: &Config, sum: Tally) -> Tally {

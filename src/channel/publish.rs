@@ -62,8 +62,9 @@ impl Channel {
         let mut sends: SmallVec<[Effect; 2]> = SmallVec::new();
         for dialect in dialects {
             // The filter as it is before this message joins it.
-            let filter = self.filters.field(*dialect);
-            sends.push(self.encode(cx, *dialect, &entry, filter, &requests, SendReason::New));
+            sends.push(self.filters.with_field(*dialect, |filter| {
+                self.encode(cx, *dialect, &entry, filter, &requests, SendReason::New)
+            }));
             self.sync.note_traffic(*dialect, cx.now.mono);
         }
         self.log.rotate(self.config.max_heads);
@@ -224,8 +225,9 @@ impl Channel {
                 // Published while another dialect was spoken, and names what this one cannot.
                 continue;
             }
-            let filter = self.filters.field(*dialect);
-            let send = self.encode(cx, *dialect, entry, filter, &[], SendReason::Resend);
+            let send = self.filters.with_field(*dialect, |filter| {
+                self.encode(cx, *dialect, entry, filter, &[], SendReason::Resend)
+            });
             cx.outbox.effect(send);
         }
     }

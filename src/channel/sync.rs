@@ -180,17 +180,19 @@ impl Channel {
         lamport: u64,
         requests: &[HistoryEntryRef<'_>],
     ) {
-        let message = Encoding {
-            sender_id: self.config.participant_id.as_bytes(),
-            message_id: message_id.as_bytes(),
-            channel_id: self.id.as_bytes(),
-            lamport: Some(lamport),
-            causal_history: &self.next_history().0,
-            filter: self.filters.field(dialect),
-            repair_request: requests,
-            content: None,
-        };
-        let send = self.encoded(cx, dialect, &message, SendReason::Sync);
+        let send = self.filters.with_field(dialect, |filter| {
+            let message = Encoding {
+                sender_id: self.config.participant_id.as_bytes(),
+                message_id: message_id.as_bytes(),
+                channel_id: self.id.as_bytes(),
+                lamport: Some(lamport),
+                causal_history: &self.next_history().0,
+                filter,
+                repair_request: requests,
+                content: None,
+            };
+            self.encoded(cx, dialect, &message, SendReason::Sync)
+        });
         cx.outbox.effect(send);
     }
 
