@@ -30,7 +30,8 @@ pub enum RejectReason {
     ChannelNotOpen,
     /// The channel is open already.
     ChannelAlreadyOpen,
-    /// The channel waits for its state from the store.
+    /// The channel waits for its state from the store. The first message of a channel that is opened
+    /// by it (`auto_open`) is refused so, and has opened it: repair asks for it again.
     ChannelLoading,
     /// No state was asked for, or it came already.
     NotLoading,

@@ -115,7 +115,12 @@ impl Encode for FilterField<'_> {
             Self::Lip109 { words } => sink.words(words, u64::to_be_bytes),
             Self::Nim { words, capacity, error_rate_millionths, k, m_bits } => {
                 sink.length(WORDS, size_of_val(words));
-                sink.words(words, u64::to_le_bytes);
+                // On most machines they lie in memory as they are sent: one copy.
+                if cfg!(target_endian = "little") {
+                    sink.raw(bytemuck::cast_slice(words));
+                } else {
+                    sink.words(words, u64::to_le_bytes);
+                }
                 sink.number(CAPACITY, capacity);
                 sink.number(ERROR_RATE, error_rate_millionths);
                 sink.number(K, k);
