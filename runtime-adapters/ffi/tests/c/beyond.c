@@ -118,7 +118,8 @@ static void ephemeral_messages(void) {
     CHECK(SdsWrapEphemeralMessage(nim, "x", 1, "e1", "ch", on_reply, &r) == RET_OK);
     CHECK(r.ret == RET_ERR);
     CHECK_TEXT(r.copy, "error processing WRAP_EPHEMERAL request: reInvalidArgument: "
-                       "nim-sds has no ephemeral messages");
+                       "nim-sds has no ephemeral messages, "
+                       "and no other dialect is configured");
     done(&r);
     void *alice = new_context("alice", "{\"dialect\":\"lip109\"}");
     void *bob = new_context("bob", "{\"dialect\":\"lip109\"}");
