@@ -15,7 +15,7 @@ use std::hint::black_box;
 use bytes::{Bytes, BytesMut};
 use sds_proto::wire::{HistoryEntry, Outgoing, WireDialect};
 use sds_proto::{
-    ChannelId, Config, ConfigBuilder, Dialect, Effect, FilterPolicy, Input, Instant, MessageId,
+    ChannelId, Config, ConfigBuilder, Dialect, Effect, Input, Instant, MessageId, NimFilterSize,
     Node, Now, PublishKind, UnixMillis,
 };
 
@@ -57,7 +57,7 @@ fn hot(node: &mut Node, inputs: Vec<Input>) {
 /// A channel of some fifty messages, whose filter is sized to that.
 fn publish_sized() {
     let bound = UNACKED + BATCH;
-    let config = config(Dialect::NimSds, FilterPolicy::SizedToContent)
+    let config = config(Dialect::NimSds, NimFilterSize::SizedToContent)
         .bloom_capacity(50)
         .max_log_messages(bound)
         .max_outgoing(bound);
@@ -79,14 +79,14 @@ fn publish_sized() {
 }
 
 fn publish_full() {
-    let config = config(Dialect::NimSds, FilterPolicy::FullSize).max_outgoing(LOG + MESSAGES);
+    let config = config(Dialect::NimSds, NimFilterSize::FullSize).max_outgoing(LOG + MESSAGES);
     let mut node = node("author-1", config);
     cold(&mut node, publications(0, LOG));
     hot(&mut node, publications(LOG, MESSAGES));
 }
 
 fn receive(dialect: Dialect) {
-    let settings = config(dialect, FilterPolicy::FullSize);
+    let settings = config(dialect, NimFilterSize::FullSize);
     let mut author = node("author-1", settings.clone().max_outgoing(2 * LOG + MESSAGES));
     let mut messages = Vec::new();
     for input in publications(0, 2 * LOG + MESSAGES) {
@@ -114,10 +114,10 @@ fn cold(node: &mut Node, inputs: Vec<Input>) {
 }
 
 /// Nothing is due on its own.
-fn config(dialect: Dialect, filter_policy: FilterPolicy) -> ConfigBuilder {
+fn config(dialect: Dialect, nim_filter_size: NimFilterSize) -> ConfigBuilder {
     Config::builder()
         .dialect(dialect)
-        .filter_policy(filter_policy)
+        .nim_filter_size(nim_filter_size)
         .seed(1)
         .resend(false)
         .sync(false)

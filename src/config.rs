@@ -42,10 +42,27 @@ pub enum NimHash {
     Murmur,
 }
 
-/// How large a filter is sent in the nim dialect. The LIP-109 dialect fixes its geometry.
+/// Which own messages carry a bloom filter.
+///
+/// Where the dialect fixes its geometry, as LIP-109 does, it is most of a message: 18.7 KB at the
+/// defaults. What a filter brings is the acknowledgement of messages that no causal history names any
+/// more. Sync messages always carry one; ephemeral ones, repair answers and bridged copies never do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum FilterPolicy {
+    /// Each content message, sent for the first time or again: what the specification says.
+    #[default]
+    EveryMessage,
+    /// The first, and then one of so many, from 1.
+    Every(u32),
+    /// None: only sync messages do, which wait for a quiet time.
+    SyncOnly,
+}
+
+/// How large a filter is sent in the nim dialect. The LIP-109 dialect fixes its geometry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum NimFilterSize {
     /// Sized to the ids it holds: some hundred bytes for fifty messages. nim-sds reads it, for
     /// its filters say their own geometry.
     #[default]
@@ -186,8 +203,10 @@ config! {
     /// Chance of a false positive of a full filter, from 0 to 1. Default 0.001; in a group with
     /// `@waku/sds` nothing else.
     bloom_error_rate: f64 = 0.001;
-    /// Size of filters in the nim dialect. Default: [`FilterPolicy::SizedToContent`].
-    filter_policy: FilterPolicy = FilterPolicy::SizedToContent;
+    /// Which own messages carry a filter. Default: [`FilterPolicy::EveryMessage`].
+    filter_policy: FilterPolicy = FilterPolicy::EveryMessage;
+    /// Size of filters in the nim dialect. Default: [`NimFilterSize::SizedToContent`].
+    nim_filter_size: NimFilterSize = NimFilterSize::SizedToContent;
     /// Whether a channel keeps the bits of its LIP-109 filter: 18.7 KB at the defaults. Otherwise
     /// they are set anew for each message sent, some 10 for each id in the filter; the bytes sent are
     /// the same. Default: yes.
@@ -314,7 +333,7 @@ impl Config {
     /// It speaks the nim dialect, whose filters may be small. Every peer must be ours. A group that means
     /// no harm takes less than a hundred kilobytes. [`max_memory`](Self::max_memory) is some 440 with one
     /// channel on a 32-bit machine, and more with a store; hostile peers reached a third in tests.
-    /// Should it speak LIP-109 after all, a channel's filter is not kept but made for each message.
+    /// Should it speak LIP-109 after all, a channel's filter is not kept but set in each message.
     pub fn firmware() -> ConfigBuilder {
         ConfigBuilder {
             dialect: Dialect::NimSds,
@@ -464,6 +483,9 @@ impl ConfigBuilder {
             .into_iter()
             .try_for_each(|(field, value, min, max)| in_range(field, value as u64, min, max))?;
         in_range("bloom_capacity", u64::from(self.bloom_capacity), 1, 1 << 24)?;
+        if let FilterPolicy::Every(messages) = self.filter_policy {
+            in_range("filter_policy", u64::from(messages), 1, u64::from(u32::MAX))?;
+        }
         in_range("response_groups", u64::from(self.response_groups), 1, MAX_GROUPS.into())?;
         in_range("possibly_acked_slowdown", u64::from(self.possibly_acked_slowdown), 1, 1_000)
     }

@@ -192,7 +192,8 @@ pub mod wire;
 
 pub use channel::{LogView, Status};
 pub use config::{
-    Config, ConfigBuilder, Dialect, Durability, FilterPolicy, NimHash, OnJoin, OnLost,
+    Config, ConfigBuilder, Dialect, Durability, FilterPolicy, NimFilterSize, NimHash, OnJoin,
+    OnLost,
 };
 pub use digest::{ContentDigest, LogDigest};
 pub use effect::{Bound, Delivery, Effect, PersistId, RetrievalId, SendReason};

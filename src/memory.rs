@@ -150,8 +150,6 @@ fn of_node(config: &Config) -> usize {
         .each(1, size_of::<Config>() + 2 * config.max_id_len)
         // The input: its bytes, decoded, and what is told of its dependencies.
         .each(1, largest_heard(config))
-        // A filter that is not kept, while it is sent.
-        .each(usize::from(!config.keep_lip109_filters), largest_filter(config))
         .vec(4 * history + requests, size_of::<HistoryEntry>())
         .vec(3 * history, size_of::<u128>())
         .each(history, size_of::<HistoryEntry>() + SHARED + named(config))

@@ -6,7 +6,7 @@ use super::Probe;
 
 /// A queue of probes that takes 8 bytes for each while all fit, as those of 32-bit hashes do, and
 /// 16 from the first that does not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProbeRing {
     Narrow(VecDeque<(u32, u32)>),
     Wide(VecDeque<(u64, u64)>),

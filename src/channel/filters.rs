@@ -3,7 +3,7 @@
 use super::outgoing::Probes;
 use super::record::IdDigest;
 use crate::bloom::{Geometry, Probe, RecalledFilter, ReceivedFilter, Rolling, RollingFilter};
-use crate::config::{Config, FilterPolicy, NimHash};
+use crate::config::{Config, FilterPolicy, NimFilterSize, NimHash};
 use crate::hash::HashKind;
 use crate::id::IdRef;
 use crate::snapshot::{ChangeKind, IdRecord};
@@ -15,6 +15,9 @@ pub(super) struct Filters {
     nim_sds: OwnFilter,
     /// Natural logarithm of `ack_confidence`.
     pub(super) ack_confidence_ln: f64,
+    policy: FilterPolicy,
+    /// Own messages without a filter since one that had one, with [`FilterPolicy::Every`].
+    without: u32,
 }
 
 /// The filter of one dialect.
@@ -68,9 +71,9 @@ impl Filters {
             NimHash::Farm => HashKind::NimFarm,
             NimHash::Murmur => HashKind::NimMurmur,
         };
-        let nim_rolling = match config.filter_policy {
-            FilterPolicy::SizedToContent => Rolling::Sized,
-            FilterPolicy::FullSize => Rolling::NimClass,
+        let nim_rolling = match config.nim_filter_size {
+            NimFilterSize::SizedToContent => Rolling::Sized,
+            NimFilterSize::FullSize => Rolling::NimClass,
         };
         let (lip109, nim_sds) = (WireDialect::Lip109, WireDialect::NimSds);
         let mut lip109 = OwnFilter::new(config, lip109, HashKind::Lip109, Rolling::Fixed);
@@ -81,6 +84,25 @@ impl Filters {
             lip109,
             nim_sds: OwnFilter::new(config, nim_sds, nim_hash, nim_rolling),
             ack_confidence_ln: libm::log(config.ack_confidence),
+            policy: config.filter_policy,
+            // The first has one.
+            without: u32::MAX,
+        }
+    }
+
+    /// Whether the own message that goes out now carries a filter, in each dialect it is sent in.
+    pub(super) const fn next_has_one(&mut self) -> bool {
+        match self.policy {
+            FilterPolicy::EveryMessage => true,
+            FilterPolicy::Every(messages) => {
+                self.without = self.without.saturating_add(1);
+                let due = self.without >= messages;
+                if due {
+                    self.without = 0;
+                }
+                due
+            }
+            FilterPolicy::SyncOnly => false,
         }
     }
 
@@ -129,19 +151,13 @@ impl Filters {
             WireDialect::Lip109 => &self.lip109,
             WireDialect::NimSds => &self.nim_sds,
         };
-        let made;
-        let filter = match &own.held {
-            Held::Bits(filter) => filter.as_ref().map(RollingFilter::filter),
-            Held::Hashes(hashes) if hashes.is_empty() => None,
-            Held::Hashes(hashes) => {
-                made = hashes.filter();
-                Some(&made)
-            }
-        };
-        encode(filter.map_or(FilterField::Absent, |filter| match dialect {
-            WireDialect::Lip109 => filter.lip109_field(),
-            WireDialect::NimSds => filter.nim_field(),
-        }))
+        encode(match (&own.held, dialect) {
+            (Held::Bits(None), _) => FilterField::Absent,
+            (Held::Hashes(hashes), _) if hashes.is_empty() => FilterField::Absent,
+            (Held::Hashes(hashes), _) => hashes.lip109_field(),
+            (Held::Bits(Some(filter)), WireDialect::Lip109) => filter.filter().lip109_field(),
+            (Held::Bits(Some(filter)), WireDialect::NimSds) => filter.filter().nim_field(),
+        })
     }
 
     /// What the store keeps of an id: enough to put it into the filters again.

@@ -59,10 +59,11 @@ impl Channel {
             let me = self.config.participant_id.as_bytes();
             (LogEntry::of(message_id.as_bytes(), me, lamport, &named, content), deps)
         };
+        let filtered = self.filters.next_has_one();
         let mut sends: SmallVec<[Effect; 2]> = SmallVec::new();
         for dialect in dialects {
             // The filter as it is before this message joins it.
-            sends.push(self.filters.with_field(*dialect, |filter| {
+            sends.push(self.with_filter(*dialect, filtered, |filter| {
                 self.encode(cx, *dialect, &entry, filter, &requests, SendReason::New)
             }));
             self.sync.note_traffic(*dialect, cx.now.mono);
@@ -208,27 +209,43 @@ impl Channel {
 
     /// The application wants an own message sent again.
     pub(crate) fn resend_now(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         message_id: &MessageId,
     ) -> Result<(), RejectReason> {
         let seq = self.outgoing.seq_of(self.ids.digest(message_id.as_bytes()));
         let unacked =
             seq.and_then(|seq| self.outgoing.get(seq)).ok_or(RejectReason::NotOutgoing)?;
-        self.send_again(cx, &unacked.entry);
+        let entry = unacked.entry.clone();
+        self.send_again(cx, &entry);
         Ok(())
     }
 
-    fn send_again(&self, cx: &mut Cx<'_>, entry: &LogEntry) {
+    fn send_again(&mut self, cx: &mut Cx<'_>, entry: &LogEntry) {
+        let filtered = self.filters.next_has_one();
         for dialect in self.own_dialects() {
             if *dialect == WireDialect::Lip109 && !entry.is_text() {
                 // Published while another dialect was spoken, and names what this one cannot.
                 continue;
             }
-            let send = self.filters.with_field(*dialect, |filter| {
+            let send = self.with_filter(*dialect, filtered, |filter| {
                 self.encode(cx, *dialect, entry, filter, &[], SendReason::Resend)
             });
             cx.outbox.effect(send);
+        }
+    }
+
+    /// Hands our filter on if the message is to have one.
+    fn with_filter<R>(
+        &self,
+        dialect: WireDialect,
+        filtered: bool,
+        encode: impl FnOnce(FilterField<'_>) -> R,
+    ) -> R {
+        if filtered {
+            self.filters.with_field(dialect, encode)
+        } else {
+            encode(FilterField::Absent)
         }
     }
 

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use super::error::DecodeError;
 use super::reader::{Fields, Value};
 use super::writer::{Encode, Sink};
+use crate::bloom::RecalledFilter;
 
 const WORDS: u32 = 1;
 const CAPACITY: u32 = 2;
@@ -26,6 +27,8 @@ pub enum FilterField<'a> {
         /// Bit `b` of the filter is bit `b mod 64` of word `b div 64`.
         words: &'a [u64],
     },
+    /// The same, of ids whose bits are set in the message itself.
+    Lip109Probes(&'a RecalledFilter),
     /// A filter to be written in the container of nim-sds, which names its own geometry.
     Nim {
         /// Bit `b` of the filter is bit `b mod 64` of word `b div 64`.
@@ -113,6 +116,9 @@ impl Encode for FilterField<'_> {
             Self::Absent => {}
             Self::Bytes(bytes) => sink.raw(bytes),
             Self::Lip109 { words } => sink.words(words, u64::to_be_bytes),
+            Self::Lip109Probes(filter) => {
+                sink.zeroed(filter.len_bytes(), |bytes| filter.set(bytes))
+            }
             Self::Nim { words, capacity, error_rate_millionths, k, m_bits } => {
                 sink.length(WORDS, size_of_val(words));
                 // On most machines they lie in memory as they are sent: one copy.

@@ -39,6 +39,9 @@ pub(crate) trait Sink: Sized {
     /// Takes the bytes of `words`, each in the order that `to_bytes` gives.
     fn words(&mut self, words: &[u64], to_bytes: impl Fn(u64) -> [u8; 8]);
 
+    /// Takes `len` bytes that `fill` finds to be zeroes.
+    fn zeroed(&mut self, len: usize, fill: impl FnOnce(&mut [u8]));
+
     /// Takes the two varints with which every field begins: its tag, and its value or length.
     fn head(&mut self, tag: u64, value: u64);
 
@@ -88,6 +91,10 @@ impl Sink for Count {
         self.add(size_of_val(words));
     }
 
+    fn zeroed(&mut self, len: usize, _: impl FnOnce(&mut [u8])) {
+        self.add(len);
+    }
+
     fn head(&mut self, tag: u64, value: u64) {
         self.add(sizeof_varint(tag) + sizeof_varint(value));
     }
@@ -109,6 +116,12 @@ impl Sink for BytesMut {
             }
             self.extend_from_slice(block[..words.len()].as_flattened());
         }
+    }
+
+    fn zeroed(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {
+        let start = self.len();
+        self.resize(start + len, 0);
+        fill(&mut self[start..]);
     }
 
     /// By way of the stack, for the same reason.

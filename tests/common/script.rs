@@ -24,8 +24,8 @@ use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{Change, ChangeKind};
 use sds_proto::wire::{self, HistoryEntry, HistoryEntryRef, Limits, WireDialect};
 use sds_proto::{
-    Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, Input, Instant,
-    MessageId, Node, Now, OnJoin, OnLost, PersistId, PublishKind, RetrievalId, Retrieved,
+    Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, FilterPolicy, Input,
+    Instant, MessageId, Node, Now, OnJoin, OnLost, PersistId, PublishKind, RetrievalId, Retrieved,
     SendReason, StoreError, UnixMillis,
 };
 
@@ -530,6 +530,10 @@ fn set(builder: ConfigBuilder, name: &str, value: &str) -> ConfigBuilder {
             "strict" => Durability::Strict,
             "relaxed" => Durability::Relaxed,
             other => panic!("no durability {other}"),
+        }),
+        "filters" => builder.filter_policy(match value {
+            "sync" => FilterPolicy::SyncOnly,
+            messages => FilterPolicy::Every(messages.parse().expect("a number")),
         }),
         "on_lost" => builder.on_lost(match value {
             "drop" => OnLost::Drop,

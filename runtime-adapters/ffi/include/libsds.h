@@ -68,10 +68,13 @@ void *SdsNewReliabilityManager(SdsCallBack callback, void *userData);
 // "maxResendAttempts" (8), "syncMessageIntervalMs" (30000: between periodic_sync events),
 // "bufferSweepIntervalMs" and "repairSweepIntervalMs" (without use), "repairTMinMs" (30000),
 // "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
-// "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full"), "sync" (true),
-// "maxOutgoing" (1000), "lostAfterMs" (3600000), "spinMicros" (50, at most 1000: how long the
-// thread and its callers stay awake before they sleep; 0 is off), "store" (the path of a file; none), and with
-// it "durability" ("strict": a call returns when what it changed is on the disk; "relaxed").
+// "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full": how large filters
+// are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0: only
+// syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
+// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000),
+// "spinMicros" (50, at most 1000: how long the thread and its callers stay awake before they
+// sleep; 0 is off), "store" (the path of a file; none), and with it "durability" ("strict": a
+// call returns when what it changed is on the disk; "relaxed").
 //
 // Texts end in a NUL.
 void *SdsNewReliabilityManagerWithConfig(const char *participantId,

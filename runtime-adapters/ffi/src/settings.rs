@@ -10,7 +10,8 @@ use std::thread;
 use sds_proto::StoreError;
 use sds_proto::wire::WireDialect;
 use sds_proto::{
-    Config, ConfigBuilder, ConfigError, Dialect, Durability, FilterPolicy, ParticipantId,
+    Config, ConfigBuilder, ConfigError, Dialect, Durability, FilterPolicy, NimFilterSize,
+    ParticipantId,
 };
 #[cfg(feature = "sqlite")]
 use sds_runtime::store::{OpenError, Sqlite};
@@ -57,6 +58,8 @@ struct Keys {
 
     dialect: DialectKey,
     filter: FilterKey,
+    filter_every: Option<u32>,
+    keep_lip109_filters: Option<bool>,
     sync: Option<bool>,
     max_outgoing: Option<usize>,
     lost_after_ms: Option<u64>,
@@ -167,6 +170,14 @@ impl Settings {
         builder = set(builder, keys.max_repair_requests, |builder, requests| {
             builder.max_repair_requests(requests).max_repair_requests_burst(requests.max(32))
         });
+        builder = set(builder, keys.filter_every, |builder, messages| {
+            builder.filter_policy(match messages {
+                0 => FilterPolicy::SyncOnly,
+                1 => FilterPolicy::EveryMessage,
+                messages => FilterPolicy::Every(messages),
+            })
+        });
+        builder = set(builder, keys.keep_lip109_filters, ConfigBuilder::keep_lip109_filters);
         builder = set(builder, keys.lost_after_ms.map(ms), ConfigBuilder::lost_after);
         builder = set(builder, keys.sync, ConfigBuilder::sync);
         Self::of(builder, &keys, true)
@@ -180,14 +191,14 @@ impl Settings {
             DialectKey::Bridge => Dialect::Bridge,
         };
         let filter = match keys.filter {
-            FilterKey::Sized => FilterPolicy::SizedToContent,
-            FilterKey::Full => FilterPolicy::FullSize,
+            FilterKey::Sized => NimFilterSize::SizedToContent,
+            FilterKey::Full => NimFilterSize::FullSize,
         };
         let builder = builder
             .dialect(dialect)
             .accept_lip109(!matches!(keys.dialect, DialectKey::Nim))
             .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
-            .filter_policy(filter);
+            .nim_filter_size(filter);
         let durability = match keys.durability {
             DurabilityKey::Strict => Durability::Strict,
             DurabilityKey::Relaxed => Durability::Relaxed,
@@ -288,7 +299,8 @@ mod tests {
                 "maxCausalHistory":3,"resendIntervalMs":1000,"maxResendAttempts":2,
                 "syncMessageIntervalMs":10,"bufferSweepIntervalMs":1,"repairTMinMs":5,
                 "repairTMaxMs":50,"numResponseGroups":4,"maxRepairRequests":7,
-                "repairSweepIntervalMs":1,"dialect":"bridge","filter":"full","sync":false,
+                "repairSweepIntervalMs":1,"dialect":"bridge","filter":"full",
+                "filterEvery":4,"keepLip109Filters":false,"sync":false,
                 "maxOutgoing":9,"lostAfterMs":77,"spinMicros":0}"#,
         )
         .unwrap();
@@ -298,7 +310,9 @@ mod tests {
         assert_eq!(*config.resend_after(), Duration::from_secs(1));
         assert_eq!((*config.response_groups(), *config.max_repair_requests()), (4, 7));
         assert_eq!(*config.dialect(), Dialect::Bridge);
-        assert_eq!(*config.filter_policy(), FilterPolicy::FullSize);
+        assert_eq!(*config.nim_filter_size(), NimFilterSize::FullSize);
+        assert_eq!(*config.filter_policy(), FilterPolicy::Every(4));
+        assert!(!config.keep_lip109_filters());
         assert!(!config.sync() && *config.repair());
         assert_eq!((settings.period, settings.spin), (Duration::from_millis(10), Duration::ZERO));
         assert!(from_json("").is_ok());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::Context as _;
-use sds_proto::{Config, FilterPolicy};
+use sds_proto::{Config, NimFilterSize};
 
 use super::allocs::Allocations;
 use super::drivers::{self, Driver, Pace};
@@ -69,7 +69,7 @@ pub(crate) fn publish_full_filter() -> anyhow::Result<Round> {
     Ok(Box::new(move || {
         let config = Config::builder()
             .dialect(Spoken::NimSds.node())
-            .filter_policy(FilterPolicy::FullSize)
+            .nim_filter_size(NimFilterSize::FullSize)
             .max_outgoing(2 * MANY_UNACKED);
         let mut watch = Stopwatch::new(Clock::Processor);
         let mut author = Publisher::new("author-1", config, &mut rng())?;

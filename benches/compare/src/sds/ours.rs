@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use cpu_time::ThreadTime;
 use sds_proto::wire::{HistoryEntry, Outgoing, WireDialect};
 use sds_proto::{
-    ChannelId, Config, ConfigBuilder, Effect, FilterPolicy, Input, MessageId, Node, Now,
+    ChannelId, Config, ConfigBuilder, Effect, NimFilterSize, Input, MessageId, Node, Now,
     PublishKind, Rejected, UnixMillis,
 };
 
@@ -107,7 +107,7 @@ impl Reader {
         let config = Config::builder()
             .participant_id("reader-1".into())
             .dialect(stream.dialect().node())
-            .filter_policy(FilterPolicy::FullSize)
+            .nim_filter_size(NimFilterSize::FullSize)
             .seed(2)
             .build()?;
         let now = Now::new(sds_proto::Instant::ZERO, UnixMillis(stream.start_ms()));
@@ -297,7 +297,7 @@ pub(crate) fn drain(node: &mut Node) -> usize {
 pub(crate) fn small_channel(unacked: usize) -> ConfigBuilder {
     Config::builder()
         .dialect(Spoken::NimSds.node())
-        .filter_policy(FilterPolicy::SizedToContent)
+        .nim_filter_size(NimFilterSize::SizedToContent)
         .bloom_capacity(50)
         .max_log_messages(unacked + BATCH)
         .max_outgoing(unacked + BATCH)

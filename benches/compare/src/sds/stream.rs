@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use bytes::{Buf as _, Bytes};
 use clap::{Args, ValueEnum};
 use sds_proto::wire::{self, Limits, Message};
-use sds_proto::{ChannelId, Config, Dialect, Effect, FilterPolicy};
+use sds_proto::{ChannelId, Config, Dialect, Effect, NimFilterSize};
 
 use super::ours::{Publisher, START_MS};
 
@@ -88,7 +88,7 @@ impl Recipe {
         let count = self.count as usize;
         let config = Config::builder()
             .dialect(self.dialect.node())
-            .filter_policy(FilterPolicy::FullSize)
+            .nim_filter_size(NimFilterSize::FullSize)
             .causal_history_len(self.history as usize)
             .max_log_messages(count)
             .max_log_bytes(1 << 40)
