@@ -66,7 +66,9 @@ pub unsafe extern "C" fn SdsNewReliabilityManager(
 /// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000),
 /// "spinMicros" (50, at most 1000: how long the thread and its callers stay awake before they
 /// sleep; 0 is off), "store" (the path of a file; none), and with it "durability" ("strict": a
-/// call returns when what it changed is on the disk; "relaxed").  # Safety
+/// call returns when what it changed is on the disk; "relaxed").
+///
+/// # Safety
 ///
 /// Texts end in a NUL.
 #[unsafe(no_mangle)]
