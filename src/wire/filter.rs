@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::error::DecodeError;
-use super::reader::{Fields, Value};
+use super::reader::{Fields, bytes_tag, number_tag};
 use super::writer::{Encode, Sink};
 use crate::bloom::RecalledFilter;
 
@@ -12,6 +12,17 @@ const CAPACITY: u32 = 2;
 const ERROR_RATE: u32 = 3;
 const K: u32 = 4;
 const M_BITS: u32 = 5;
+
+/// The fields' tags.
+mod tag {
+    use super::{bytes_tag, number_tag};
+
+    pub(super) const WORDS: u64 = bytes_tag(super::WORDS);
+    pub(super) const CAPACITY: u64 = number_tag(super::CAPACITY);
+    pub(super) const ERROR_RATE: u64 = number_tag(super::ERROR_RATE);
+    pub(super) const K: u64 = number_tag(super::K);
+    pub(super) const M_BITS: u64 = number_tag(super::M_BITS);
+}
 
 /// The bloom filter field of a message to be encoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -71,27 +82,28 @@ impl<'a> NimFilter<'a> {
     /// The bytes are not protobuf, or one of the five fields is absent or of another type. Offsets
     /// in the error count from the start of `bytes`.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut words = None;
-        let mut numbers = [None; 4];
+        let (mut words, mut capacity, mut error_rate) = (None, None, None);
+        let (mut k, mut m_bits) = (None, None);
         let mut fields = Fields::new(bytes);
-        while let Some(field) = fields.next()? {
-            match (field.number, field.value) {
-                (WORDS, Value::Bytes(value)) => words = Some(value),
-                (number @ CAPACITY..=M_BITS, Value::Varint(value)) => {
-                    numbers[(number - CAPACITY) as usize] = Some(value);
-                }
-                _ => {}
+        loop {
+            let offset = fields.offset();
+            let Some(tag) = fields.tag()? else { break };
+            match tag {
+                tag::WORDS => words = Some(fields.bytes()?),
+                tag::CAPACITY => capacity = Some(fields.varint()?),
+                tag::ERROR_RATE => error_rate = Some(fields.varint()?),
+                tag::K => k = Some(fields.varint()?),
+                tag::M_BITS => m_bits = Some(fields.varint()?),
+                _ => drop(fields.field(tag, offset)?),
             }
         }
-        let number = |field: u32| {
-            numbers[(field - CAPACITY) as usize].ok_or(DecodeError::MissingField { field })
-        };
+        let missing = |field| DecodeError::MissingField { field };
         Ok(Self {
-            words: words.ok_or(DecodeError::MissingField { field: WORDS })?,
-            capacity: number(CAPACITY)?,
-            error_rate_millionths: number(ERROR_RATE)?,
-            k: number(K)?,
-            m_bits: number(M_BITS)?,
+            words: words.ok_or(missing(WORDS))?,
+            capacity: capacity.ok_or(missing(CAPACITY))?,
+            error_rate_millionths: error_rate.ok_or(missing(ERROR_RATE))?,
+            k: k.ok_or(missing(K))?,
+            m_bits: m_bits.ok_or(missing(M_BITS))?,
         })
     }
 }

@@ -1,17 +1,17 @@
 //! The fields of one protobuf message, read with suspicion.
 //!
 //! quick-protobuf is fast on honest input and careless on the rest: it takes lengths as 32 bits and
-//! drops the upper half, adds them unchecked, leaves a broken reader behind after an error, and its
-//! readers of nested and packed fields panic or loop on bytes that a peer can choose. So it is only
-//! asked for varints of several bytes, and what it then says is checked. Everything else is a split
-//! of a slice, which cannot go wrong unnoticed; nested messages are slices too, each walked by a
-//! [`Fields`] of its own.
-
-use quick_protobuf::{BytesReader, Error};
+//! drops the upper half, adds them unchecked, leaves a broken reader behind after an error, accepts
+//! varints that are longer than need be, and its readers of nested and packed fields panic or loop on
+//! bytes that a peer can choose. So the tests compare to it what both can read, and everything here is
+//! a split of a slice, which cannot go wrong unnoticed; nested messages are slices too, each walked
+//! by a [`Fields`] of its own.
 
 use super::error::DecodeError;
 
 const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
+/// Bytes of the longest varint, whose last has one bit.
+const VARINT_MAX_LEN: usize = 10;
 
 /// A cursor over the fields of one message.
 ///
@@ -109,24 +109,27 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// quick-protobuf accepts varints that are longer than need be, and cuts off bits beyond the
-    /// 64th; either would give one value several encodings.
+    /// A varint that is longer than need be, or has bits beyond the 64th, is refused: either would
+    /// give one value several encodings.
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
-        let offset = self.offset();
-        let mut reader = BytesReader::from_bytes(self.rest);
-        let value = reader.read_varint64(self.rest).map_err(|error| {
-            if matches!(error, Error::UnexpectedEndOfBuffer) {
-                DecodeError::Truncated { offset }
-            } else {
-                DecodeError::Varint { offset }
+        let mut value = 0;
+        for (index, byte) in self.rest.iter().copied().take(VARINT_MAX_LEN).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                if byte == 0 || (index == VARINT_MAX_LEN - 1 && byte > 1) {
+                    break;
+                }
+                self.rest = &self.rest[index + 1..];
+                return Ok(value);
             }
-        })?;
-        let len = self.rest.len() - reader.len();
-        let bytes = self.take(len as u64, offset)?;
-        match (len, bytes.last()) {
-            (_, None | Some(0)) | (10, Some(2..)) => Err(DecodeError::Varint { offset }),
-            _ => Ok(value),
         }
+        let offset = self.offset();
+        let ends = self.rest.iter().take(VARINT_MAX_LEN).any(|byte| *byte < 0x80);
+        Err(if ends || self.rest.len() >= VARINT_MAX_LEN {
+            DecodeError::Varint { offset }
+        } else {
+            DecodeError::Truncated { offset }
+        })
     }
 
     /// A length, and as many bytes.
@@ -174,6 +177,8 @@ impl Field<'_> {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+    use quick_protobuf::sizeofs::sizeof_varint;
+    use quick_protobuf::{BytesReader, BytesWriter, Writer};
 
     fn walk(bytes: &[u8]) -> Result<Vec<u32>, DecodeError> {
         let mut fields = Fields::new(bytes);
@@ -188,6 +193,33 @@ mod tests {
         match Fields::new(bytes).next()?.map(|field| field.value) {
             Some(Value::Varint(value)) => Ok(value),
             _ => panic!("not a varint"),
+        }
+    }
+
+    /// The varint at the beginning of `bytes`, and its length.
+    fn varint(bytes: &[u8]) -> Result<(u64, usize), DecodeError> {
+        let mut fields = Fields::new(bytes);
+        fields.varint().map(|value| (value, fields.offset()))
+    }
+
+    #[test]
+    fn reads_varints_as_quick_protobuf_does_where_they_are_minimal() {
+        let edges = (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) - 1]);
+        for value in edges.chain([u64::MAX]) {
+            let mut bytes = [0xff; 20];
+            let mut writer = Writer::new(BytesWriter::new(&mut bytes));
+            writer.write_varint(value).unwrap();
+            let len = sizeof_varint(value);
+            assert_eq!(varint(&bytes), Ok((value, len)));
+            for len in 0..len {
+                assert_eq!(varint(&bytes[..len]), Err(DecodeError::Truncated { offset: 0 }));
+            }
+            let theirs = BytesReader::from_bytes(&bytes).read_varint64(&bytes).unwrap();
+            assert_eq!(varint(&bytes), Ok((theirs, len)));
+            // One byte more, of no bits.
+            bytes[len - 1] |= 0x80;
+            bytes[len] = 0;
+            assert_eq!(varint(&bytes), Err(DecodeError::Varint { offset: 0 }), "{value}");
         }
     }
 
