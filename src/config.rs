@@ -169,7 +169,7 @@ config! {
     seed: u64 = 0;
     /// Whether a message of an unknown channel opens it. Default: no; the message is refused.
     auto_open: bool = false;
-    /// Most channels that messages of others may open. Default 1,024. Memory: 1,780 bytes each, and
+    /// Most channels that messages of others may open. Default 1,024. Memory: 1,810 bytes each, and
     /// what it holds.
     max_auto_channels: usize = 1_024;
     /// What waits for the store. Default: [`Durability::None`].
@@ -216,7 +216,7 @@ config! {
     causal_history_len: usize = 2;
     /// Most heads named in one message; more are rotated through the following ones. Default 16.
     max_heads: usize = 16;
-    /// Most bodies in the log of one channel. Default 10,000. Memory: some 250 bytes an entry
+    /// Most bodies in the log of one channel. Default 10,000. Memory: some 210 bytes an entry
     /// beside its content and ids, and what is remembered of the id.
     max_log_messages: usize = 10_000;
     /// Most bytes in the log of one channel: contents, ids, causal histories. Unacknowledged own messages may have as

@@ -1,7 +1,6 @@
 //! The local log: delivered messages by (Lamport time, id), its heads, and eviction by age.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use core::cmp::Ordering;
 use core::ops::Bound::{Excluded, Unbounded};
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::record::IdDigest;
 use super::slots::{Slot, Slots};
+use super::sorted::{Position, Sorted};
 use crate::broken::{self, Break};
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
@@ -16,47 +16,8 @@ use crate::id::IdRef;
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
-/// The log's total order, the same at every participant.
-#[derive(Clone, Debug)]
-pub(super) struct LogKey {
-    lamport: u64,
-    /// Compared by its id.
-    entry: LogEntry,
-}
-
-impl LogKey {
-    pub(super) fn of(entry: &LogEntry) -> Self {
-        let unit = if broken::is(Break::Order) { 1_000 } else { 1 };
-        Self { lamport: entry.lamport() / unit, entry: entry.clone() }
-    }
-
-    /// What comes before all entries of this Lamport time.
-    pub(super) fn before(lamport: u64) -> Self {
-        Self { lamport, entry: LogEntry::of(&[], &[], lamport, &[], &[]) }
-    }
-}
-
-impl Ord for LogKey {
-    #[inline]
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_id = || self.entry.message_id().cmp(&other.entry.message_id());
-        self.lamport.cmp(&other.lamport).then_with(by_id)
-    }
-}
-
-impl PartialOrd for LogKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for LogKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for LogKey {}
+/// An entry's Lamport time and where it is. Those of one time are in the order of their ids.
+pub(super) type OrderKey = (u64, Slot);
 
 /// Deliveries that are compared to before an id is hashed.
 const NEWEST: usize = 2;
@@ -136,7 +97,8 @@ pub(super) struct NewEntry {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     entries: Slots<Logged>,
-    order: BTreeMap<LogKey, Slot>,
+    /// The log's total order, the same at every participant.
+    order: Sorted<OrderKey>,
     heads: BTreeSet<HeadKey>,
     /// Where the rotation through more heads than fit stands.
     rotation: Option<HeadKey>,
@@ -157,15 +119,15 @@ impl Log {
         let seq = DeliverySeq(self.delivered.0 + 1);
         self.delivered = seq;
         self.digest.add(new.entry.lamport(), new.entry.message_id());
-        let key = LogKey::of(&new.entry);
-        let follows = self.predecessor(&key);
-        (self.put(new, key, seq), seq, follows)
+        let at = self.position(&new.entry);
+        let follows = self.entry_before(at);
+        (self.put(new, at, seq), seq, follows)
     }
 
     /// Puts back an entry that was delivered before a restart.
     pub(super) fn restore(&mut self, new: NewEntry, seq: DeliverySeq) -> Slot {
-        let key = LogKey::of(&new.entry);
-        self.put(new, key, seq)
+        let at = self.position(&new.entry);
+        self.put(new, at, seq)
     }
 
     /// Takes over what outlives bodies.
@@ -174,8 +136,9 @@ impl Log {
         self.delivered = delivered;
     }
 
-    fn put(&mut self, new: NewEntry, key: LogKey, seq: DeliverySeq) -> Slot {
+    fn put(&mut self, new: NewEntry, at: Position, seq: DeliverySeq) -> Slot {
         self.bytes += new.entry.size();
+        let (lamport, time) = (new.entry.lamport(), time(&new.entry));
         let slot = self.entries.insert(Logged {
             entry: new.entry,
             digest: new.digest,
@@ -190,8 +153,8 @@ impl Log {
             is_head: true,
             unconfirmed: false,
         });
-        self.heads.insert((key.lamport, slot));
-        self.order.insert(key, slot);
+        self.heads.insert((lamport, slot));
+        self.order.insert(at, (time, slot));
         self.age.push_back((seq, slot));
         slot
     }
@@ -204,14 +167,28 @@ impl Log {
         }
     }
 
-    /// The entry right before `key` in the log.
-    pub(super) fn predecessor(&self, key: &LogKey) -> Option<LogEntry> {
-        // Most entries are appended, and the last one is found without a search by range.
-        let (last, _) = self.order.last_key_value()?;
-        if last < key {
-            return Some(last.entry.clone());
+    /// Where an entry is in the log's order, or belongs.
+    fn position(&self, entry: &LogEntry) -> Position {
+        let (time, id) = (time(entry), entry.message_id());
+        let is_before = |(other, slot): &OrderKey| {
+            let has_less = |logged: &Logged| logged.entry.message_id() < id;
+            *other < time || *other == time && self.entries.get(*slot).is_some_and(has_less)
+        };
+        // Most entries are appended.
+        if self.order.last().is_none_or(is_before) {
+            return self.order.end();
         }
-        self.order.range(..key).next_back().map(|(key, _)| key.entry.clone())
+        self.order.partition_point(is_before)
+    }
+
+    fn entry_before(&self, at: Position) -> Option<LogEntry> {
+        let (_, slot) = self.order.before(at)?;
+        self.entries.get(*slot).map(|logged| logged.entry.clone())
+    }
+
+    /// The entry right before this one in the log.
+    pub(super) fn predecessor(&self, entry: &LogEntry) -> Option<LogEntry> {
+        self.entry_before(self.position(entry))
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Logged> {
@@ -238,8 +215,23 @@ impl Log {
         self.delivered
     }
 
-    pub(super) const fn order(&self) -> &BTreeMap<LogKey, Slot> {
-        &self.order
+    /// All entries, in the log's order.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &LogEntry> {
+        let logged = self.order.iter().filter_map(|(_, slot)| self.entries.get(*slot));
+        logged.map(|logged| &logged.entry)
+    }
+
+    /// Those of the Lamport times from `first` to `last`.
+    pub(super) fn range(
+        &self,
+        first: u64,
+        last: u64,
+    ) -> impl DoubleEndedIterator<Item = &LogEntry> {
+        let from = self.order.partition_point(|(lamport, _)| *lamport < first);
+        let to = self.order.partition_point(|(lamport, _)| *lamport <= last);
+        let slots = self.order.range(from, to);
+        let logged = slots.filter_map(|(_, slot)| self.entries.get(*slot));
+        logged.map(|logged| &logged.entry)
     }
 
     pub(super) fn heads(&self) -> impl Iterator<Item = IdRef<'_>> {
@@ -286,7 +278,7 @@ impl Log {
         };
         if named.len() < len {
             let missing = len - named.len();
-            let others = self.order.values().rev().copied();
+            let others = self.order.iter().rev().map(|(_, slot)| *slot);
             let others = others
                 .filter(|slot| {
                     self.entries.get(*slot).is_some_and(|logged| headless || !logged.is_head)
@@ -346,10 +338,11 @@ impl Log {
         }
         let slot = self.next_victim()?;
         let logged = self.entries.remove(slot)?;
-        match self.order.first_entry() {
-            Some(first) if *first.get() == slot => drop(first.remove()),
-            _ => drop(self.order.remove(&LogKey::of(&logged.entry))),
-        }
+        let at = match self.order.first() {
+            Some((_, first)) if *first == slot => Position::START,
+            _ => self.position(&logged.entry),
+        };
+        self.order.remove(at);
         if logged.is_head {
             self.heads.remove(&(logged.entry.lamport(), slot));
         }
@@ -372,6 +365,12 @@ impl Log {
         }
         self.overdue.pop_first().map(|(_, slot)| slot)
     }
+}
+
+/// What the log is ordered by before ids.
+fn time(entry: &LogEntry) -> u64 {
+    let unit = if broken::is(Break::Order) { 1_000 } else { 1 };
+    entry.lamport() / unit
 }
 
 #[cfg(test)]
@@ -397,7 +396,7 @@ mod tests {
     }
 
     fn ids(log: &Log) -> Vec<String> {
-        log.order().keys().map(|key| id_of(&key.entry)).collect()
+        log.iter().map(id_of).collect()
     }
 
     fn names(log: &Log, slots: &[Slot]) -> Vec<u64> {
@@ -427,10 +426,7 @@ mod tests {
         log.unpin(pinned);
         assert_eq!(gone(&mut log), Some("old".into()));
         assert_eq!(gone(&mut log), None);
-        assert_eq!(
-            (log.len(), log.bytes()),
-            (1, log.order().keys().map(|key| key.entry.size()).sum())
-        );
+        assert_eq!((log.len(), log.bytes()), (1, log.iter().map(LogEntry::size).sum()));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! How much memory a channel takes at most.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeSet, VecDeque};
 
 use super::answers::Answer;
 use super::incoming::Waiting;
-use super::log::{HeadKey, LogKey, Logged};
+use super::log::{HeadKey, Logged, OrderKey};
 use super::outgoing::{FirstBit, MAX_WITNESSES, Unacked};
 use super::record::{IdDigest, Known, Recorded};
 use super::slots::Slot;
+use super::sorted;
 use super::sync::RECENT_SYNCS;
 use super::wanted::Want;
 use super::{Channel, RECENT_EPHEMERALS, Timer};
@@ -52,12 +53,14 @@ fn ids(config: &Config, sum: Tally) -> Tally {
 fn log(config: &Config, sum: Tally) -> Tally {
     let count = config.max_log_messages + 1;
     let largest = largest_kept(config);
+    let runs = 1 + count.div_ceil(sorted::MERGED / 2);
     // One body stays, however large, until the next has come.
     sum.each(1, config.max_log_bytes.max(largest))
         .each(1, largest)
         .each(count, ENTRY + config.max_hint_len + SHARED)
         .vec(count, size_of::<Logged>() + VACANCY)
-        .tree::<LogKey, Slot>(count)
+        .each(runs, sorted::RUN * size_of::<OrderKey>())
+        .vec(runs, size_of::<VecDeque<OrderKey>>())
         .tree::<HeadKey, ()>(count)
         .vec(count, size_of::<(DeliverySeq, Slot)>())
         .tree::<DeliverySeq, Slot>(count.min(config.max_outgoing + config.max_answers))

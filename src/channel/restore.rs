@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::incoming::{Arrived, Deps, Waiters, Waiting};
-use super::log::{Dialects, LogKey, NewEntry};
+use super::log::{Dialects, NewEntry};
 use super::outgoing::Probes;
 use super::record::{IdDigest, Place};
 use super::repair::native;
@@ -118,7 +118,7 @@ impl Channel {
                 channel: self.id.clone(),
                 seq: logged.seq,
                 entry: logged.entry.clone(),
-                follows: self.log.predecessor(&LogKey::of(&logged.entry)),
+                follows: self.log.predecessor(&logged.entry),
                 gap: logged.gap || self.names_untold(&deps),
                 own: logged.own,
                 redelivery: true,

@@ -1,10 +1,10 @@
 //! Reading a channel.
 
-use core::ops::{Bound, RangeInclusive};
+use core::ops::RangeInclusive;
 
+use super::Channel;
 use super::incoming::Arrived;
 use super::record::{IdDigest, Place};
-use super::{Channel, log::LogKey};
 use crate::digest::{ContentDigest, LogDigest};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::{IdRef, MessageId};
@@ -88,7 +88,7 @@ impl Channel {
 impl<'a> LogView<'a> {
     /// All entries whose bodies are here.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a LogEntry> {
-        self.0.log.order().values().filter_map(|slot| Some(&self.0.log.get(*slot)?.entry))
+        self.0.log.iter()
     }
 
     /// The entries whose Lamport times lie in `lamports`.
@@ -96,15 +96,7 @@ impl<'a> LogView<'a> {
         self,
         lamports: RangeInclusive<u64>,
     ) -> impl DoubleEndedIterator<Item = &'a LogEntry> {
-        // The empty id comes before all others of its Lamport time.
-        let at = LogKey::before;
-        let (first, last) = lamports.into_inner();
-        let to = match last.checked_add(1) {
-            Some(end) => Bound::Excluded(at(end.max(first))),
-            None => Bound::Unbounded,
-        };
-        let slots = self.0.log.order().range((Bound::Included(at(first)), to));
-        slots.filter_map(|(_, slot)| Some(&self.0.log.get(*slot)?.entry))
+        self.0.log.range(*lamports.start(), *lamports.end())
     }
 
     /// The entry with this id, if its body is here.

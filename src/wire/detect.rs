@@ -14,7 +14,7 @@ const FIRST: u64 = bytes_tag(1);
 
 /// Which dialect a message is in, by the wire type of its first field 2.
 ///
-/// Reads no further than that field.
+/// Reads no further than that field's tag.
 ///
 /// # Errors
 ///
@@ -26,8 +26,8 @@ pub fn detect(bytes: &[u8]) -> Result<WireDialect, DecodeError> {
         let offset = fields.offset();
         let Some(tag) = fields.tag()? else { return Err(DecodeError::UnknownDialect) };
         match tag {
-            LIP109 => return fields.bytes().map(|_| WireDialect::Lip109),
-            NIM_SDS => return fields.varint().map(|_| WireDialect::NimSds),
+            LIP109 => return Ok(WireDialect::Lip109),
+            NIM_SDS => return Ok(WireDialect::NimSds),
             FIRST => drop(fields.bytes()?),
             _ => {
                 let field = fields.field(tag, offset)?;

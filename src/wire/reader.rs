@@ -10,7 +10,7 @@
 use super::error::DecodeError;
 
 const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
-/// Bytes of the longest varint, whose last has one bit.
+/// Bytes of the longest varint. The last of them has one bit.
 const VARINT_MAX_LEN: usize = 10;
 
 /// A cursor over the fields of one message.
@@ -112,24 +112,22 @@ impl<'a> Fields<'a> {
     /// A varint that is longer than need be, or has bits beyond the 64th, is refused: either would
     /// give one value several encodings.
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
+        const LAST: usize = VARINT_MAX_LEN - 1;
         let mut value = 0;
-        for (index, byte) in self.rest.iter().copied().take(VARINT_MAX_LEN).enumerate() {
+        for (index, byte) in self.rest.iter().copied().enumerate().take(VARINT_MAX_LEN) {
             value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                if byte == 0 || (index == VARINT_MAX_LEN - 1 && byte > 1) {
-                    break;
+            match (index, byte) {
+                (_, 0) | (LAST.., 2..) => {
+                    return Err(DecodeError::Varint { offset: self.offset() });
                 }
-                self.rest = &self.rest[index + 1..];
-                return Ok(value);
+                (_, 0x80..) => {}
+                _ => {
+                    self.rest = &self.rest[index + 1..];
+                    return Ok(value);
+                }
             }
         }
-        let offset = self.offset();
-        let ends = self.rest.iter().take(VARINT_MAX_LEN).any(|byte| *byte < 0x80);
-        Err(if ends || self.rest.len() >= VARINT_MAX_LEN {
-            DecodeError::Varint { offset }
-        } else {
-            DecodeError::Truncated { offset }
-        })
+        Err(DecodeError::Truncated { offset: self.offset() })
     }
 
     /// A length, and as many bytes.
