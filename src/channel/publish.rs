@@ -38,7 +38,9 @@ impl Channel {
         }
         let digest = self.ids.digest(message_id.as_bytes());
         let place = self.ids.place(digest);
-        if !matches!(place, None | Some(Place::Sync)) {
+        // The record may have forgotten an own message that the log had to let go of.
+        let waits = self.outgoing.seq_of(digest).is_some();
+        if waits || !matches!(place, None | Some(Place::Sync)) {
             if broken::is(Break::Refusal) {
                 self.clock.observe(self.clock.current() + 1);
             }
@@ -303,7 +305,10 @@ impl Channel {
             self.timers.cancel(key);
         }
         let slot = match self.ids.place(unacked.digest) {
-            Some(Place::Logged(slot)) => Some(slot),
+            // Another's message may bear an id that was forgotten.
+            Some(Place::Logged(slot)) => {
+                self.log.get(slot).filter(|logged| logged.seq == seq).map(|_| slot)
+            }
             _ => None,
         };
         if let Some(slot) = slot {
