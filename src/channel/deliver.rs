@@ -70,7 +70,7 @@ impl Channel {
                         self.drop_waiting(cx, slot, Bound::Wanted);
                         return;
                     };
-                    absent.push(named.into());
+                    absent.extend(self.wanted.get(want).map(|want| want.entry.clone()));
                     if blocks {
                         missing += usize::from(self.wait_for_wanted(slot, want));
                     } else {
