@@ -143,7 +143,7 @@ fn nim() -> ConfigBuilder {
 
 /// The number that the documentation of a field gives after "Memory:".
 fn documented(field: &str) -> f64 {
-    let source = include_str!("../src/config.rs");
+    let source = include_str!("../src/config/mod.rs");
     let field = format!("\n    {field}: ");
     let before = source.split(&field).next().expect("a field");
     let (_, memory) = before.rsplit_once("Memory:").expect("it says what it takes");

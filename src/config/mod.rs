@@ -1,12 +1,13 @@
 //! Configuration: every period, bound and choice of a node, checked once when it is built.
 
+mod check;
+
 use core::hash::Hasher;
 use core::time::Duration;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::bloom::Geometry;
-use crate::error::ConfigError;
 use crate::id::{ChannelId, ParticipantId};
 use crate::wire::{Limits, WireDialect};
 
@@ -435,159 +436,9 @@ const fn default_t_max(dialect: WireDialect) -> Duration {
     }
 }
 
-impl ConfigBuilder {
-    /// Checks every setting and every relation between settings.
-    ///
-    /// # Errors
-    ///
-    /// The first broken one, with the field, its value and the bound.
-    pub fn build(self) -> Result<Config, ConfigError> {
-        self.check_counts()?;
-        self.check_times()?;
-        self.check_chances()?;
-        self.check_relations()?;
-        let geometry = Geometry::new(u64::from(self.bloom_capacity), self.bloom_error_rate)
-            .map_err(ConfigError::Bloom)?;
-        Ok(self.into_config(geometry))
-    }
-
-    fn check_counts(&self) -> Result<(), ConfigError> {
-        const COUNT: u64 = 1 << 24;
-        const BYTES: u64 = 1 << 40;
-        let counts: [(&'static str, usize, u64, u64); 23] = [
-            ("participant_id", self.participant_id.len(), 0, self.max_id_len as u64),
-            ("max_auto_channels", self.max_auto_channels, 0, COUNT),
-            ("max_held_effects", self.max_held_effects, 1, COUNT),
-            ("max_held_bytes", self.max_held_bytes, 1, BYTES),
-            ("causal_history_len", self.causal_history_len, 1, 256),
-            ("max_heads", self.max_heads, 1, 256),
-            ("max_log_messages", self.max_log_messages, 1, COUNT),
-            ("max_log_bytes", self.max_log_bytes, 1, BYTES),
-            ("max_ids", self.max_ids, 1, COUNT),
-            ("max_met_ids", self.max_met_ids, 1, COUNT),
-            ("max_outgoing", self.max_outgoing, 1, COUNT),
-            ("max_incoming_messages", self.max_incoming_messages, 1, COUNT),
-            ("max_incoming_bytes", self.max_incoming_bytes, 1, BYTES),
-            ("max_wanted", self.max_wanted, 1, COUNT),
-            ("max_answers", self.max_answers, 1, COUNT),
-            ("max_repair_requests", self.max_repair_requests, 1, 256),
-            ("max_repair_requests_burst", self.max_repair_requests_burst, 1, 256),
-            ("max_id_len", self.max_id_len, 1, 64 << 10),
-            ("max_hint_len", self.max_hint_len, 0, 64 << 10),
-            ("max_history_entries", self.max_history_entries, 1, 64 << 10),
-            ("max_request_entries", self.max_request_entries, 0, 64 << 10),
-            ("max_content_len", self.max_content_len, 1, 1 << 30),
-            ("max_filter_len", self.max_filter_len, 1, 1 << 30),
-        ];
-        counts
-            .into_iter()
-            .try_for_each(|(field, value, min, max)| in_range(field, value as u64, min, max))?;
-        in_range("bloom_capacity", u64::from(self.bloom_capacity), 1, 1 << 24)?;
-        if let FilterPolicy::Every(messages) = self.filter_policy {
-            in_range("filter_policy", u64::from(messages), 1, u64::from(u32::MAX))?;
-        }
-        in_range("response_groups", u64::from(self.response_groups), 1, MAX_GROUPS.into())?;
-        in_range("possibly_acked_slowdown", u64::from(self.possibly_acked_slowdown), 1, 1_000)
-    }
-
-    fn check_times(&self) -> Result<(), ConfigError> {
-        const YEAR: u64 = 366 * 24 * 3_600 * 1_000;
-        let times = [
-            ("resend_after", self.resend_after),
-            ("resend_max", self.resend_max),
-            ("lost_after", self.lost_after),
-            ("repair_t_min", self.repair_t_min),
-            ("repair_sync_min", self.repair_sync_min),
-            ("bridge_delay", self.bridge_delay),
-            ("sync_min", self.sync_min),
-            ("sync_max", self.sync_max),
-            ("retrieval_retry", self.retrieval_retry.unwrap_or(Duration::from_secs(1))),
-        ];
-        times.into_iter().try_for_each(|(field, time)| in_range(field, millis(time), 1, YEAR))?;
-        in_range("max_clock_skew", millis(self.max_clock_skew), 0, YEAR)
-    }
-
-    fn check_chances(&self) -> Result<(), ConfigError> {
-        let chances =
-            [("bloom_error_rate", self.bloom_error_rate), ("ack_confidence", self.ack_confidence)];
-        for (field, value) in chances {
-            // Written so that a NaN is refused as well.
-            if !(value > 0.0 && value < 1.0) {
-                return Err(ConfigError::NotAChance { field, value });
-            }
-        }
-        Ok(())
-    }
-
-    fn check_relations(&self) -> Result<(), ConfigError> {
-        let t_max = self.repair_t_max.unwrap_or(match self.dialect {
-            Dialect::NimSds => default_t_max(WireDialect::NimSds),
-            Dialect::Lip109 | Dialect::Mirror { .. } | Dialect::Bridge => {
-                default_t_max(WireDialect::Lip109)
-            }
-        });
-        let not_above = [
-            ("repair_t_min", millis(self.repair_t_min), "repair_t_max", millis(t_max)),
-            ("sync_min", millis(self.sync_min), "sync_max", millis(self.sync_max)),
-            ("resend_after", millis(self.resend_after), "resend_max", millis(self.resend_max)),
-            (
-                "max_repair_requests",
-                self.max_repair_requests as u64,
-                "max_repair_requests_burst",
-                self.max_repair_requests_burst as u64,
-            ),
-            (
-                "max_outgoing",
-                self.max_outgoing as u64,
-                "max_log_messages",
-                self.max_log_messages as u64,
-            ),
-            ("max_log_messages", self.max_log_messages as u64, "max_ids", self.max_ids as u64),
-            (
-                "bloom_capacity × 1.2",
-                u64::from(self.bloom_capacity) + u64::from(self.bloom_capacity).div_ceil(5),
-                "max_ids",
-                self.max_ids as u64,
-            ),
-        ];
-        for (field, value, bound_field, bound) in not_above {
-            if value > bound {
-                return Err(ConfigError::Above { field, value, bound_field, bound });
-            }
-        }
-        if !matches!(self.dialect, Dialect::NimSds) && self.participant_id.as_str().is_none() {
-            return Err(ConfigError::ParticipantIdNotUtf8);
-        }
-        let (needs_lip109, needs_nim_sds) = match self.dialect {
-            Dialect::Lip109 => (true, false),
-            Dialect::NimSds => (false, true),
-            Dialect::Mirror { .. } | Dialect::Bridge => (true, true),
-        };
-        if needs_lip109 && !self.accept_lip109 {
-            return Err(ConfigError::SpokenNotAccepted { dialect: WireDialect::Lip109 });
-        }
-        if needs_nim_sds && !self.accept_nim_sds {
-            return Err(ConfigError::SpokenNotAccepted { dialect: WireDialect::NimSds });
-        }
-        Ok(())
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-const fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
-    if value < min || value > max {
-        return Err(ConfigError::OutOfRange { field, value, min, max });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
 
     #[test]
     fn every_preset_is_valid() {
@@ -607,30 +458,5 @@ mod tests {
     fn large_group_divides_answering_by_128() {
         let groups = |n| *Config::large_group(n).build().unwrap().response_groups();
         assert_eq!((groups(5), groups(255), groups(256), groups(2_000)), (1, 1, 2, 15));
-    }
-
-    #[test]
-    fn an_error_names_field_value_and_bound() {
-        let error = Config::builder().max_heads(0).build().unwrap_err();
-        assert_eq!(
-            error,
-            ConfigError::OutOfRange { field: "max_heads", value: 0, min: 1, max: 256 }
-        );
-        assert_eq!(error.to_string(), "max_heads is 0, but must be from 1 to 256");
-
-        let error = Config::builder().sync_min(Duration::from_secs(90)).build().unwrap_err();
-        assert_eq!(error.to_string(), "sync_min is 90000 ms, above sync_max, which is 60000 ms");
-
-        let error = Config::builder().ack_confidence(f64::NAN).build().unwrap_err();
-        assert!(matches!(error, ConfigError::NotAChance { field: "ack_confidence", .. }));
-
-        let error = Config::builder().max_ids(11_999).build().unwrap_err();
-        assert!(matches!(error, ConfigError::Above { bound_field: "max_ids", .. }));
-    }
-
-    #[test]
-    fn a_spoken_dialect_must_be_accepted() {
-        let error = Config::builder().dialect(Dialect::Bridge).accept_nim_sds(false).build();
-        assert_eq!(error, Err(ConfigError::SpokenNotAccepted { dialect: WireDialect::NimSds }));
     }
 }
