@@ -94,7 +94,9 @@ impl<'a> NimFilter<'a> {
                 tag::ERROR_RATE => error_rate = Some(fields.varint()?),
                 tag::K => k = Some(fields.varint()?),
                 tag::M_BITS => m_bits = Some(fields.varint()?),
-                _ => drop(fields.field(tag, offset)?),
+                _ => {
+                    fields.field(tag, offset)?;
+                }
             }
         }
         let missing = |field| DecodeError::MissingField { field };
