@@ -14,12 +14,11 @@ mod rows;
 mod setup;
 mod stream;
 
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::Args;
 
 use self::peer::Peer;
@@ -27,28 +26,11 @@ use self::report::{Report, RowReport};
 use self::rows::Row;
 use self::setup::Setup;
 use self::stream::{Recipe, Stream};
-use crate::cores::Cores;
-use crate::rounds::progress_bar;
+use crate::options::{Options, progress_bar};
 
-/// Options of `sds`.
+/// Options of `sds` alone: messages of others, and others that receive ours.
 #[derive(Args)]
-pub(crate) struct Options {
-    /// How often each row is measured; medians count
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-
-    /// Shorter samples: about one minute in all with 5 rounds
-    #[arg(long)]
-    quick: bool,
-
-    /// Also write the result as JSON: {"rows":[{"row","unit","value","reference","reference_name","ratio"}]}
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Measure only the rows whose id starts so, as in `--only receive`
-    #[arg(long, value_name = "ROW_PREFIX")]
-    only: Option<String>,
-
+pub(crate) struct Streams {
     /// Also measure this: a shell command that receives a stream file, `{}` or else its standard
     /// input, and prints the seconds that took as its last line. May be repeated
     #[arg(long = "peer", value_name = "COMMAND")]
@@ -65,10 +47,6 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     recipe: Recipe,
-
-    /// The two cores to run on, by position among those this process may use; not two threads of one core
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1, default_values_t = [0, 1])]
-    cores: Vec<usize>,
 }
 
 /// Measures the rows that `options` ask for, prints each as it comes, then all together, and writes
@@ -77,35 +55,18 @@ pub(crate) struct Options {
 /// # Errors
 ///
 /// No row has the wanted prefix; a node, a driver or a peer failed; a file cannot be read or written.
-pub(crate) fn compare(options: &Options) -> anyhow::Result<()> {
-    if let Some(path) = &options.write_stream {
-        return options.recipe.make()?.write(path);
+pub(crate) fn compare(options: &Options, streams: &Streams) -> anyhow::Result<()> {
+    if let Some(path) = &streams.write_stream {
+        return streams.recipe.make()?.write(path);
     }
-    let stream = options.stream.as_deref().map(Stream::read).transpose()?.map(Rc::new);
-    let peers: Vec<_> = options.peers.iter().cloned().map(Peer).collect();
-    let mut rows = rows::rows(stream.as_ref(), &peers);
-    if let Some(prefix) = &options.only {
-        let ids = rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>().join(", ");
-        rows.retain(|row| row.id.starts_with(prefix));
-        ensure!(!rows.is_empty(), "no row's id starts with `{prefix}`; the rows are {ids}");
-    }
-    // Opened before the long run, so that a wrong path does not cost it.
-    let json = match &options.json {
-        Some(path) => {
-            Some(File::create(path).with_context(|| format!("cannot write {}", path.display()))?)
-        }
-        None => None,
-    };
-    let cores = Cores::pin(&options.cores).unwrap_or_else(|error| {
-        eprintln!("note: not pinned to two cores ({error:#}); expect a wide spread");
-        Cores::unpinned()
-    });
-    let report = measure(&rows, &Setup::new(cores, options.quick)?, options.rounds)?;
-    writeln!(io::stdout(), "{report}")?;
-    if let Some(file) = json {
-        report.write_json(file).context("cannot write the JSON file")?;
-    }
-    Ok(())
+    let stream = streams.stream.as_deref().map(Stream::read).transpose()?.map(Rc::new);
+    let peers: Vec<_> = streams.peers.iter().cloned().map(Peer).collect();
+    let rows = rows::rows(stream.as_ref(), &peers);
+    options.compare(
+        rows,
+        |row| &row.id,
+        |rows, cores| measure(rows, &Setup::new(cores, options.quick)?, options.rounds),
+    )
 }
 
 fn measure(rows: &[Row], setup: &Setup, rounds: u32) -> anyhow::Result<Report> {

@@ -1,16 +1,19 @@
-//! The rows of the channel comparison.
+//! The channel beside others.
 
 mod candidates;
 mod channel;
 mod executor;
 mod measure;
+mod report;
+mod rounds;
 
 use self::candidates::{
     AsyncChannelCrate, Crossbeam, Flume, Gil, GilAsync, Heapless, Kanal, Named, OursDeferred,
     OursInSlot, OursIndex, OursWaking, Ringbuf, Rtrb, StdMpsc, Tokio,
 };
 use self::channel::Line;
-use crate::rounds::{Candidate, Row};
+use self::rounds::{Candidate, Row};
+use crate::options::Options;
 use crate::statistics::Unit;
 
 /// The channels, each measured by the function, in which `$Channel` stands for it.
@@ -33,8 +36,18 @@ macro_rules! all {
     };
 }
 
+/// Measures the rows that `options` ask for, prints each as it comes, then all together, and writes
+/// the JSON file.
+///
+/// # Errors
+///
+/// No row has the wanted prefix; a channel lost messages or stalled; the JSON file cannot be written.
+pub(crate) fn compare(options: &Options) -> anyhow::Result<()> {
+    options.compare(rows(), |row| row.id, |rows, cores| rounds::measure(rows, &cores, options))
+}
+
 /// All rows, in the order of the report.
-pub(crate) fn rows() -> Vec<Row> {
+fn rows() -> Vec<Row> {
     let rate = |id, what, core, candidates| Row { id, what, core, unit: Unit::Rate, candidates };
     vec![
         rate(

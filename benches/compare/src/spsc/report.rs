@@ -1,16 +1,16 @@
 //! What was measured, as text and as JSON.
 
 use core::fmt;
-use std::io::{self, Write};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
+use serde::ser::{SerializeStruct as _, Serializer};
 
-use crate::rounds::Row;
+use super::rounds::Row;
 use crate::statistics::{Summary, Unit};
 
 /// All rows of a run.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<RowReport>,
 }
@@ -30,24 +30,6 @@ pub(crate) struct RowReport {
 struct Line {
     name: &'static str,
     figure: Summary,
-}
-
-/// What the JSON file says of a row.
-#[derive(Serialize)]
-struct JsonRow {
-    row: &'static str,
-    core: &'static str,
-    unit: &'static str,
-    ours: f64,
-    best: f64,
-    best_name: &'static str,
-    ratio: f64,
-    probe_ns: f64,
-}
-
-#[derive(Serialize)]
-struct Json {
-    rows: Vec<JsonRow>,
 }
 
 impl RowReport {
@@ -144,27 +126,27 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
-    pub(crate) fn write_json(&self, mut to: impl Write) -> io::Result<()> {
-        let rows = self.rows.iter().map(|row| JsonRow {
-            row: row.id,
-            core: row.core,
-            unit: row.unit.name(),
-            ours: row.ours.figure.median,
-            best: row.best().figure.median,
-            best_name: row.best().name,
-            ratio: row.ratio_to(row.best()),
-            probe_ns: row.probe_ns,
-        });
-        serde_json::to_writer_pretty(&mut to, &Json { rows: rows.collect() })?;
-        writeln!(to)
+/// As the JSON file says it.
+impl Serialize for RowReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let best = self.best();
+        let mut row = serializer.serialize_struct("Row", 8)?;
+        row.serialize_field("row", self.id)?;
+        row.serialize_field("core", self.core)?;
+        row.serialize_field("unit", self.unit.name())?;
+        row.serialize_field("ours", &self.ours.figure.median)?;
+        row.serialize_field("best", &best.figure.median)?;
+        row.serialize_field("best_name", best.name)?;
+        row.serialize_field("ratio", &self.ratio_to(best))?;
+        row.serialize_field("probe_ns", &self.probe_ns)?;
+        row.end()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounds::Candidate;
+    use crate::spsc::rounds::Candidate;
 
     fn row(unit: Unit) -> RowReport {
         let candidate = |name| Candidate { name, measure: |_, _| unreachable!("not run") };
@@ -188,9 +170,7 @@ mod tests {
 
     #[test]
     fn json_has_the_documented_fields() {
-        let mut bytes = Vec::new();
-        Report { rows: vec![row(Unit::Rate)] }.write_json(&mut bytes).unwrap();
-        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let json = serde_json::to_value(Report { rows: vec![row(Unit::Rate)] }).unwrap();
         let expected = serde_json::json!({"rows": [{
             "row": "a_row", "core": "A", "unit": "M messages/s", "ours": 30.0, "best": 50.0, "best_name": "high",
             "ratio": 0.6, "probe_ns": 90.0

@@ -1,15 +1,14 @@
 //! Runs the rows: every candidate of a row once per round, in rotated order, after each has been given a sample size.
 
 use core::time::Duration;
-use std::fs::File;
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use anyhow::Context as _;
+use indicatif::ProgressBar;
 
-use crate::Options;
+use super::report::{Report, RowReport};
 use crate::cores::Cores;
-use crate::report::{Report, RowReport};
+use crate::options::{Options, progress_bar};
 use crate::statistics::{Summary, Unit};
 
 /// Sample sizes are multiples of this, so that bursts and batches come out even.
@@ -41,55 +40,27 @@ pub(crate) struct Candidate {
 /// Fails if any message was lost, doubled or refused.
 pub(crate) type Measure = fn(&Cores, u64) -> anyhow::Result<Duration>;
 
-/// Measures the rows that `options` ask for, prints each as it comes, then all together, and writes the JSON file.
+/// Measures `rows` and prints each as it comes.
 ///
 /// # Errors
 ///
-/// No row has the wanted prefix; a channel lost messages or stalled; the JSON file cannot be written.
-pub(crate) fn compare(mut rows: Vec<Row>, options: &Options) -> anyhow::Result<()> {
-    if let Some(prefix) = &options.only {
-        let ids = rows.iter().map(|row| row.id).collect::<Vec<_>>().join(", ");
-        rows.retain(|row| row.id.starts_with(prefix));
-        ensure!(!rows.is_empty(), "no row's id starts with `{prefix}`; the rows are {ids}");
-    }
-    // Opened before the long run, so that a wrong path does not cost it.
-    let json = match &options.json {
-        Some(path) => {
-            Some(File::create(path).with_context(|| format!("cannot write {}", path.display()))?)
-        }
-        None => None,
-    };
-    let cores = Cores::pin(&options.cores).unwrap_or_else(|error| {
-        eprintln!("note: not pinned to two cores ({error:#}); expect a wide spread");
-        Cores::unpinned()
-    });
+/// A channel lost messages or stalled.
+pub(crate) fn measure(rows: &[Row], cores: &Cores, options: &Options) -> anyhow::Result<Report> {
     let sample = Duration::from_millis(if options.quick { 100 } else { 400 }) / LAPS as u32;
-
     let steps = rows
         .iter()
         .map(|row| row.candidates.len() as u64 * (u64::from(options.rounds) * LAPS as u64 + 1))
         .sum();
     let progress = progress_bar(steps)?;
-    let mut stdout = io::stdout();
     let mut report = Report::default();
-    for row in &rows {
+    for row in rows {
         progress.set_message(row.id);
-        let measured = measure_row(row, &cores, options.rounds, sample, &progress)?;
-        progress.suspend(|| writeln!(stdout, "{measured}\n"))?;
+        let measured = measure_row(row, cores, options.rounds, sample, &progress)?;
+        progress.suspend(|| writeln!(io::stdout(), "{measured}\n"))?;
         report.rows.push(measured);
     }
     progress.finish_and_clear();
-    writeln!(stdout, "{report}")?;
-    if let Some(file) = json {
-        report.write_json(file).context("cannot write the JSON file")?;
-    }
-    Ok(())
-}
-
-pub(crate) fn progress_bar(steps: u64) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, about {eta} left")?;
-    // It redraws between samples only: no ticker may run beside them.
-    Ok(ProgressBar::new(steps).with_style(style))
+    Ok(report)
 }
 
 fn measure_row(
