@@ -41,8 +41,8 @@ pub(crate) trait Driver {
     where
         Self: Sized;
 
-    /// A socket on the loopback interface; its address.
-    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(Self::Udp, SocketAddr)>;
+    /// A socket on the loopback interface, after its address.
+    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(SocketAddr, Self::Udp)>;
 
     fn timer(&self) -> Self::Timer;
 
@@ -190,7 +190,7 @@ fn receive<D: Driver>(
     ready: mpsc::Sender<SocketAddr>,
 ) -> anyhow::Result<Passed> {
     let driver = D::new()?;
-    let (socket, address) = driver.bind(Vec::new())?;
+    let (address, socket) = driver.bind(Vec::new())?;
     let (handle, mut events, run) = start_node(&driver, "reader-1", socket)?;
     let mut timer = driver.timer();
     let arrivals = async {
@@ -233,7 +233,7 @@ fn send<D: Driver>(
         return Ok(()); // The receiver is gone, and says why.
     };
     let driver = D::new()?;
-    let (socket, _) = driver.bind(vec![peer])?;
+    let (_, socket) = driver.bind(vec![peer])?;
     // Nobody reads the events of this side.
     let (handle, _, run) = start_node(&driver, "author-1", socket)?;
     let mut timer = driver.timer();
@@ -282,10 +282,9 @@ impl Driver for Smol {
         Ok(Self)
     }
 
-    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(Self::Udp, SocketAddr)> {
+    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(SocketAddr, Self::Udp)> {
         let socket = Self::Udp::unicast(LOCAL, peers)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
+        Ok((socket.local_addr()?, socket))
     }
 
     fn timer(&self) -> Self::Timer {
@@ -308,11 +307,10 @@ impl Driver for Tokio {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map(Self)
     }
 
-    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(Self::Udp, SocketAddr)> {
+    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(SocketAddr, Self::Udp)> {
         let _inside = self.0.enter();
         let socket = Self::Udp::unicast(LOCAL, peers)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
+        Ok((socket.local_addr()?, socket))
     }
 
     fn timer(&self) -> Self::Timer {
@@ -335,10 +333,9 @@ impl Driver for EventLoop {
         sds_runtime::event_loop::EventLoop::new().map(Self)
     }
 
-    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(Self::Udp, SocketAddr)> {
+    fn bind(&self, peers: Vec<SocketAddr>) -> io::Result<(SocketAddr, Self::Udp)> {
         let socket = Self::Udp::unicast(&self.0, LOCAL, peers)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
+        Ok((socket.local_addr()?, socket))
     }
 
     fn timer(&self) -> Self::Timer {
