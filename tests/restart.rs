@@ -314,6 +314,23 @@ fn nothing_is_kept_of_an_unconfirmed_message_that_left_the_log() {
     assert_eq!(store.disk.load(&channel()).expect("created").outgoing.len(), 0);
 }
 
+#[test]
+fn a_message_that_names_itself_is_a_head_after_a_restart_too() {
+    let heads = |node: &Node| -> Vec<MessageId> {
+        node.log(&channel()).expect("open").heads().map(Into::into).collect()
+    };
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    take(&mut node, &mut store, 1, lip109("b1", 1).after(["b1"]).input());
+    assert_eq!(heads(&node), ["b1".into()]);
+
+    let (mut node, _) = start(strict(), &mut store, 2);
+    assert_eq!(heads(&node), ["b1".into()], "nobody else names it");
+    take(&mut node, &mut store, 3, lip109("b2", 2).after(["b1", "b2"]).input());
+    let (node, _) = start(strict(), &mut store, 4);
+    assert_eq!(heads(&node), ["b2".into()]);
+}
+
 /// A sync of `sender` whose filter holds "m1".
 fn holding(sender: &str, millis: u64) -> Input {
     let geometry = Geometry::new(100, 0.001).expect("a geometry");
