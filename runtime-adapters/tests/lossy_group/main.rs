@@ -13,6 +13,14 @@ use std::sync::LazyLock;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+/// Which features this test has, so that the example has the same and is not compiled anew.
+const FEATURES: [(&str, bool); 4] = [
+    ("encryption", cfg!(feature = "encryption")),
+    ("prometheus", cfg!(feature = "prometheus")),
+    ("tokio", cfg!(feature = "tokio")),
+    ("tracing", cfg!(feature = "tracing")),
+];
+
 /// The example, built like this test. `cargo test` alone builds it as well; a run of this test
 /// alone would find an old one, or none.
 static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -22,8 +30,8 @@ static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     cargo.args(["build", "--quiet", "--example", "lossy_group", "--target-dir"]);
     cargo.arg(profile.parent().unwrap());
-    if cfg!(feature = "tokio") {
-        cargo.args(["--features", "tokio"]);
+    for (feature, _) in FEATURES.iter().filter(|(_, is_on)| *is_on) {
+        cargo.args(["--features", feature]);
     }
     if profile.ends_with("release") {
         cargo.arg("--release");
