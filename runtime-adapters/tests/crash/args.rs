@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// them in it.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Names of tests that do not run, as `cargo test -- --skip NAME` passes them on.
+    #[arg(long, value_name = "NAME")]
+    skip: Vec<String>,
     /// Says what tests there are, which is this one.
     #[arg(long, hide = true)]
     list: bool,
@@ -128,12 +131,13 @@ pub(crate) struct Member {
 
 impl Args {
     pub(crate) fn role() -> Role {
-        let Self { rounds, seed, driver, names, list, child, life, ports, file, hasty } =
+        let Self { rounds, seed, driver, names, skip, list, child, life, ports, file, hasty } =
             Self::parse_from(std::env::args().filter(|word| !FOR_OTHERS.contains(&word.as_str())));
         if let (Some(index), Some(file)) = (child, file) {
             return Role::Child(Member { index, life, ports, file, driver, seed, hasty });
         }
-        if list || !names.is_empty() && !names.iter().any(|name| "crash".contains(name.as_str())) {
+        let is_named = |names: &[String]| names.iter().any(|name| "crash".contains(name.as_str()));
+        if list || is_named(&skip) || !names.is_empty() && !is_named(&names) {
             return Role::Nobody;
         }
         Role::Parent(Trial { rounds, seed, driver, hasty })
