@@ -590,3 +590,32 @@ fn a_message_that_names_itself_is_a_head_until_another_names_it() {
     node.handle(at(1), Input::Datagram(said.bytes())).expect("taken in");
     assert_eq!(heads(&node), ["b2"]);
 }
+
+#[test]
+fn a_sync_with_the_id_of_a_message_hides_no_gap() {
+    let gaps = |effects: &[Effect]| -> Vec<(String, bool)> {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Deliver(told) => Some((told.entry.message_id().to_string(), told.gap)),
+            _ => None,
+        });
+        told.collect()
+    };
+    let forged = lip109("b1", 3).by("mallory").sync();
+    let late = lip109("b1", 1);
+    let waits = |id, named| lip109(id, 4).after([named]);
+    // Before what depends on it, between two that do, and behind them.
+    for forged_at in 0..3 {
+        let mut node = node("alice", alice());
+        let mut said = vec![waits("b2", "b1"), lip109("b3", 5).after(["b1", "b2"])];
+        said.insert(forged_at, forged.clone());
+        for said in said {
+            node.handle(at(10), said.input()).expect("taken");
+        }
+        let told = gaps(&drain(&mut node));
+        assert_eq!(told, [("b2".into(), true), ("b3".into(), true)], "{forged_at}");
+        // The message itself is welcome, and what names it then has no gap before it.
+        node.handle(at(10), late.input()).expect("taken");
+        node.handle(at(10), waits("b4", "b1").input()).expect("taken");
+        assert_eq!(gaps(&drain(&mut node)), [("b1".into(), false), ("b4".into(), false)]);
+    }
+}

@@ -63,7 +63,7 @@ impl Channel {
                         absent.push(named.into());
                     }
                 }
-                Some(Place::Lost) => gap = true,
+                Some(Place::Lost | Place::Sync) => gap = true,
                 Some(place) if place.is_met() => {}
                 _ => {
                     let Some(want) = self.want(cx, named, dep, named_by, asked, !blocks) else {
@@ -269,16 +269,17 @@ impl Channel {
     }
 
     /// Entries that a logged entry names are no heads, but for `own`, which is that entry: nobody
-    /// else would hear of it. Returns whether one of them is lost.
+    /// else would hear of it. Returns whether one of them is lost, or no more than a sync was heard
+    /// that bears its id, which anybody can send.
     pub(super) fn name_dependencies(&mut self, own: IdDigest, deps: &[IdDigest]) -> bool {
-        let mut lost = false;
+        let mut gap = false;
         for dep in deps.iter().filter(|dep| **dep != own) {
             match self.ids.mark_named(*dep) {
                 Some(Place::Logged(slot)) => self.log.named(slot),
-                place => lost |= place == Some(Place::Lost),
+                place => gap |= matches!(place, Some(Place::Lost | Place::Sync)),
             }
         }
-        lost
+        gap
     }
 
     /// Whether one of the dependencies may be a delivery that was never told.

@@ -99,7 +99,8 @@ impl Channel {
             // nim-sds logs and names syncs, ours from before a restart among them.
             let waiters = self.unwant(cx, slot).map(|want| want.waiters).unwrap_or_default();
             self.ids.remember_sync(digest);
-            self.release(cx, &waiters, false);
+            // Or it is forged, to have them delivered without what they depend on.
+            self.release(cx, &waiters, true);
         }
         if self.is_me(message.sender_id) || self.sync.is_own(digest) {
             return;
