@@ -104,14 +104,19 @@ impl Channel {
         }
         let named_by = self.sender_digest(sender);
         // Nothing here may take for ever; what finds no room is dropped.
-        for _ in 0..4 * deps.len() {
+        let mut most = 4 * deps.len();
+        for _ in 0..4 {
             let unknown = |dep: &&IdDigest| self.ids.place(**dep).is_none();
             let needed = deps.iter().filter(unknown).count();
             if self.wanted.len() + needed <= self.config.max_wanted {
                 return;
             }
-            let Some(slot) = self.wanted.of_who_named_more(named_by) else { return };
-            self.give_way(cx, slot);
+            // What gives way may be needed, or be waited for by what is: it is counted again.
+            while self.wanted.len() + needed > self.config.max_wanted && most > 0 {
+                let Some(slot) = self.wanted.of_who_named_more(named_by) else { return };
+                self.give_way(cx, slot);
+                most -= 1;
+            }
         }
     }
 
