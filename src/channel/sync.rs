@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use super::log::{Dialects, Logged};
@@ -13,7 +14,7 @@ use super::{Channel, Cx, Timer};
 use crate::bloom::ReceivedFilter;
 use crate::config::Config;
 use crate::effect::SendReason;
-use crate::entry::LogEntry;
+use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::MessageId;
 use crate::snapshot::{ChangeKind, StoredBridge};
 use crate::time::{Instant, UnixMillis};
@@ -24,12 +25,18 @@ use crate::wire::{HistoryEntry, HistoryEntryRef, Outgoing as Encoding, WireDiale
 pub(super) const RECENT_SYNCS: usize = 8;
 /// Heads looked for in somebody else's sync, at most.
 const MAX_HEADS_COMPARED: usize = 256;
+/// Times that the wait before a hastened sync doubles, at most.
+const MAX_DOUBLED: u32 = 8;
 
 /// When the next sync message goes out.
 #[derive(Debug, Default)]
 pub(super) struct SyncState {
     timer: Option<TimerKey>,
     armed_at: Instant,
+    /// Whether the timer was brought forward for somebody who lacks a head of ours.
+    hurries: bool,
+    /// Times it was since the newest delivery, and which that was.
+    hurried: (DeliverySeq, u32),
     /// When something was last sent or heard in each dialect, LIP-109 first, that tells as much as
     /// a sync of ours in it would.
     traffic_at: [Option<Instant>; 2],
@@ -108,15 +115,27 @@ impl Channel {
             self.sync.note_traffic(dialect, cx.now.mono);
             return;
         }
-        // Its sender lacks a head of ours: it should hear of it soon.
-        let delay = cx.rng.duration(self.config.sync_min / 4, self.config.sync_min / 2);
-        self.hasten_sync(cx, cx.now.mono + delay);
+        // Its sender lacks a head of ours: it should hear of it soon. Whoever hears of it and asks
+        // lacks it until it is answered, so the same heads are told less and less soon.
+        if mem::replace(&mut self.sync.hurries, true) {
+            return;
+        }
+        let newest = self.log.delivered();
+        if self.sync.hurried.0 != newest {
+            self.sync.hurried = (newest, 0);
+        }
+        let delay = cx.rng.duration(self.config.sync_min / 16, self.config.sync_min / 2);
+        let doubled = 1 << self.sync.hurried.1.min(MAX_DOUBLED);
+        self.hasten_sync(cx, cx.now.mono + delay * doubled);
         self.sync.armed_at = cx.now.mono;
     }
 
     /// The quiet period is over.
     pub(super) fn sync_due(&mut self, cx: &mut Cx<'_>) {
         self.sync.timer = None;
+        if mem::take(&mut self.sync.hurries) {
+            self.sync.hurried.1 = self.sync.hurried.1.saturating_add(1);
+        }
         let needed = self.wanted.has_due() || self.log.rotation_left > 0;
         // A node that mirrors its peers may have come to speak the nim dialect since.
         if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
