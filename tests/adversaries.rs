@@ -15,6 +15,7 @@ use common::peer::{Said, entry, lip109};
 use heap::Watched;
 use sds_proto::bloom::Geometry;
 use sds_proto::sim::{Plan, Report, Simulation};
+use sds_proto::wire::HistoryEntry;
 use sds_proto::{Bound, ConfigBuilder, Effect, Input, Instant, MessageId, Now, SendReason};
 
 const GROUP: &str = "nodes 5\nmessages 40\ngap_ms 2000\nloss 20\nlost_after_min 60\n";
@@ -101,7 +102,8 @@ impl Attack {
     fn honest_converged(&self) -> f64 {
         let honest = |effect: &&Effect| {
             matches!(effect, Effect::Deliver(delivery)
-                if delivery.entry.sender_id().as_str().is_some_and(|id| id.starts_with('p')))
+                if delivery.entry.sender_id().as_str().is_some_and(|id| id.starts_with('p'))
+                    && !is_forged(delivery.entry.message_id().as_str()))
         };
         assert_eq!(self.told.iter().filter(honest).count(), 5 * 40);
         self.group.report().delivered_at.as_micros() as f64 / 1e6
@@ -110,6 +112,11 @@ impl Attack {
     fn count(&self, is: impl Fn(&Effect) -> bool) -> usize {
         self.told.iter().filter(|effect| is(effect)).count()
     }
+}
+
+/// Whether an outsider made up this id, in the tests that use names of members.
+fn is_forged(id: Option<&str>) -> bool {
+    id.is_some_and(|id| id.starts_with('x') || id.starts_with("invented"))
 }
 
 fn said(id: &str, millis: u64) -> Said {
@@ -315,4 +322,107 @@ fn a_flood_in_the_name_of_a_member_is_logged_and_delays_nobody_for_long() {
     println!("2,000 messages in one name: {} deliveries{}", report.deliveries, attack.memory());
     attack.honest_converged();
     assert!(report.deliveries >= 200 + 5 * 1_990);
+}
+
+/// What was dropped for want of room, and how often: where it belongs, what bit, whose it was.
+fn dropped(told: &[Effect]) -> BTreeMap<(String, String, String), usize> {
+    let mut dropped = BTreeMap::new();
+    for effect in told {
+        if let Effect::Bounded { channel, bound, sender_id, .. } = effect {
+            let key = (channel.to_string(), format!("{bound:?}"), sender_id.to_string());
+            *dropped.entry(key).or_default() += 1;
+        }
+    }
+    dropped
+}
+
+#[test]
+fn a_flood_on_invented_channels_leaves_the_real_one_alone() {
+    let mut attack = Attack::new(GROUP, |settings| {
+        let settings = settings.auto_open(true).max_auto_channels(4).max_log_messages(100);
+        settings.max_ids(200).max_outgoing(50).max_wanted(45).max_incoming_messages(45)
+    });
+    attack.send(300, 300, |n, _| {
+        let on = |k: u64| {
+            let said = said(&format!("x{n}"), n * 300).in_channel(&format!("c{k}"));
+            // Some fill the log, some wait for the same for ever, some want ever more.
+            match (n + k) % 3 {
+                0 => said.bytes(),
+                1 => said.naming(entry("invented", "mallory")).bytes(),
+                _ => (0..5)
+                    .fold(said, |said, d| {
+                        said.naming(entry(format!("invented {n}-{d}").as_str(), "mallory"))
+                    })
+                    .bytes(),
+            }
+        };
+        (0..8).map(on).collect()
+    });
+    let channels = attack.group.node(0).map_or(0, |node| node.channels().count());
+    let report = attack.end();
+    let dropped = dropped(&attack.told);
+    println!(
+        "2,400 messages on 8 invented channels: {} refused, dropped {dropped:?}{}",
+        report.refused,
+        attack.memory()
+    );
+    attack.honest_converged();
+    assert_eq!(channels, 1 + 4);
+    assert!(report.refused > 4_000, "of 5 × 1,200, but for those that were lost");
+    let bit = |bound| dropped.keys().any(|(_, bit, _)| bit == bound);
+    assert!(bit("Wanted") && bit("Incoming"), "{dropped:?}");
+    let elsewhere = |(channel, _, sender): &(String, String, String)| {
+        channel.starts_with('c') && sender == "mallory"
+    };
+    assert!(dropped.keys().all(elsewhere), "{dropped:?}");
+}
+
+#[test]
+fn a_flood_in_the_name_of_a_member_keeps_no_message_from_anybody() {
+    // Messages that seem new or old when there is no room for what waits, and ever more names.
+    for (old, wanted, incoming) in [(false, 4_096, 48), (true, 4_096, 48), (false, 64, 4_096)] {
+        let mut attack = Attack::new(GROUP, |settings| {
+            settings.max_wanted(wanted).max_incoming_messages(incoming)
+        });
+        attack.send(100, 1_000, |n, _| {
+            let say = |k: u64| {
+                let millis = if old { 0 } else { n * 1_000 };
+                let said = said(&format!("x{n}-{k}"), millis).by("p0");
+                (0..4).fold(said, |said, d| said.naming(invented_of_p0(n, k, d))).bytes()
+            };
+            (0..10).map(say).collect()
+        });
+        // Everything honest is there before what was invented is given up, also what p0 says.
+        attack.group.run_until(Instant::from_millis(50 * 60_000)).expect("no violation");
+        attack.look();
+        let dropped = dropped(&attack.told);
+        println!(
+            "1,000 messages in the name of p0, old {old}: dropped {dropped:?}{}",
+            attack.memory()
+        );
+        attack.honest_converged();
+        let bit = |bound| dropped.keys().any(|(_, bit, _)| bit == bound);
+        assert!(bit(if wanted == 64 { "Wanted" } else { "Incoming" }), "{dropped:?}");
+        // Whose it was is told, of what was forged and of what was not.
+        let authors: BTreeMap<_, _> = attack.told.iter().filter_map(author).collect();
+        for effect in &attack.told {
+            let Effect::Bounded { message_id, sender_id, .. } = effect else { continue };
+            let author = if is_forged(message_id.as_str()) {
+                "p0"
+            } else {
+                authors.get(message_id).expect("an honest message").as_str()
+            };
+            assert_eq!(sender_id.as_str(), Some(author), "{message_id}");
+        }
+    }
+}
+
+fn invented_of_p0(n: u64, k: u64, d: u64) -> HistoryEntry {
+    let id = if k < 5 { "invented".into() } else { format!("invented {n}-{k}-{d}") };
+    entry(id.as_str(), "p0")
+}
+
+fn author(effect: &Effect) -> Option<(MessageId, String)> {
+    let Effect::Deliver(told) = effect else { return None };
+    Some((told.entry.message_id().into(), told.entry.sender_id().to_string()))
 }

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::incoming::{Arrived, Waiters, Waiting, retain_waiters};
+use super::incoming::{Arrived, Waiters, Waiting, remove_waiter};
 use super::log::{Dialects, NewEntry};
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
@@ -33,7 +33,7 @@ impl Channel {
     fn buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
         let entry = arrived.entry.clone();
         let (digest, deps) = (arrived.digest, arrived.deps.clone());
-        let waiting = Box::new(Waiting { arrived, missing: 0, progress: cx.now.mono });
+        let waiting = Box::new(Waiting { arrived, missing: 0, progress: cx.now.mono, asked });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
         self.persist_waiting(cx, slot);
@@ -129,8 +129,13 @@ impl Channel {
         self.wanted.get_mut(want).is_some_and(|want| add_waiter(&mut want.waiters, slot))
     }
 
-    /// Drops a waiting message for want of room. It counts as never received, but for filters.
+    /// Drops a waiting message for want of room. It counts as never received, but for filters. If it
+    /// was needed, then what it waits for is: otherwise, where there is never any room, it would be
+    /// asked for and dropped for ever.
     pub(super) fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, bound: Bound) {
+        if bound == Bound::Incoming {
+            self.keep_wanting(cx, slot);
+        }
         let Some(waiting) = self.take_waiting(cx, slot) else { return };
         let Arrived { entry, digest, waiters, .. } = waiting.arrived;
         self.unrecord(cx, digest);
@@ -156,6 +161,21 @@ impl Channel {
         cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
     }
 
+    /// Has what a waiting message waits for stay wanted without it, if it was asked for or waited for.
+    fn keep_wanting(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(waiting) = self.incoming.get(slot) else { return };
+        if !waiting.asked && waiting.arrived.waiters.is_empty() {
+            return;
+        }
+        for dep in waiting.arrived.deps.clone() {
+            let Some(Place::Wanted(want)) = self.ids.place(dep) else { continue };
+            if let Some(wanted) = self.wanted.get_mut(want).filter(|want| !want.background) {
+                wanted.background = true;
+                self.persist_want(cx, want);
+            }
+        }
+    }
+
     /// Takes a waiting message out of the buffer and out of what it waits for.
     pub(super) fn take_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Box<Waiting>> {
         let waiting = self.incoming.remove(slot)?;
@@ -163,7 +183,7 @@ impl Channel {
             match self.ids.place(*dep) {
                 Some(Place::Wanted(want)) => {
                     let Some(wanted) = self.wanted.get_mut(want) else { continue };
-                    retain_waiters(&mut wanted.waiters, |waiter| waiter != slot);
+                    remove_waiter(&mut wanted.waiters, slot);
                     if wanted.waiters.is_empty() && !wanted.background {
                         self.unwant(cx, want);
                         self.ids.forget_wanted(*dep);
@@ -171,7 +191,7 @@ impl Channel {
                 }
                 Some(Place::Incoming(other)) => {
                     if let Some(other) = self.incoming.get_mut(other) {
-                        retain_waiters(&mut other.arrived.waiters, |waiter| waiter != slot);
+                        remove_waiter(&mut other.arrived.waiters, slot);
                     }
                 }
                 _ => {}

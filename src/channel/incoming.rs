@@ -30,6 +30,19 @@ pub(super) type Deps = SmallVec<[IdDigest; 2]>;
 /// Keeps some of the waiters, and no memory for many more than those.
 pub(super) fn retain_waiters(waiters: &mut Waiters, mut keep: impl FnMut(Slot) -> bool) {
     waiters.retain(|waiter| keep(*waiter));
+    give_back(waiters);
+}
+
+/// Takes one of the waiters out. It is looked for among the newest first: what is dropped for want
+/// of room has mostly just come.
+pub(super) fn remove_waiter(waiters: &mut Waiters, slot: Slot) {
+    if let Some(at) = waiters.iter().rposition(|waiter| *waiter == slot) {
+        waiters.remove(at);
+        give_back(waiters);
+    }
+}
+
+fn give_back(waiters: &mut Waiters) {
     if waiters.spilled() && waiters.len() < waiters.capacity() / WASTE {
         waiters.shrink_to_fit();
     }
@@ -64,6 +77,8 @@ pub(super) struct Waiting {
     pub(super) missing: usize,
     /// When one of them last arrived; at first, when the message itself did.
     pub(super) progress: Instant,
+    /// Whether it was asked for.
+    pub(super) asked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -157,7 +172,7 @@ mod tests {
             gap: false,
             waiters: Waiters::new(),
         };
-        Box::new(Waiting { arrived, missing: 1, progress: Instant::ZERO })
+        Box::new(Waiting { arrived, missing: 1, progress: Instant::ZERO, asked: false })
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use super::incoming::Waiters;
@@ -122,12 +123,13 @@ impl Channel {
 
     /// Stops wanting a dependency, for want of room, and drops what waits for it.
     fn give_way(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let Some(want) = self.wanted.get(slot) else { return };
-        let (digest, waiters) = (want.digest, want.waiters.clone());
+        let Some(want) = self.wanted.get_mut(slot) else { return };
+        // Taken out as a whole: none of them looks for itself among the others.
+        let (digest, waiters) = (want.digest, mem::take(&mut want.waiters));
         for waiter in waiters {
             self.drop_waiting(cx, waiter, Bound::Wanted);
         }
-        // Unless the last of them took it along.
+        // Unless the first of them took it along.
         if self.ids.place(digest) == Some(Place::Wanted(slot))
             && let Some(want) = self.unwant(cx, slot)
         {

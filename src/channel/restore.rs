@@ -194,7 +194,8 @@ impl Channel {
             gap: false,
             waiters: Waiters::new(),
         };
-        let waiting = Box::new(Waiting { arrived, missing: usize::MAX, progress: cx.now.mono });
+        let progress = cx.now.mono;
+        let waiting = Box::new(Waiting { arrived, missing: usize::MAX, progress, asked: false });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
         (digest, entry.clone())
