@@ -50,6 +50,7 @@ impl Change {
             | ChangeKind::MetAdded(_)
             | ChangeKind::MetForgotten { .. }
             | ChangeKind::Consumed(_)
+            | ChangeKind::Untold(_)
             | ChangeKind::Erased => 0,
         };
         size_of::<Self>() + kept
@@ -129,6 +130,9 @@ pub enum ChangeKind {
     },
     /// The application is done with deliveries up to here.
     Consumed(DeliverySeq),
+    /// Deliveries of ids that were recorded up to this number, and whose bodies are gone, may never
+    /// have been told to the application.
+    Untold(u64),
     /// The channel is to be forgotten altogether.
     Erased,
 }
@@ -261,6 +265,9 @@ pub struct Snapshot {
     pub delivered: DeliverySeq,
     /// Deliveries the application is done with.
     pub consumed: DeliverySeq,
+    /// Deliveries of ids up to this number in `record`, and whose bodies are gone, may never have been
+    /// told to the application: it stopped before.
+    pub untold: Option<u64>,
     /// Digest of all deliveries, evicted ones included.
     pub digest: LogDigest,
     /// Content ids by number, in order of arrival.
@@ -359,6 +366,7 @@ impl Snapshot {
                 self.hints.insert(*seq, hint.clone());
             }
             ChangeKind::Consumed(up_to) => self.consumed = *up_to,
+            ChangeKind::Untold(number) => self.untold = Some(*number),
         }
     }
 

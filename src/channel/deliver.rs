@@ -304,7 +304,8 @@ impl Channel {
 
     /// Whether one of the dependencies may be a delivery that was never told.
     pub(super) fn names_untold(&self, deps: &[IdDigest]) -> bool {
-        self.untold && deps.iter().any(|dep| self.ids.place(*dep) == Some(Place::Evicted))
+        let Some(up_to) = self.untold else { return false };
+        deps.iter().any(|dep| self.ids.evicted_number(*dep).is_some_and(|number| number <= up_to))
     }
 
     fn note_foreign(&mut self, cx: &mut Cx<'_>, slot: Slot, heard: Dialects) {

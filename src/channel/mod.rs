@@ -153,9 +153,9 @@ pub(crate) struct Channel {
     /// Whether the log may hold own messages that nobody acknowledged in all their resends.
     has_unconfirmed: bool,
     told_clock_behind: bool,
-    /// Whether deliveries that the application may never have been told of were evicted before a
-    /// restart: nobody knows which.
-    untold: bool,
+    /// Number of an id, up to which evicted deliveries may be such that the application was never
+    /// told of before a restart: nobody knows which.
+    untold: Option<u64>,
     ephemerals: VecDeque<IdDigest>,
     consumed: DeliverySeq,
 }
@@ -191,7 +191,7 @@ impl Channel {
             lost: 0,
             has_unconfirmed: false,
             told_clock_behind: false,
-            untold: false,
+            untold: None,
             ephemerals: VecDeque::new(),
             consumed: DeliverySeq::default(),
             id,

@@ -208,6 +208,21 @@ impl IdTable {
     pub(super) fn dropped(&mut self, digest: IdDigest) -> Option<u64> {
         let Entry::Occupied(known) = self.lookup(digest) else { return None };
         let (known, _) = known.remove();
+        self.number(&known)
+    }
+
+    /// The number of an id whose body is gone, if the ring holds it.
+    pub(super) fn evicted_number(&self, digest: IdDigest) -> Option<u64> {
+        let known = self.table.find(table_hash(digest), |known| known.digest == digest)?;
+        self.number(known).filter(|_| known.place == Place::Evicted)
+    }
+
+    /// The number of the newest id in the ring.
+    pub(super) const fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    fn number(&self, known: &Known) -> Option<u64> {
         let age = low_bits(self.recorded).wrapping_sub(known.number);
         (known.number != 0).then(|| self.recorded - u64::from(age & 0x7fff_ffff))
     }

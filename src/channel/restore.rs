@@ -33,6 +33,7 @@ impl Channel {
         }
         channel.log.restore_totals(snapshot.digest, snapshot.delivered);
         channel.consumed = snapshot.consumed;
+        channel.untold = snapshot.untold;
         channel.redeliver(cx);
         for stored in snapshot.outgoing.values() {
             channel.restore_outgoing(cx, snapshot, stored);
@@ -111,7 +112,12 @@ impl Channel {
 
     fn redeliver(&mut self, cx: &mut Cx<'_>) {
         let told_again = self.log.delivered_after(self.consumed).count() as u64;
-        self.untold = told_again < self.log.delivered().0.saturating_sub(self.consumed.0);
+        if told_again < self.log.delivered().0.saturating_sub(self.consumed.0) {
+            // Kept, for the next restart cannot tell any more.
+            let newest = self.ids.recorded();
+            self.untold = Some(newest);
+            cx.outbox.change(&self.id, || ChangeKind::Untold(newest));
+        }
         for logged in self.log.delivered_after(self.consumed) {
             let (_, deps) = self.digests(&logged.entry);
             cx.outbox.effect(Effect::Deliver(Delivery {

@@ -102,6 +102,7 @@ fn steps(kind: &ChangeKind) -> Steps<'_> {
         ChangeKind::MetForgotten { up_to } => smallvec![Step::RemoveUpTo(Table::Met, *up_to)],
         ChangeKind::Hint { seq, hint } => put(Row::Hint(*seq, hint)),
         ChangeKind::Consumed(up_to) => put(Row::Consumed(*up_to)),
+        ChangeKind::Untold(number) => put(Row::Untold(*number)),
         ChangeKind::Erased => smallvec![Step::Clear],
     }
 }

@@ -21,6 +21,8 @@ pub enum Table {
     Consumed = 0x03,
     /// The newest Lamport time whose id is forgotten.
     Floor = 0x04,
+    /// Up to which received id deliveries may never have been told.
+    Untold = 0x05,
     /// The id record.
     Ids = 0x10,
     /// Ids that count as met without being logged.
@@ -42,12 +44,13 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Channel,
         Self::Clock,
         Self::Delivered,
         Self::Consumed,
         Self::Floor,
+        Self::Untold,
         Self::Ids,
         Self::Met,
         Self::Log,
@@ -73,6 +76,7 @@ impl fmt::Display for Table {
             Self::Delivered => "delivered",
             Self::Consumed => "consumed",
             Self::Floor => "floor",
+            Self::Untold => "untold",
             Self::Ids => "ids",
             Self::Met => "met",
             Self::Log => "log",

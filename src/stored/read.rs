@@ -88,6 +88,7 @@ impl Reader {
             }
             Table::Consumed => f.number(field::ONLY).map(|seq| state.consumed = DeliverySeq(seq)),
             Table::Floor => f.number(field::ONLY).map(|lamport| state.floor = Some(lamport)),
+            Table::Untold => f.number(field::ONLY).map(|number| state.untold = Some(number)),
             Table::Ids => {
                 let number = key.number()?;
                 let record = IdRecord {

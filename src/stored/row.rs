@@ -22,6 +22,7 @@ pub(super) enum Row<'a> {
     Delivered(DeliverySeq, LogDigest),
     Consumed(DeliverySeq),
     Floor(u64),
+    Untold(u64),
     Id(&'a IdRecord),
     Met(&'a StoredMet),
     Logged(&'a StoredEntry),
@@ -43,6 +44,7 @@ impl<'a> Row<'a> {
             (delivered.0 > 0).then_some(Self::Delivered(delivered, snapshot.digest)),
             (consumed.0 > 0).then_some(Self::Consumed(consumed)),
             snapshot.floor.map(Self::Floor),
+            snapshot.untold.map(Self::Untold),
         ];
         single
             .into_iter()
@@ -65,6 +67,7 @@ impl<'a> Row<'a> {
             Self::Delivered(..) => Key::only(Table::Delivered),
             Self::Consumed(_) => Key::only(Table::Consumed),
             Self::Floor(_) => Key::only(Table::Floor),
+            Self::Untold(_) => Key::only(Table::Untold),
             Self::Id(record) => Key::number(Table::Ids, record.number),
             Self::Met(met) => Key::number(Table::Met, met.number),
             Self::Logged(stored) => Key::number(Table::Log, stored.seq.0),
@@ -95,7 +98,9 @@ impl Encode for Row<'_> {
                 let key = u128::from(first) << 64 | u128::from(second);
                 sink.bytes(field::RECORD_KEY, &key.to_be_bytes());
             }
-            Self::Clock(lamport) | Self::Floor(lamport) => sink.number(field::ONLY, lamport),
+            Self::Clock(number) | Self::Floor(number) | Self::Untold(number) => {
+                sink.number(field::ONLY, number);
+            }
             Self::Consumed(seq) => sink.number(field::ONLY, seq.0),
             Self::Hint(_, hint) => sink.bytes(field::ONLY, hint),
             Self::Delivered(seq, digest) => {

@@ -428,6 +428,7 @@ fn changed(kind: &ChangeKind) -> String {
         ChangeKind::MetForgotten { .. } => "id no longer met".into(),
         ChangeKind::Hint { seq, .. } => format!("hint #{}", seq.0),
         ChangeKind::Consumed(up_to) => format!("consumed #{}", up_to.0),
+        ChangeKind::Untold(number) => format!("untold up to id {number}"),
         ChangeKind::Erased => "erased".into(),
         other => format!("{other:?}"),
     }

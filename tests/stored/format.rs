@@ -42,6 +42,7 @@ pub(crate) fn everything() -> Snapshot {
     state.consumed = DeliverySeq(299);
     state.digest = LogDigest::from_bytes([0xd1; 16]);
     state.floor = Some(7);
+    state.untold = Some(1);
     let first = log_entry("m1", "", 1_767_225_600_000, &[]);
     let second = log_entry("m2", "alice", 1_767_225_600_001, &[entry("m1", ""), hinted("m0", "h")]);
     for (seq, entry, gap, own) in [(299, &first, true, false), (300, &second, false, true)] {

@@ -141,6 +141,7 @@ fn kind() -> impl Strategy<Value = ChangeKind> {
         1 => (1..30_u64).prop_map(ChangeKind::Clock),
         1 => any::<u64>().prop_map(ChangeKind::Floor),
         1 => seq().prop_map(ChangeKind::Consumed),
+        1 => (1..10_u64).prop_map(ChangeKind::Untold),
         2 => outgoing().prop_map(ChangeKind::OutgoingSet),
         1 => seq().prop_map(ChangeKind::OutgoingRemoved),
         2 => bridge().prop_map(ChangeKind::BridgeSet),
