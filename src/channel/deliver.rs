@@ -63,7 +63,8 @@ impl Channel {
                         absent.push(named.into());
                     }
                 }
-                Some(Place::Lost | Place::Sync) => gap = true,
+                Some(Place::Lost) => gap = true,
+                Some(Place::Sync) => gap |= !self.sync.is_own(dep),
                 Some(place) if place.is_met() => {}
                 _ => {
                     let Some(want) = self.want(cx, named, dep, named_by, asked, !blocks) else {
@@ -130,7 +131,7 @@ impl Channel {
     }
 
     /// Drops a waiting message for want of room. It counts as never received, but for filters. If it
-    /// was needed, then what it waits for is: otherwise, where there is never any room, it would be
+    /// was wanted, then what it waits for is: otherwise, where there is never any room, it would be
     /// asked for and dropped for ever.
     pub(super) fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, bound: Bound) {
         if bound == Bound::Incoming {
@@ -161,10 +162,10 @@ impl Channel {
         cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
     }
 
-    /// Has what a waiting message waits for stay wanted without it, if it was asked for or waited for.
+    /// Has what a waiting message waits for stay wanted without it, if it was wanted itself.
     fn keep_wanting(&mut self, cx: &mut Cx<'_>, slot: Slot) {
         let Some(waiting) = self.incoming.get(slot) else { return };
-        if !waiting.asked && waiting.arrived.waiters.is_empty() {
+        if !waiting.asked {
             return;
         }
         for dep in waiting.arrived.deps.clone() {
@@ -296,7 +297,8 @@ impl Channel {
         for dep in deps.iter().filter(|dep| **dep != own) {
             match self.ids.mark_named(*dep) {
                 Some(Place::Logged(slot)) => self.log.named(slot),
-                place => gap |= matches!(place, Some(Place::Lost | Place::Sync)),
+                Some(Place::Sync) => gap |= !self.sync.is_own(*dep),
+                place => gap |= place == Some(Place::Lost),
             }
         }
         gap

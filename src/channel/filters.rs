@@ -54,6 +54,13 @@ impl OwnFilter {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        match &self.held {
+            Held::Bits(filter) => filter.is_none(),
+            Held::Hashes(hashes) => hashes.is_empty(),
+        }
+    }
+
     fn insert(&mut self, probe: Option<Probe>) {
         let Some(probe) = probe.filter(|_| self.spoken) else { return };
         match &mut self.held {
@@ -91,9 +98,10 @@ impl Filters {
     }
 
     /// Whether the own message that goes out now carries a filter, in each dialect it is sent in.
-    pub(super) const fn next_has_one(&mut self) -> bool {
+    pub(super) fn take_turn(&mut self) -> bool {
         match self.policy {
             FilterPolicy::EveryMessage => true,
+            FilterPolicy::Every(_) if self.lip109.is_empty() && self.nim_sds.is_empty() => false,
             FilterPolicy::Every(messages) => {
                 self.without = self.without.saturating_add(1);
                 let due = self.without >= messages;

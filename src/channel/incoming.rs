@@ -77,7 +77,7 @@ pub(super) struct Waiting {
     pub(super) missing: usize,
     /// When one of them last arrived; at first, when the message itself did.
     pub(super) progress: Instant,
-    /// Whether it was asked for.
+    /// Whether it was wanted when it came.
     pub(super) asked: bool,
 }
 

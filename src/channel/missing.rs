@@ -126,7 +126,8 @@ impl Channel {
         let Some(want) = self.wanted.get_mut(slot) else { return };
         // Taken out as a whole: none of them looks for itself among the others.
         let (digest, waiters) = (want.digest, mem::take(&mut want.waiters));
-        for waiter in waiters {
+        // The newest first, as they are looked for where else they wait.
+        for waiter in waiters.into_iter().rev() {
             self.drop_waiting(cx, waiter, Bound::Wanted);
         }
         // Unless the first of them took it along.

@@ -61,7 +61,7 @@ impl Channel {
             let me = self.config.participant_id.as_bytes();
             (LogEntry::of(message_id.as_bytes(), me, lamport, &named, content), deps)
         };
-        let filtered = self.filters.next_has_one();
+        let filtered = self.filters.take_turn();
         let mut sends: SmallVec<[Effect; 2]> = SmallVec::new();
         for dialect in dialects {
             // The filter as it is before this message joins it.
@@ -224,7 +224,7 @@ impl Channel {
     }
 
     fn send_again(&mut self, cx: &mut Cx<'_>, entry: &LogEntry) {
-        let filtered = self.filters.next_has_one();
+        let filtered = self.filters.take_turn();
         for dialect in self.own_dialects() {
             if *dialect == WireDialect::Lip109 && !entry.is_text() {
                 // Published while another dialect was spoken, and names what this one cannot.

@@ -115,8 +115,9 @@ impl Channel {
         if told_again < self.log.delivered().0.saturating_sub(self.consumed.0) {
             // Kept, for the next restart cannot tell any more.
             let newest = self.ids.recorded();
-            self.untold = Some(newest);
-            cx.outbox.change(&self.id, || ChangeKind::Untold(newest));
+            if self.untold.replace(newest) != Some(newest) {
+                cx.outbox.change(&self.id, || ChangeKind::Untold(newest));
+            }
         }
         for logged in self.log.delivered_after(self.consumed) {
             let (_, deps) = self.digests(&logged.entry);

@@ -33,9 +33,11 @@ const MAX_DOUBLED: u32 = 8;
 pub(super) struct SyncState {
     timer: Option<TimerKey>,
     armed_at: Instant,
-    /// Whether the timer was brought forward for somebody who lacks a head of ours.
+    /// Whether somebody lacks a head of ours and is to hear of it soon. Until the timer runs out,
+    /// nobody else makes it sooner: of the many messages that a group repairs each brings a new head.
     hurries: bool,
-    /// Times it was since the newest delivery, and which that was.
+    /// The newest delivery, and the turns since that were taken for such a reason, whether we told its
+    /// heads then or somebody else had.
     hurried: (DeliverySeq, u32),
     /// When something was last sent or heard in each dialect, LIP-109 first, that tells as much as
     /// a sync of ours in it would.

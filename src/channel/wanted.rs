@@ -18,7 +18,7 @@ pub(super) struct Want {
     pub(super) digest: IdDigest,
     /// Who named it first, as a digest.
     pub(super) named_by: u64,
-    /// Messages that wait for it; none if it is wanted in the background.
+    /// Messages that wait for it.
     pub(super) waiters: Waiters,
     /// Times it was asked for, by us or by others.
     pub(super) rounds: u32,

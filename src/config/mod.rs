@@ -54,7 +54,7 @@ pub enum FilterPolicy {
     /// Each content message, sent for the first time or again: what the specification says.
     #[default]
     EveryMessage,
-    /// The first, and then one of so many, from 1.
+    /// The first of which the filter is not empty, and then one of so many, from 1.
     Every(u32),
     /// None: only sync messages do, which wait for a quiet time.
     SyncOnly,
