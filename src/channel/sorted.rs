@@ -200,6 +200,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_burst_took_is_given_back_and_nothing_else_with_it() {
+        let (mut sorted, most) = (Sorted::default(), RUN * 2 * KEPT);
+        for value in 0..most {
+            sorted.insert(sorted.end(), value);
+        }
+        for value in 0..most {
+            assert_eq!((sorted.first(), sorted.last()), (Some(&value), Some(&(most - 1))));
+            assert_eq!(sorted.remove(Position::START), Some(value));
+        }
+        assert_eq!((sorted.first(), sorted.runs.capacity()), (None, 0));
+    }
+
+    #[test]
     fn sparse_runs_become_one() {
         let mut sorted = Sorted::default();
         for value in 0..RUN * 20 {
