@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use sds_proto::{
     ChannelId, Config, Effect, Input, Instant, LogEntry, MessageId, Node, Now, PublishKind,
-    Rejected, UnixMillis,
+    Rejected, SendReason, Status, UnixMillis,
 };
 use store::Store;
 
@@ -83,6 +83,32 @@ pub fn node(name: &str, config: sds_proto::ConfigBuilder) -> Node {
     let mut node = Node::new(config);
     node.handle(at(0), open()).expect("opens");
     node
+}
+
+pub fn status(node: &Node) -> Status {
+    node.status(&channel()).expect("open")
+}
+
+/// Ticks whenever one is due, up to `end_ms`, and returns what that told.
+pub fn run(node: &mut Node, end_ms: u64) -> Vec<Effect> {
+    let mut effects = drain(node);
+    while let Some(deadline) = node.next_deadline() {
+        let now = deadline.at.as_micros().div_ceil(1_000);
+        if now > end_ms {
+            break;
+        }
+        node.handle(at(now), Input::Tick).expect("a tick is always taken");
+        effects.extend(drain(node));
+    }
+    effects
+}
+
+/// How many messages in `effects` are sent for this reason.
+pub fn sends(effects: &[Effect], reason: SendReason) -> usize {
+    let sends = effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Send { why, .. } if *why == reason));
+    sends.count()
 }
 
 /// SplitMix64.

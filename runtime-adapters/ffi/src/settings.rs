@@ -319,6 +319,15 @@ mod tests {
     }
 
     #[test]
+    fn filters_are_in_none_in_each_or_in_one_of_so_many_messages() {
+        let policy = |json| *from_json(json).unwrap().config.filter_policy();
+        assert_eq!(policy(r#"{"filterEvery":0}"#), FilterPolicy::SyncOnly);
+        assert_eq!(policy(r#"{"filterEvery":1}"#), FilterPolicy::EveryMessage);
+        assert_eq!(policy(r#"{"filterEvery":2}"#), FilterPolicy::Every(2));
+        assert_eq!(policy("{}"), FilterPolicy::EveryMessage);
+    }
+
+    #[test]
     fn an_error_says_what_is_wrong() {
         let error = from_json(r#"{"dialct":"nim"}"#).unwrap_err();
         assert!(error.contains("unknown field `dialct`"), "{error}");
