@@ -185,6 +185,7 @@ mod rng;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod snapshot;
+mod sorted;
 pub mod stored;
 mod time;
 mod timer;

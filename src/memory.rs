@@ -3,6 +3,8 @@
 //! The sums below follow the collections field by field; `tests/memory.rs` holds them against an
 //! allocator that counts.
 
+use alloc::collections::VecDeque;
+
 use bytes::Bytes;
 
 use crate::channel;
@@ -11,6 +13,7 @@ use crate::effect::{Effect, PersistId, RetrievalId};
 use crate::id::ChannelId;
 use crate::outbox::{Bounds, MAX_RETRIEVALS};
 use crate::snapshot::Change;
+use crate::sorted;
 use crate::stored;
 use crate::wire::HistoryEntry;
 
@@ -234,6 +237,12 @@ impl Tally {
         let nodes = len / 5 + 1;
         let edges = 12 * size_of::<usize>();
         self.each(nodes, node_of::<K, V>()).each(nodes / 6 + 1, edges)
+    }
+
+    /// A sorted list of up to `len` elements.
+    pub(crate) fn sorted<T>(self, len: usize) -> Self {
+        let runs = 1 + len.div_ceil(sorted::MERGED / 2);
+        self.each(runs, sorted::RUN * size_of::<T>()).vec(runs, size_of::<VecDeque<T>>())
     }
 
     fn moved(mut self, bytes: usize) -> Self {

@@ -1,7 +1,6 @@
 //! A queue of deadlines that can be withdrawn.
 
-use alloc::collections::BTreeMap;
-
+use crate::sorted::{Position, Sorted};
 use crate::time::Instant;
 
 /// What to wake for, as [`Node::next_deadline`](crate::Node::next_deadline) says it.
@@ -45,13 +44,13 @@ pub(crate) struct TimerKey(Instant, u64);
 /// Timers by time; of equal times, the one scheduled first goes first.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
-    queue: BTreeMap<TimerKey, T>,
+    queue: Sorted<(TimerKey, T)>,
     scheduled: u64,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Self { queue: BTreeMap::new(), scheduled: 0 }
+        Self { queue: Sorted::default(), scheduled: 0 }
     }
 }
 
@@ -59,21 +58,28 @@ impl<T> Timers<T> {
     pub(crate) fn schedule(&mut self, at: Instant, timer: T) -> TimerKey {
         self.scheduled += 1;
         let key = TimerKey(at, self.scheduled);
-        self.queue.insert(key, timer);
+        self.queue.insert(self.place(key), (key, timer));
         key
     }
 
     pub(crate) fn cancel(&mut self, key: TimerKey) {
-        self.queue.remove(&key);
+        let at = self.place(key);
+        if self.queue.get(at).is_some_and(|(found, _)| *found == key) {
+            self.queue.remove(at);
+        }
+    }
+
+    fn place(&self, key: TimerKey) -> Position {
+        self.queue.partition_point(|(other, _)| *other < key)
     }
 
     pub(crate) fn next(&self) -> Option<(Instant, &T)> {
-        self.queue.first_key_value().map(|(key, timer)| (key.0, timer))
+        self.queue.first().map(|(key, timer)| (key.0, timer))
     }
 
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<T> {
-        let first = self.queue.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+        self.queue.first().filter(|(key, _)| key.0 <= now)?;
+        self.queue.remove(Position::START).map(|(_, timer)| timer)
     }
 }
 

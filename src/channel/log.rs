@@ -8,11 +8,11 @@ use smallvec::SmallVec;
 
 use super::record::IdDigest;
 use super::slots::{Slot, Slots};
-use super::sorted::{Position, Sorted};
 use crate::broken::{self, Break};
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::IdRef;
+use crate::sorted::{Position, Sorted};
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 

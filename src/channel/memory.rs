@@ -1,7 +1,7 @@
 //! How much memory a channel takes at most.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::BTreeSet;
 
 use super::answers::Answer;
 use super::incoming::Waiting;
@@ -9,7 +9,6 @@ use super::log::{HeadKey, Logged, OrderKey};
 use super::outgoing::{FirstBit, MAX_WITNESSES, Unacked};
 use super::record::{IdDigest, Known, Recorded};
 use super::slots::Slot;
-use super::sorted;
 use super::sync::RECENT_SYNCS;
 use super::wanted::Want;
 use super::{Channel, RECENT_EPHEMERALS, Timer};
@@ -53,14 +52,12 @@ fn ids(config: &Config, sum: Tally) -> Tally {
 fn log(config: &Config, sum: Tally) -> Tally {
     let count = config.max_log_messages + 1;
     let largest = largest_kept(config);
-    let runs = 1 + count.div_ceil(sorted::MERGED / 2);
     // One body stays, however large, until the next has come.
     sum.each(1, config.max_log_bytes.max(largest))
         .each(1, largest)
         .each(count, ENTRY + config.max_hint_len + SHARED)
         .vec(count, size_of::<Logged>() + VACANCY)
-        .each(runs, sorted::RUN * size_of::<OrderKey>())
-        .vec(runs, size_of::<VecDeque<OrderKey>>())
+        .sorted::<OrderKey>(count)
         .tree::<HeadKey, ()>(count)
         .vec(count, size_of::<(DeliverySeq, Slot)>())
         .tree::<DeliverySeq, Slot>(count.min(config.max_outgoing + config.max_answers))
@@ -82,7 +79,7 @@ fn outgoing(config: &Config, sum: Tally) -> Tally {
         .each(1, largest_own(config))
         .each(count, ENTRY + MAX_WITNESSES * size_of::<u64>())
         .vec(count, size_of::<Unacked>() + VACANCY)
-        .tree::<DeliverySeq, Slot>(count)
+        .sorted::<(DeliverySeq, Slot)>(count)
         .table(count, size_of::<(IdDigest, DeliverySeq)>())
         .vec(count, size_of::<FirstBit>())
 }
@@ -126,5 +123,5 @@ fn timers(config: &Config, sum: Tally) -> Tally {
         Dialect::Lip109 | Dialect::NimSds | Dialect::Mirror { .. } => 0,
     };
     let count = config.max_wanted + config.max_answers + config.max_outgoing + bridged + 2;
-    sum.tree::<TimerKey, Timer>(count)
+    sum.sorted::<(TimerKey, Timer)>(count)
 }

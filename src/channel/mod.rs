@@ -9,7 +9,7 @@
 //! | `repair`, `answers` | SDS-R: what we ask for, what we answer |
 //! | `sync` | sync messages, and bridging into the other dialect |
 //! | `restore`, `import` | state from the store, and from that of nim-sds |
-//! | `log`, `incoming`, `outgoing`, `record`, `filters`, `wanted`, `slots`, `sorted` | the data they work on |
+//! | `log`, `incoming`, `outgoing`, `record`, `filters`, `wanted`, `slots` | the data they work on |
 
 mod answers;
 mod deliver;
@@ -26,7 +26,6 @@ mod record;
 mod repair;
 mod restore;
 mod slots;
-mod sorted;
 mod sync;
 mod view;
 mod wanted;

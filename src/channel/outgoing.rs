@@ -1,7 +1,6 @@
 //! The outgoing buffer: own messages nobody has acknowledged, and the evidence that somebody has
 //! them.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::config::Config;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::rng::Rng;
 use crate::snapshot::StoredOutgoing;
+use crate::sorted::{Position, Sorted};
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
@@ -69,8 +69,7 @@ pub(super) enum Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     unacked: Slots<Unacked>,
-    /// Values as small as this do not make a tree slow to remove from.
-    order: BTreeMap<DeliverySeq, Slot>,
+    order: Sorted<(DeliverySeq, Slot)>,
     by_digest: DigestMap<DeliverySeq>,
     first_bits: FirstBits,
     /// Bytes of the messages.
@@ -121,12 +120,14 @@ impl Outgoing {
             witnesses: SmallVec::new(),
             doubt_ln: 0.0,
         });
-        self.order.insert(seq, slot);
+        self.order.insert(self.place(seq), (seq, slot));
         self.unacked.get_mut(slot).expect("just inserted")
     }
 
     pub(super) fn remove(&mut self, seq: DeliverySeq) -> Option<Unacked> {
-        let unacked = self.unacked.remove(self.order.remove(&seq)?)?;
+        let slot = self.slot(seq)?;
+        self.order.remove(self.place(seq));
+        let unacked = self.unacked.remove(slot)?;
         self.by_digest.remove(&unacked.digest);
         self.bytes -= unacked.entry.size();
         self.first_bits.filters = None;
@@ -134,15 +135,23 @@ impl Outgoing {
     }
 
     pub(super) fn get(&self, seq: DeliverySeq) -> Option<&Unacked> {
-        self.unacked.get(*self.order.get(&seq)?)
+        self.unacked.get(self.slot(seq)?)
     }
 
     pub(super) fn oldest(&self) -> Option<DeliverySeq> {
-        self.order.first_key_value().map(|(seq, _)| *seq)
+        self.order.first().map(|(seq, _)| *seq)
+    }
+
+    fn place(&self, seq: DeliverySeq) -> Position {
+        self.order.partition_point(|(other, _)| *other < seq)
+    }
+
+    fn slot(&self, seq: DeliverySeq) -> Option<Slot> {
+        self.order.get(self.place(seq)).filter(|(found, _)| *found == seq).map(|(_, slot)| *slot)
     }
 
     pub(super) fn get_mut(&mut self, seq: DeliverySeq) -> Option<&mut Unacked> {
-        self.unacked.get_mut(*self.order.get(&seq)?)
+        self.unacked.get_mut(self.slot(seq)?)
     }
 
     pub(super) fn seq_of(&self, digest: IdDigest) -> Option<DeliverySeq> {

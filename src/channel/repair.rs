@@ -105,10 +105,9 @@ impl Channel {
             Request::Scheduled(at) | Request::Due(at) => cx.wall_at(at),
             Request::Off => None,
         };
-        let entry = want.entry.clone();
         cx.outbox.change(&self.id, || {
             ChangeKind::WantedSet(StoredWanted {
-                entry,
+                entry: want.entry.clone(),
                 rounds: want.rounds,
                 due,
                 background: want.background,
@@ -179,8 +178,7 @@ impl Channel {
         self.wanted.withdraw(slot);
         let want = self.wanted.remove(slot)?;
         self.timers.cancel(want.timer);
-        let message_id = want.entry.message_id.clone();
-        cx.outbox.change(&self.id, || ChangeKind::WantedRemoved(message_id));
+        cx.outbox.change(&self.id, || ChangeKind::WantedRemoved(want.entry.message_id.clone()));
         Some(want)
     }
 

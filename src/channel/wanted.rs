@@ -68,13 +68,15 @@ struct Shares {
 impl Shares {
     fn change(&mut self, sender: u64, change: impl FnOnce(&mut BTreeSet<Slot>)) {
         let share = self.of.entry(sender).or_default();
-        self.by_size.remove(&(share.len(), sender));
+        let before = share.len();
         change(share);
+        // In this order a set with one sender in it is never empty, which would free its memory.
         if share.is_empty() {
             self.of.remove(&sender);
         } else {
             self.by_size.insert((share.len(), sender));
         }
+        self.by_size.remove(&(before, sender));
     }
 }
 

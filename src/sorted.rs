@@ -2,12 +2,12 @@
 
 use alloc::collections::VecDeque;
 
-use super::slots::KEPT;
-
+/// Runs that an empty list keeps memory for.
+const KEPT: usize = 64;
 /// Elements of a run, at most.
-pub(super) const RUN: usize = 64;
+pub(crate) const RUN: usize = 64;
 /// Two neighbouring runs of no more elements together become one.
-pub(super) const MERGED: usize = RUN / 2;
+pub(crate) const MERGED: usize = RUN / 2;
 
 /// A list in an order that its owner knows, in runs. At its ends it changes in constant time, in
 /// between it moves what is behind in the run, and now and then what runs there are behind that.
@@ -15,20 +15,20 @@ pub(super) const MERGED: usize = RUN / 2;
 ///
 /// Memory: at most one run for each [`MERGED`] / 2 elements, and one.
 #[derive(Debug)]
-pub(super) struct Sorted<T> {
+pub(crate) struct Sorted<T> {
     /// None is empty.
     runs: VecDeque<VecDeque<T>>,
 }
 
 /// A place before an element, or the end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Position {
+pub(crate) struct Position {
     run: usize,
     index: usize,
 }
 
 impl Position {
-    pub(super) const START: Self = Self { run: 0, index: 0 };
+    pub(crate) const START: Self = Self { run: 0, index: 0 };
 }
 
 impl<T> Default for Sorted<T> {
@@ -38,34 +38,39 @@ impl<T> Default for Sorted<T> {
 }
 
 impl<T> Sorted<T> {
-    pub(super) fn end(&self) -> Position {
+    pub(crate) fn end(&self) -> Position {
         Position { run: self.runs.len(), index: 0 }
     }
 
     /// The first element of which `is_before` is not true, which it is of all before that.
-    pub(super) fn partition_point(&self, mut is_before: impl FnMut(&T) -> bool) -> Position {
+    pub(crate) fn partition_point(&self, mut is_before: impl FnMut(&T) -> bool) -> Position {
         let run = self.runs.partition_point(|run| run.back().is_some_and(&mut is_before));
         let index = self.runs.get(run).map_or(0, |run| run.partition_point(is_before));
         Position { run, index }
     }
 
-    pub(super) fn first(&self) -> Option<&T> {
+    pub(crate) fn first(&self) -> Option<&T> {
         self.runs.front()?.front()
     }
 
-    pub(super) fn last(&self) -> Option<&T> {
+    pub(crate) fn last(&self) -> Option<&T> {
         self.runs.back()?.back()
     }
 
+    /// The element behind a position.
+    pub(crate) fn get(&self, at: Position) -> Option<&T> {
+        self.runs.get(at.run)?.get(at.index)
+    }
+
     /// The element before a position.
-    pub(super) fn before(&self, at: Position) -> Option<&T> {
+    pub(crate) fn before(&self, at: Position) -> Option<&T> {
         match at.index.checked_sub(1) {
             Some(index) => self.runs.get(at.run)?.get(index),
             None => self.runs.get(at.run.checked_sub(1)?)?.back(),
         }
     }
 
-    pub(super) fn insert(&mut self, at: Position, value: T) {
+    pub(crate) fn insert(&mut self, at: Position, value: T) {
         if let (0, Some(run)) = (at.index, at.run.checked_sub(1))
             && let Some(run) = self.runs.get_mut(run).filter(|run| run.len() < RUN)
         {
@@ -92,7 +97,7 @@ impl<T> Sorted<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, at: Position) -> Option<T> {
+    pub(crate) fn remove(&mut self, at: Position) -> Option<T> {
         let run = self.runs.get_mut(at.run)?;
         let value = run.remove(at.index);
         if run.is_empty() {
@@ -118,12 +123,12 @@ impl<T> Sorted<T> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.runs.iter().flatten()
     }
 
     /// The elements from one position up to another.
-    pub(super) fn range(
+    pub(crate) fn range(
         &self,
         from: Position,
         to: Position,
@@ -157,6 +162,7 @@ mod tests {
             } else if !plain.is_empty() {
                 let value = plain.remove(choose(step, plain.len()));
                 let at = sorted.partition_point(|other| *other < value);
+                assert_eq!(sorted.get(at), Some(&value));
                 assert_eq!(sorted.remove(at), Some(value));
             }
             assert!(sorted.iter().eq(&plain) && sorted.iter().rev().eq(plain.iter().rev()));
