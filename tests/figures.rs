@@ -8,8 +8,9 @@ use core::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
 
-use sds_proto::sim::{Plan, Report, Simulation};
-use sds_proto::{ConfigBuilder, FilterPolicy, SendReason};
+use bytes::Bytes;
+use sds_proto::sim::{Plan, Report, Simulation, Speech};
+use sds_proto::{ConfigBuilder, FilterPolicy, Instant, SendReason};
 
 const HEAD: &str = "\
 # 20 messages of 64 bytes are published by random members, one each 3 s on average, over links of
@@ -33,6 +34,18 @@ const FILTERS: &str = "\
 # resent: how often each message published was sent again
 #
 # nodes loss seeds filters  |    bytes | acked         | resent
+";
+
+const TALKER: &str = "\
+#
+# One member publishes 200 messages of 64 bytes, one each 5 s, and the others listen. Nim dialect: filters
+# are sized to what they hold.
+#
+# acked:  how many are acknowledged at the end; median and 95th percentile, in seconds
+# resent: how often each message was sent again
+# syncs:  sync messages of all members for each message published
+#
+# nodes loss | acked              | resent   syncs    bytes
 ";
 
 /// Members and seeds.
@@ -101,6 +114,33 @@ fn filter_row(nodes: u64, loss: u64, (name, policy): (&str, FilterPolicy)) -> St
     )
 }
 
+fn talker_row(nodes: u64, loss: u64) -> String {
+    const MESSAGES: u64 = 200;
+    let mut plan = plan(nodes, loss, 0, 0);
+    plan.speech = Speech::NimSds;
+    let settings = |_, settings: ConfigBuilder| settings.max_log_messages(400).max_ids(800);
+    let mut group = Simulation::with_settings(1, &plan, settings).expect("a valid plan");
+    for n in 0..MESSAGES {
+        let content = Bytes::from_static(&[b'x'; 64]);
+        group.publish(0, format!("{n:036}").as_str().into(), content).expect("published");
+        group.run_until(Instant::from_millis((n + 1) * 5_000)).expect("no violation");
+    }
+    let report = group.report();
+    let mut acked: Vec<_> = report.acknowledged_after.iter().map(|d| d.as_millis()).collect();
+    acked.sort_unstable();
+    let share = |percent| acked[acked.len() * percent / 100] as f64 / 1e3;
+    let each = |sent| sent as f64 / MESSAGES as f64;
+    format!(
+        "{nodes:7} {loss:4} | {:5} {:5.1} {:6.1} | {:6.2} {:7.2} {:8.1}\n",
+        acked.len(),
+        share(50),
+        share(95),
+        each(report.sent(SendReason::Resend).messages),
+        each(report.sent(SendReason::Sync).messages),
+        report.sent_in_all().bytes as f64 / report.deliveries as f64,
+    )
+}
+
 fn median(mut values: Vec<u128>) -> u128 {
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or_default()
@@ -123,6 +163,12 @@ fn the_figures_are_those_in_the_text() {
             for policy in POLICIES {
                 actual.push_str(&filter_row(nodes, loss, policy));
             }
+        }
+    }
+    if most > 5 {
+        actual.push_str(TALKER);
+        for (nodes, loss) in [(2, 0), (2, 30), (5, 0), (5, 30), (20, 0), (20, 30)] {
+            actual.push_str(&talker_row(nodes, loss));
         }
     }
     if env::var_os("FIGURES_REWRITE").is_some() && most == u64::MAX {

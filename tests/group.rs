@@ -88,6 +88,42 @@ fn without_resends_and_repair_a_lossy_group_does_not_converge() {
     assert!(!group.run_until(60_000, |group| (1..3).all(|index| group.logged(index) == 50)));
 }
 
+/// How many of `count` messages of node 0, one each `gap_ms`, are acknowledged at the end.
+fn acknowledged(group: &mut Group, count: u64, gap_ms: u64) -> usize {
+    for n in 0..count {
+        group.handle(0, publish(&format!("m{n}"))).expect("published");
+        group.run_until((n + 1) * gap_ms, |_| false);
+    }
+    group.check();
+    group.told[0].iter().filter(|told| matches!(told, Effect::Acked { .. })).count()
+}
+
+/// A talker and listeners who never publish, on a network that loses nothing. The filters of a few
+/// others are too small to be believed.
+fn one_talker(nodes: u64, dialect: Dialect) -> Group {
+    let configs = (0..nodes).map(|index| {
+        let config = Config::builder().participant_id(format!("p{index}").into()).seed(index);
+        let config = config.dialect(dialect).sync_to_nim(true);
+        config.bloom_capacity(20).bloom_error_rate(0.5).build().expect("valid")
+    });
+    Group::new(configs.collect(), 1, Faults { loss: 0, dup: 0, delay_ms: 100 })
+}
+
+#[test]
+fn who_never_publishes_acknowledges_a_steady_talker() {
+    for (nodes, dialect) in [(2, Dialect::Lip109), (2, Dialect::NimSds), (6, Dialect::NimSds)] {
+        let mut group = one_talker(nodes, dialect);
+        let acked = acknowledged(&mut group, 120, 5_000);
+        // All but those of the last minute.
+        assert!(acked >= 108, "{nodes} nodes: {acked} of 120, sent {:?}", group.sends);
+        let resends = group.sends.get("Resend").copied().unwrap_or_default();
+        assert!(resends <= 60, "{nodes} nodes: {:?}", group.sends);
+        assert!(group.sends["Sync"] <= 40, "{nodes} nodes: {:?}", group.sends);
+        let unconfirmed = |told: &Effect| matches!(told, Effect::Unconfirmed { .. });
+        assert!(!group.told[0].iter().any(unconfirmed));
+    }
+}
+
 #[test]
 fn everything_is_acknowledged_and_then_only_syncs_are_sent() {
     let mut group = converge(9, 30, &[Dialect::Lip109; 4], 10);

@@ -118,11 +118,13 @@ impl Channel {
     }
 
     /// The message was heard: whoever asked has it now as well.
-    pub(super) fn cancel_answer(&mut self, cx: &mut Cx<'_>, digest: IdDigest) {
-        let Some(slot) = self.answers.by_digest.get(&digest).copied() else { return };
+    /// Whether anybody asked for it.
+    pub(super) fn cancel_answer(&mut self, cx: &mut Cx<'_>, digest: IdDigest) -> bool {
+        let Some(slot) = self.answers.by_digest.get(&digest).copied() else { return false };
         if self.answers.answers.get(slot).is_some_and(|answer| !answer.given) {
             self.end_answer(cx, slot);
         }
+        true
     }
 
     fn end_answer(&mut self, cx: &mut Cx<'_>, slot: Slot) {

@@ -14,6 +14,7 @@ use crate::broken::{self, Break};
 use crate::config::{Dialect, OnJoin};
 use crate::effect::{Bound, Delivery, Effect};
 use crate::entry::LogEntry;
+use crate::id::IdRef;
 use crate::snapshot::{ChangeKind, StoredEntry, StoredIncoming};
 use crate::wire::HistoryEntryRef;
 
@@ -245,17 +246,19 @@ impl Channel {
         let entry = &arrived.entry;
         self.clock.observe(entry.lamport());
         let untold = self.names_untold(&arrived.deps);
-        let gap = self.name_dependencies(arrived.digest, &arrived.deps) || arrived.gap || untold;
+        let gap = self.name_dependencies(arrived.digest, &arrived.deps, entry.sender_id());
+        let gap = gap || arrived.gap || untold;
         self.learn_hints(cx, arrived);
-        let (slot, seq, follows) = self.log.insert(NewEntry {
+        let new = NewEntry {
             entry: entry.clone(),
             digest: arrived.digest,
             gap,
             own,
             heard: arrived.heard,
-        });
+        };
+        let (slot, seq, follows) = self.log.insert(new, cx.now.mono);
         if self.ids.set(arrived.digest, Place::Logged(slot)).is_named {
-            self.log.named(slot);
+            self.log.named(slot, entry.sender_id());
         }
         cx.outbox.change(&self.id, || ChangeKind::Appended {
             stored: StoredEntry { seq, entry: entry.clone(), gap, own },
@@ -289,14 +292,19 @@ impl Channel {
         }
     }
 
-    /// Entries that a logged entry names are no heads, but for `own`, which is that entry: nobody
+    /// Entries that a logged entry of `sender` names are no heads, but for `own`, which is that entry: nobody
     /// else would hear of it. Returns whether one of them is lost, or no more than a sync was heard
     /// that bears its id, which anybody can send.
-    pub(super) fn name_dependencies(&mut self, own: IdDigest, deps: &[IdDigest]) -> bool {
+    pub(super) fn name_dependencies(
+        &mut self,
+        own: IdDigest,
+        deps: &[IdDigest],
+        sender: IdRef<'_>,
+    ) -> bool {
         let mut gap = false;
         for dep in deps.iter().filter(|dep| **dep != own) {
             match self.ids.mark_named(*dep) {
-                Some(Place::Logged(slot)) => self.log.named(slot),
+                Some(Place::Logged(slot)) => self.log.named(slot, sender),
                 Some(Place::Sync) => gap |= !self.sync.is_own(*dep),
                 place => gap |= place == Some(Place::Lost),
             }
@@ -354,9 +362,18 @@ impl Channel {
     }
 
     /// Sends bridged copies no more: the message was heard in `heard` as well.
-    pub(super) fn heard_again(&mut self, cx: &mut Cx<'_>, place: Place, heard: Dialects) {
+    pub(super) fn heard_again(
+        &mut self,
+        cx: &mut Cx<'_>,
+        place: Place,
+        heard: Dialects,
+        answers: bool,
+    ) {
         match place {
             Place::Logged(slot) => {
+                if !answers {
+                    self.log.await_witness_again(slot, cx.now.mono);
+                }
                 let Some(logged) = self.log.get_mut(slot) else { return };
                 logged.heard = logged.heard.with(heard);
                 if logged.heard == Dialects::BOTH

@@ -1,6 +1,7 @@
 //! The local log: delivered messages by (Lamport time, id), its heads, and eviction by age.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::mem;
 use core::ops::Bound::{Excluded, Unbounded};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::IdRef;
 use crate::sorted::{Position, Sorted};
+use crate::time::Instant;
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
@@ -21,6 +23,13 @@ pub(super) type OrderKey = (u64, Slot);
 
 /// Deliveries that are compared to before an id is hashed.
 const NEWEST: usize = 2;
+
+/// Entries of others remembered as named by nobody but their senders. What is forgotten its sender
+/// sends again.
+pub(super) const MAX_UNWITNESSED: usize = 32;
+
+/// An entry that its sender may not know to have arrived, and since when.
+pub(super) type Unwitnessed = (Instant, DeliverySeq, Slot);
 
 /// Heads are walked by Lamport time, and may be in any order beyond that.
 pub(super) type HeadKey = (u64, Slot);
@@ -80,8 +89,19 @@ pub(super) struct Logged {
     /// Whether its turn to be evicted came while it was pinned.
     overdue: bool,
     is_head: bool,
+    /// Whether somebody has named it who did not send it, which tells its sender that it arrived.
+    witnessed: bool,
     /// Whether it is an own message that nobody acknowledged in all its resends.
     pub(super) unconfirmed: bool,
+}
+
+impl Logged {
+    /// Who is anonymous may be anybody.
+    fn note_named_by(&mut self, sender: IdRef<'_>) {
+        if !self.witnessed {
+            self.witnessed = sender.is_empty() || self.entry.sender_id() != sender;
+        }
+    }
 }
 
 /// What an entry brings with it into the log.
@@ -104,6 +124,8 @@ pub(super) struct Log {
     rotation: Option<HeadKey>,
     /// Heads of this rotation that have not been told yet.
     pub(super) rotation_left: usize,
+    /// Entries that may be unwitnessed, and since when, longest first.
+    unwitnessed: VecDeque<Unwitnessed>,
     /// Entries by age of delivery.
     age: VecDeque<(DeliverySeq, Slot)>,
     /// Entries that were pinned when their turn came.
@@ -115,19 +137,66 @@ pub(super) struct Log {
 
 impl Log {
     /// Inserts an entry as the newest delivery. Returns where it is and the entry before it.
-    pub(super) fn insert(&mut self, new: NewEntry) -> (Slot, DeliverySeq, Option<LogEntry>) {
+    pub(super) fn insert(
+        &mut self,
+        new: NewEntry,
+        now: Instant,
+    ) -> (Slot, DeliverySeq, Option<LogEntry>) {
         let seq = DeliverySeq(self.delivered.0 + 1);
         self.delivered = seq;
         self.digest.add(new.entry.lamport(), new.entry.message_id());
         let at = self.position(&new.entry);
         let follows = self.entry_before(at);
-        (self.put(new, at, seq), seq, follows)
+        (self.put(new, at, seq, now), seq, follows)
+    }
+
+    /// Its sender does not know yet that an entry came.
+    fn await_witness(&mut self, slot: Slot, seq: DeliverySeq, now: Instant) {
+        if self.unwitnessed.len() == MAX_UNWITNESSED {
+            self.unwitnessed.pop_front();
+        }
+        self.unwitnessed.push_back((now, seq, slot));
+    }
+
+    /// An entry came again, and its sender may not know that it had arrived.
+    pub(super) fn await_witness_again(&mut self, slot: Slot, now: Instant) {
+        let Some(logged) = self.entries.get_mut(slot).filter(|logged| !logged.own) else { return };
+        let (seq, witnessed) = (logged.seq, mem::replace(&mut logged.witnessed, false));
+        let listed = self.unwitnessed.iter().position(|(_, listed, _)| *listed == seq);
+        match listed {
+            Some(_) if !witnessed => return,
+            Some(at) => _ = self.unwitnessed.remove(at),
+            None => {}
+        }
+        self.await_witness(slot, seq, now);
+    }
+
+    /// Entries that nobody but their senders has named, longest first.
+    fn unwitnessed(&self) -> impl Iterator<Item = &Unwitnessed> {
+        self.unwitnessed.iter().filter(|(_, seq, slot)| {
+            let logged = self.entries.get(*slot).filter(|logged| logged.seq == *seq);
+            logged.is_some_and(|logged| !logged.witnessed)
+        })
+    }
+
+    /// `sender` knows all that is here, and named what it knew to be unwitnessed.
+    pub(super) fn all_named_by(&mut self, sender: IdRef<'_>) {
+        for at in 0..self.unwitnessed.len() {
+            let (_, _, slot) = self.unwitnessed[at];
+            self.named_by_sync(slot, sender);
+        }
+    }
+
+    /// Since when there is an entry that nobody but its sender has named, and a message of ours would.
+    pub(super) fn unwitnessed_since(&self, max_heads: usize) -> Option<Instant> {
+        let has_room = self.heads.len() < max_heads;
+        self.unwitnessed().next().map(|(since, ..)| *since).filter(|_| has_room)
     }
 
     /// Puts back an entry that was delivered before a restart.
-    pub(super) fn restore(&mut self, new: NewEntry, seq: DeliverySeq) -> Slot {
+    pub(super) fn restore(&mut self, new: NewEntry, seq: DeliverySeq, now: Instant) -> Slot {
         let at = self.position(&new.entry);
-        self.put(new, at, seq)
+        self.put(new, at, seq, now)
     }
 
     /// Takes over what outlives bodies.
@@ -136,7 +205,7 @@ impl Log {
         self.delivered = delivered;
     }
 
-    fn put(&mut self, new: NewEntry, at: Position, seq: DeliverySeq) -> Slot {
+    fn put(&mut self, new: NewEntry, at: Position, seq: DeliverySeq, now: Instant) -> Slot {
         self.bytes += new.entry.size();
         let (lamport, time) = (new.entry.lamport(), time(&new.entry));
         let slot = self.entries.insert(Logged {
@@ -151,19 +220,31 @@ impl Log {
             pins: 0,
             overdue: false,
             is_head: true,
+            witnessed: new.own,
             unconfirmed: false,
         });
         self.heads.insert((lamport, slot));
         self.order.insert(at, (time, slot));
         self.age.push_back((seq, slot));
+        if !new.own {
+            self.await_witness(slot, seq, now);
+        }
         slot
     }
 
-    /// The entry's id is named by a logged entry: it is no head any more.
-    pub(super) fn named(&mut self, slot: Slot) {
-        if let Some(logged) = self.entries.get_mut(slot).filter(|logged| logged.is_head) {
-            logged.is_head = false;
+    /// The entry's id is named by a logged entry of `sender`: it is no head any more.
+    pub(super) fn named(&mut self, slot: Slot, sender: IdRef<'_>) {
+        let Some(logged) = self.entries.get_mut(slot) else { return };
+        logged.note_named_by(sender);
+        if mem::replace(&mut logged.is_head, false) {
             self.heads.remove(&(logged.entry.lamport(), slot));
+        }
+    }
+
+    /// A sync of `sender` names the entry.
+    pub(super) fn named_by_sync(&mut self, slot: Slot, sender: IdRef<'_>) {
+        if let Some(logged) = self.entries.get_mut(slot) {
+            logged.note_named_by(sender);
         }
     }
 
@@ -265,8 +346,9 @@ impl Log {
         None
     }
 
-    /// The entries to name next: up to `max_heads` heads, in rotation if there are more, filled
-    /// up to `len` with the newest others; in the log's order.
+    /// The entries to name next: up to `max_heads` heads, in rotation if there are more, and as far as
+    /// there is room among these what nobody but its sender has named; filled up to `len` with the
+    /// newest others; in the log's order.
     pub(super) fn next_history(&self, len: usize, max_heads: usize) -> SmallVec<[Slot; 16]> {
         let headless = broken::is(Break::Heads);
         let mut named: SmallVec<[Slot; 16]> = if headless {
@@ -276,15 +358,18 @@ impl Log {
         } else {
             self.rotated_heads().map(|(_, slot)| slot).take(max_heads).collect()
         };
-        if named.len() < len {
-            let missing = len - named.len();
-            let others = self.order.iter().rev().map(|(_, slot)| *slot);
-            let others = others
-                .filter(|slot| {
-                    self.entries.get(*slot).is_some_and(|logged| headless || !logged.is_head)
-                })
-                .take(missing);
-            named.extend(others);
+        let room = max_heads.saturating_sub(named.len());
+        let is_head =
+            |slot: Slot| !headless && self.entries.get(slot).is_some_and(|logged| logged.is_head);
+        let unwitnessed = self.unwitnessed().map(|(_, _, slot)| *slot);
+        named.extend(unwitnessed.filter(|slot| !is_head(*slot)).take(room));
+        for (_, slot) in self.order.iter().rev() {
+            if named.len() >= len {
+                break;
+            }
+            if !is_head(*slot) && !named.contains(slot) {
+                named.push(*slot);
+            }
         }
         // No two keys are equal.
         named.sort_unstable_by(|a, b| self.key(*a).cmp(&self.key(*b)));
@@ -301,8 +386,19 @@ impl Log {
         self.entries.get(slot).map(|logged| (logged.entry.lamport(), logged.entry.message_id()))
     }
 
-    /// Moves the rotation on past the heads that a message just named.
-    pub(super) fn rotate(&mut self, max_heads: usize) {
+    /// A message has just named what was to be named next, and the rotation moves on past its heads.
+    pub(super) fn told(&mut self, max_heads: usize) {
+        if !self.unwitnessed.is_empty() {
+            for slot in self.next_history(0, max_heads) {
+                if let Some(logged) = self.entries.get_mut(slot) {
+                    logged.witnessed = true;
+                }
+            }
+            let Self { entries, unwitnessed, .. } = self;
+            unwitnessed.retain(|(_, seq, slot)| {
+                entries.get(*slot).is_some_and(|logged| logged.seq == *seq && !logged.witnessed)
+            });
+        }
         if self.heads.len() <= max_heads {
             self.rotation = None;
             self.rotation_left = 0;
@@ -381,13 +477,14 @@ mod tests {
     use alloc::vec::Vec;
 
     fn put(log: &mut Log, lamport: u64, id: &str) -> (Slot, Option<String>) {
-        let (slot, _, follows) = log.insert(NewEntry {
+        let new = NewEntry {
             entry: LogEntry::new(id, "s", lamport, [], "x"),
             digest: u128::from(lamport),
             gap: false,
             own: false,
             heard: Dialects::default(),
-        });
+        };
+        let (slot, _, follows) = log.insert(new, Instant::from_millis(lamport));
         (slot, follows.as_ref().map(id_of))
     }
 
@@ -412,6 +509,72 @@ mod tests {
         assert_eq!(put(&mut log, 4, "z").1, None);
         assert_eq!(put(&mut log, 6, "0").1, Some("c".into()));
         assert_eq!(ids(&log), ["z", "a", "b", "c", "0"]);
+    }
+
+    /// Entries of one sender, each of which names the one before it.
+    fn chain(log: &mut Log, lamports: core::ops::RangeInclusive<u64>) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        for lamport in lamports {
+            let slot = put(log, lamport, "m").0;
+            if let Some(before) = slots.last() {
+                log.named(*before, "s".into());
+            }
+            slots.push(slot);
+        }
+        slots
+    }
+
+    #[test]
+    fn what_only_its_sender_has_named_is_named_once_and_longest_first() {
+        let mut log = Log::default();
+        let slots = chain(&mut log, 1..=6);
+        assert_eq!(log.unwitnessed_since(4), Some(Instant::from_millis(1)));
+        assert_eq!(log.unwitnessed_since(1), None, "the head takes all the room");
+        log.named_by_sync(slots[1], "other".into());
+        log.named_by_sync(slots[2], "".into());
+        let next = |log: &mut Log| {
+            let named = log.next_history(2, 3);
+            log.told(3);
+            names(log, &named)
+        };
+        assert_eq!(next(&mut log), [1, 4, 6], "the head, and what there is room for");
+        assert_eq!(log.unwitnessed_since(3), Some(Instant::from_millis(5)));
+        assert_eq!(next(&mut log), [5, 6]);
+        assert_eq!((next(&mut log), log.unwitnessed_since(3)), (vec![5, 6], None), "as ever");
+
+        log.await_witness_again(slots[3], Instant::from_millis(9));
+        log.await_witness_again(slots[3], Instant::from_millis(10));
+        assert_eq!(log.unwitnessed_since(3), Some(Instant::from_millis(9)));
+        log.named_by_sync(slots[3], "other".into());
+        log.await_witness_again(slots[3], Instant::from_millis(11));
+        assert_eq!(next(&mut log), [4, 6], "and not twice");
+    }
+
+    #[test]
+    fn what_has_left_the_log_waits_for_no_witness() {
+        let mut log = Log::default();
+        chain(&mut log, 1..=3);
+        assert!(log.evict(1, usize::MAX).is_some() && log.evict(1, usize::MAX).is_some());
+        assert_eq!(log.unwitnessed_since(9), Some(Instant::from_millis(3)));
+        // In the place of another.
+        put(&mut log, 7, "own");
+        assert_eq!(names(&log, &log.next_history(0, 9)), [3, 7]);
+        log.told(9);
+        assert_eq!(log.unwitnessed_since(9), None);
+    }
+
+    #[test]
+    fn no_more_than_the_newest_wait_for_a_witness() {
+        let mut log = Log::default();
+        let slots = chain(&mut log, 1..=MAX_UNWITNESSED as u64 + 2);
+        assert_eq!(log.unwitnessed_since(9), Some(Instant::from_millis(3)));
+        // Unless their sender sends them again.
+        log.await_witness_again(slots[0], Instant::from_millis(99));
+        assert_eq!(log.unwitnessed_since(9), Some(Instant::from_millis(4)));
+        log.all_named_by("s".into());
+        assert!(log.unwitnessed_since(9).is_some(), "not by another");
+        log.all_named_by("other".into());
+        assert_eq!(log.unwitnessed_since(9), None);
     }
 
     #[test]
@@ -446,8 +609,8 @@ mod tests {
         put(&mut log, 2, "b");
         put(&mut log, 3, "c");
         let fourth = put(&mut log, 4, "d").0;
-        log.named(first);
-        log.named(fourth);
+        log.named(first, "other".into());
+        log.named(fourth, "other".into());
         assert_eq!(names(&log, &log.next_history(2, 16)), [2, 3]);
         assert_eq!(names(&log, &log.next_history(3, 16)), [2, 3, 4]);
         assert_eq!(names(&log, &log.next_history(9, 16)), [1, 2, 3, 4]);
@@ -462,7 +625,7 @@ mod tests {
         let mut told = vec![];
         for left in [3, 1, 0] {
             told.push(names(&log, &log.next_history(1, 2)));
-            log.rotate(2);
+            log.told(2);
             assert_eq!(log.rotation_left, left);
         }
         assert_eq!(told, [vec![1, 2], vec![3, 4], vec![1, 5]]);

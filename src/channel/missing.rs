@@ -67,6 +67,10 @@ impl Channel {
         let (mut missing, mut all_met) = (Vec::new(), true);
         for (named, dep) in message.causal_history.iter().zip(deps) {
             match self.ids.place(*dep) {
+                Some(Place::Logged(slot)) => {
+                    self.log.named_by_sync(slot, message.sender_id);
+                    continue;
+                }
                 Some(place) if place.is_met() => continue,
                 Some(Place::Incoming(_)) => {}
                 Some(Place::Wanted(slot)) => {

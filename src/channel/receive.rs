@@ -118,7 +118,7 @@ impl Channel {
             self.clock.observe(lamport);
             cx.outbox.change(&self.id, || ChangeKind::Clock(lamport));
         }
-        self.note_sync(cx, dialect, filter.as_ref(), &deps);
+        self.note_sync(cx, dialect, message.sender_id, filter.as_ref(), &deps);
     }
 
     fn receive_content(
@@ -145,13 +145,13 @@ impl Channel {
         if doomed && place == Some(Place::Lost) {
             return Ok(()); // a repeat of what was dropped
         }
-        self.cancel_answer(cx, digest);
+        let answers = self.cancel_answer(cx, digest);
         let heard = Dialects::of(dialect);
         let repeated = broken::is(Break::Once) && matches!(place, Some(Place::Logged(_)));
         if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place
             && !repeated
         {
-            self.heard_again(cx, place, heard);
+            self.heard_again(cx, place, heard, answers);
             self.report_conflict(cx, place, message, lamport);
             return Ok(());
         }

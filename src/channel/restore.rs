@@ -93,14 +93,14 @@ impl Channel {
             // Unless a copy is pending, it need not be bridged.
             heard: Dialects::BOTH,
         };
-        let slot = self.log.restore(new, stored.seq);
+        let slot = self.log.restore(new, stored.seq, cx.now.mono);
         if let Some(logged) = self.log.get_mut(slot) {
             logged.hint = snapshot.hints.get(&stored.seq).cloned();
         }
         if self.ids.set(digest, Place::Logged(slot)).is_named {
-            self.log.named(slot);
+            self.log.named(slot, stored.entry.sender_id());
         }
-        self.name_dependencies(digest, &deps);
+        self.name_dependencies(digest, &deps, stored.entry.sender_id());
         if let Some(copy) = snapshot.bridges.get(&stored.seq) {
             if self.config.dialect == Dialect::Bridge {
                 self.schedule_bridge(cx, slot, copy.heard, copy.due);

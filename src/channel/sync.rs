@@ -15,7 +15,7 @@ use crate::bloom::ReceivedFilter;
 use crate::config::Config;
 use crate::effect::SendReason;
 use crate::entry::{DeliverySeq, LogEntry};
-use crate::id::MessageId;
+use crate::id::{IdRef, MessageId};
 use crate::snapshot::{ChangeKind, StoredBridge};
 use crate::time::{Instant, UnixMillis};
 use crate::timer::TimerKey;
@@ -104,6 +104,7 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         dialect: WireDialect,
+        sender: IdRef<'_>,
         filter: Option<&ReceivedFilter<'_>>,
         deps: &[IdDigest],
     ) {
@@ -115,6 +116,10 @@ impl Channel {
         };
         if self.log.logged_heads().take(MAX_HEADS_COMPARED).all(has) {
             self.sync.note_traffic(dialect, cx.now.mono);
+            if deps.len() < self.config.max_heads {
+                // It has all that we have, and room to name what its sender knows nobody to have named.
+                self.log.all_named_by(sender);
+            }
             return;
         }
         // Its sender lacks a head of ours: it should hear of it soon. Whoever hears of it and asks
@@ -138,17 +143,20 @@ impl Channel {
         if mem::take(&mut self.sync.hurries) {
             self.sync.hurried.1 = self.sync.hurried.1.saturating_add(1);
         }
-        let needed = self.wanted.has_due() || self.log.rotation_left > 0;
+        let unwitnessed_since = self.log.unwitnessed_since(self.config.max_heads);
+        let needed = self.wanted.has_due()
+            || self.log.rotation_left > 0
+            || unwitnessed_since
+                .is_some_and(|since| cx.now.mono.since(since) >= self.config.sync_min);
         // A node that mirrors its peers may have come to speak the nim dialect since.
         if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
             return;
         }
         if let (false, Some(traffic_at)) = (needed, self.traffic_since_armed()) {
             let quiet = cx.rng.duration(self.config.sync_min, self.config.sync_max);
-            self.schedule_sync(
-                cx,
-                (traffic_at + quiet).max(cx.now.mono + self.config.sync_min / 2),
-            );
+            let at = (traffic_at + quiet).max(cx.now.mono + self.config.sync_min / 2);
+            // Steady traffic of somebody else shall not keep us from telling that it arrives.
+            self.schedule_sync(cx, unwitnessed_since.map_or(at, |since| at.min(since + quiet)));
             return;
         }
         self.send_sync(cx);
@@ -183,7 +191,7 @@ impl Channel {
                 self.encode_sync(cx, *dialect, &message_id, lamport, &requests);
             }
         }
-        self.log.rotate(self.config.max_heads);
+        self.log.told(self.config.max_heads);
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
         self.ids.remember_sync(digest);

@@ -215,7 +215,8 @@ config! {
 
     /// Fewest entries named in a message's causal history, as far as the log has them. Default 2.
     causal_history_len: usize = 2;
-    /// Most heads named in one message; more are rotated through the following ones. Default 16.
+    /// Most heads named in one message; more are rotated through the following ones. What nobody but its
+    /// sender has named is named as well where they leave room. Default 16.
     max_heads: usize = 16;
     /// Most bodies in the log of one channel. Default 10,000. Memory: some 210 bytes an entry
     /// beside its content and ids, and what is remembered of the id.
