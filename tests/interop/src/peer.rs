@@ -319,6 +319,7 @@ impl Engine {
             // All nim peers are ours here.
             .sync_to_nim(true)
             .causal_history_len(settings.named.unwrap_or(2))
+            .max_heads(settings.named.unwrap_or(16))
             .ack_confidence(settings.ack_confidence)
             .repair_t_min(millis(settings.t_min))
             .repair_t_max(Some(millis(settings.t_max)))
