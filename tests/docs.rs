@@ -115,7 +115,7 @@ fn what_the_comparison_names_exists() {
 #[test]
 fn figures_that_are_quoted_are_those_of_the_simulator() {
     let (guide, figures) = (read("docs/tuning.md"), read("tests/figures.txt"));
-    let quoted: Vec<_> = guide.lines().filter(|line| line.starts_with("    ")).collect();
+    let quoted: Vec<_> = guide.lines().filter(|line| line.starts_with("   ")).collect();
     let quoted: Vec<_> = quoted.into_iter().filter(|line| line.matches('|').count() == 4).collect();
     assert!(quoted.len() >= 3, "the guide quotes figures");
     for line in quoted {

@@ -124,6 +124,27 @@ fn who_never_publishes_acknowledges_a_steady_talker() {
     }
 }
 
+/// Sixty-four are remembered, and named in as many messages as they need.
+#[test]
+fn who_never_publishes_acknowledges_a_burst() {
+    let mut group = one_talker(2, Dialect::NimSds);
+    for n in 0..60 {
+        group.handle(0, publish(&format!("b{n}"))).expect("published");
+    }
+    acknowledged(&mut group, 0, 0);
+    group.run_until(70_000, |_| false);
+    assert_eq!(acknowledged(&mut group, 0, 0), 60, "sent {:?}", group.sends);
+    assert!(group.sends["Sync"] <= 8, "{:?}", group.sends);
+}
+
+/// However fast it talks: what is forgotten meanwhile is sent again.
+#[test]
+fn who_never_publishes_acknowledges_a_fast_talker() {
+    let mut group = one_talker(2, Dialect::NimSds);
+    let acked = acknowledged(&mut group, 500, 200);
+    assert!(acked >= 100, "{acked} of 500, sent {:?}", group.sends);
+}
+
 #[test]
 fn everything_is_acknowledged_and_then_only_syncs_are_sent() {
     let mut group = converge(9, 30, &[Dialect::Lip109; 4], 10);

@@ -118,13 +118,11 @@ impl Channel {
     }
 
     /// The message was heard: whoever asked has it now as well.
-    /// Whether anybody asked for it.
-    pub(super) fn cancel_answer(&mut self, cx: &mut Cx<'_>, digest: IdDigest) -> bool {
-        let Some(slot) = self.answers.by_digest.get(&digest).copied() else { return false };
+    pub(super) fn cancel_answer(&mut self, cx: &mut Cx<'_>, digest: IdDigest) {
+        let Some(slot) = self.answers.by_digest.get(&digest).copied() else { return };
         if self.answers.answers.get(slot).is_some_and(|answer| !answer.given) {
             self.end_answer(cx, slot);
         }
-        true
     }
 
     fn end_answer(&mut self, cx: &mut Cx<'_>, slot: Slot) {

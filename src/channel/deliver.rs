@@ -258,7 +258,7 @@ impl Channel {
         };
         let (slot, seq, follows) = self.log.insert(new, cx.now.mono);
         if self.ids.set(arrived.digest, Place::Logged(slot)).is_named {
-            self.log.named(slot, entry.sender_id());
+            self.log.named(slot);
         }
         cx.outbox.change(&self.id, || ChangeKind::Appended {
             stored: StoredEntry { seq, entry: entry.clone(), gap, own },
@@ -292,9 +292,9 @@ impl Channel {
         }
     }
 
-    /// Entries that a logged entry of `sender` names are no heads, but for `own`, which is that entry: nobody
-    /// else would hear of it. Returns whether one of them is lost, or no more than a sync was heard
-    /// that bears its id, which anybody can send.
+    /// Entries that a logged entry of `sender` names are no heads, but for `own`, which is that entry:
+    /// nobody else would hear of it. Returns whether one of them is lost, or no more than a sync was
+    /// heard that bears its id, which anybody can send.
     pub(super) fn name_dependencies(
         &mut self,
         own: IdDigest,
@@ -304,7 +304,10 @@ impl Channel {
         let mut gap = false;
         for dep in deps.iter().filter(|dep| **dep != own) {
             match self.ids.mark_named(*dep) {
-                Some(Place::Logged(slot)) => self.log.named(slot, sender),
+                Some(Place::Logged(slot)) => {
+                    self.log.named(slot);
+                    self.log.named_by(slot, sender);
+                }
                 Some(Place::Sync) => gap |= !self.sync.is_own(*dep),
                 place => gap |= place == Some(Place::Lost),
             }
@@ -361,17 +364,18 @@ impl Channel {
         }
     }
 
-    /// Sends bridged copies no more: the message was heard in `heard` as well.
+    /// Sends bridged copies no more: the message was heard in `heard` as well. If it was `resent`, its
+    /// sender does not know that we have it.
     pub(super) fn heard_again(
         &mut self,
         cx: &mut Cx<'_>,
         place: Place,
         heard: Dialects,
-        answers: bool,
+        resent: bool,
     ) {
         match place {
             Place::Logged(slot) => {
-                if !answers {
+                if resent {
                     self.log.await_witness_again(slot, cx.now.mono);
                 }
                 let Some(logged) = self.log.get_mut(slot) else { return };

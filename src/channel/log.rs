@@ -1,7 +1,6 @@
 //! The local log: delivered messages by (Lamport time, id), its heads, and eviction by age.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use core::mem;
 use core::ops::Bound::{Excluded, Unbounded};
 
 use bytes::Bytes;
@@ -24,12 +23,8 @@ pub(super) type OrderKey = (u64, Slot);
 /// Deliveries that are compared to before an id is hashed.
 const NEWEST: usize = 2;
 
-/// Entries of others remembered as named by nobody but their senders. What is forgotten its sender
-/// sends again.
-pub(super) const MAX_UNWITNESSED: usize = 32;
-
-/// An entry that its sender may not know to have arrived, and since when.
-pub(super) type Unwitnessed = (Instant, DeliverySeq, Slot);
+/// Entries of others remembered as unwitnessed, the newest ones.
+pub(super) const MAX_UNWITNESSED: usize = 64;
 
 /// Heads are walked by Lamport time, and may be in any order beyond that.
 pub(super) type HeadKey = (u64, Slot);
@@ -89,19 +84,10 @@ pub(super) struct Logged {
     /// Whether its turn to be evicted came while it was pinned.
     overdue: bool,
     is_head: bool,
-    /// Whether somebody has named it who did not send it, which tells its sender that it arrived.
+    /// Whether it is our own, or its sender can know that it came, as somebody else has named it.
     witnessed: bool,
     /// Whether it is an own message that nobody acknowledged in all its resends.
     pub(super) unconfirmed: bool,
-}
-
-impl Logged {
-    /// Who is anonymous may be anybody.
-    fn note_named_by(&mut self, sender: IdRef<'_>) {
-        if !self.witnessed {
-            self.witnessed = sender.is_empty() || self.entry.sender_id() != sender;
-        }
-    }
 }
 
 /// What an entry brings with it into the log.
@@ -124,8 +110,10 @@ pub(super) struct Log {
     rotation: Option<HeadKey>,
     /// Heads of this rotation that have not been told yet.
     pub(super) rotation_left: usize,
-    /// Entries that may be unwitnessed, and since when, longest first.
-    unwitnessed: VecDeque<Unwitnessed>,
+    /// Entries that are not witnessed, in the order in which they came.
+    unwitnessed: VecDeque<(DeliverySeq, Slot)>,
+    /// Since when one of them was not, or somebody named others.
+    unwitnessed_since: Instant,
     /// Entries by age of delivery.
     age: VecDeque<(DeliverySeq, Slot)>,
     /// Entries that were pinned when their turn came.
@@ -150,47 +138,76 @@ impl Log {
         (self.put(new, at, seq, now), seq, follows)
     }
 
-    /// Its sender does not know yet that an entry came.
-    fn await_witness(&mut self, slot: Slot, seq: DeliverySeq, now: Instant) {
-        if self.unwitnessed.len() == MAX_UNWITNESSED {
-            self.unwitnessed.pop_front();
+    /// An entry came that is not our own: its sender does not know yet.
+    fn await_witness(&mut self, slot: Slot, now: Instant) {
+        let Some(logged) = self.entries.get_mut(slot) else { return };
+        logged.witnessed = false;
+        let seq = logged.seq;
+        if self.unwitnessed.is_empty() {
+            self.unwitnessed_since = now;
+        } else if self.unwitnessed.len() == MAX_UNWITNESSED
+            && let Some((_, oldest)) = self.unwitnessed.pop_front()
+            && let Some(oldest) = self.entries.get_mut(oldest)
+        {
+            // Not seen to be, but forgotten.
+            oldest.witnessed = true;
         }
-        self.unwitnessed.push_back((now, seq, slot));
+        self.unwitnessed.push_back((seq, slot));
     }
 
-    /// An entry came again, and its sender may not know that it had arrived.
+    /// An entry came again, so its sender does not know that it had come.
     pub(super) fn await_witness_again(&mut self, slot: Slot, now: Instant) {
-        let Some(logged) = self.entries.get_mut(slot).filter(|logged| !logged.own) else { return };
-        let (seq, witnessed) = (logged.seq, mem::replace(&mut logged.witnessed, false));
-        let listed = self.unwitnessed.iter().position(|(_, listed, _)| *listed == seq);
-        match listed {
-            Some(_) if !witnessed => return,
-            Some(at) => _ = self.unwitnessed.remove(at),
-            None => {}
+        if self.get(slot).is_some_and(|logged| logged.witnessed && !logged.own) {
+            self.await_witness(slot, now);
         }
-        self.await_witness(slot, seq, now);
     }
 
-    /// Entries that nobody but their senders has named, longest first.
-    fn unwitnessed(&self) -> impl Iterator<Item = &Unwitnessed> {
-        self.unwitnessed.iter().filter(|(_, seq, slot)| {
-            let logged = self.entries.get(*slot).filter(|logged| logged.seq == *seq);
-            logged.is_some_and(|logged| !logged.witnessed)
-        })
+    /// Somebody other than its sender has named an entry, as far as one can tell.
+    pub(super) fn witnessed(&mut self, slot: Slot) {
+        let Some(logged) = self.entries.get_mut(slot).filter(|logged| !logged.witnessed) else {
+            return;
+        };
+        logged.witnessed = true;
+        let seq = logged.seq;
+        // What is named is mostly new.
+        if let Some(at) = self.unwitnessed.iter().rposition(|(listed, _)| *listed == seq) {
+            self.unwitnessed.remove(at);
+        }
     }
 
-    /// `sender` knows all that is here, and named what it knew to be unwitnessed.
+    /// A message of `sender` names an entry. Who is anonymous may be anybody.
+    pub(super) fn named_by(&mut self, slot: Slot, sender: IdRef<'_>) {
+        let is_witness = |logged: &Logged| {
+            !logged.witnessed && (sender.is_empty() || logged.entry.sender_id() != sender)
+        };
+        if self.get(slot).is_some_and(is_witness) {
+            self.witnessed(slot);
+        }
+    }
+
+    /// `sender` has all that is here, and has named what it knew nobody to have named.
     pub(super) fn all_named_by(&mut self, sender: IdRef<'_>) {
-        for at in 0..self.unwitnessed.len() {
-            let (_, _, slot) = self.unwitnessed[at];
-            self.named_by_sync(slot, sender);
+        // Backwards, as they leave the list.
+        for at in (0..self.unwitnessed.len()).rev() {
+            let (_, slot) = self.unwitnessed[at];
+            self.named_by(slot, sender);
         }
     }
 
-    /// Since when there is an entry that nobody but its sender has named, and a message of ours would.
+    pub(super) fn unwitnessed_len(&self) -> usize {
+        self.unwitnessed.len()
+    }
+
+    /// Somebody has named entries for the sake of their senders: we need not for a while.
+    pub(super) const fn others_are_witnesses(&mut self, now: Instant) {
+        self.unwitnessed_since = now;
+    }
+
+    /// Since when there are entries that nobody but their senders has named, unless as many heads leave
+    /// no room for them in a message.
     pub(super) fn unwitnessed_since(&self, max_heads: usize) -> Option<Instant> {
-        let has_room = self.heads.len() < max_heads;
-        self.unwitnessed().next().map(|(since, ..)| *since).filter(|_| has_room)
+        let would_be_named = !self.unwitnessed.is_empty() && self.heads.len() < max_heads;
+        would_be_named.then_some(self.unwitnessed_since)
     }
 
     /// Puts back an entry that was delivered before a restart.
@@ -227,24 +244,16 @@ impl Log {
         self.order.insert(at, (time, slot));
         self.age.push_back((seq, slot));
         if !new.own {
-            self.await_witness(slot, seq, now);
+            self.await_witness(slot, now);
         }
         slot
     }
 
-    /// The entry's id is named by a logged entry of `sender`: it is no head any more.
-    pub(super) fn named(&mut self, slot: Slot, sender: IdRef<'_>) {
-        let Some(logged) = self.entries.get_mut(slot) else { return };
-        logged.note_named_by(sender);
-        if mem::replace(&mut logged.is_head, false) {
+    /// The entry's id is named by a logged entry: it is no head any more.
+    pub(super) fn named(&mut self, slot: Slot) {
+        if let Some(logged) = self.entries.get_mut(slot).filter(|logged| logged.is_head) {
+            logged.is_head = false;
             self.heads.remove(&(logged.entry.lamport(), slot));
-        }
-    }
-
-    /// A sync of `sender` names the entry.
-    pub(super) fn named_by_sync(&mut self, slot: Slot, sender: IdRef<'_>) {
-        if let Some(logged) = self.entries.get_mut(slot) {
-            logged.note_named_by(sender);
         }
     }
 
@@ -361,7 +370,7 @@ impl Log {
         let room = max_heads.saturating_sub(named.len());
         let is_head =
             |slot: Slot| !headless && self.entries.get(slot).is_some_and(|logged| logged.is_head);
-        let unwitnessed = self.unwitnessed().map(|(_, _, slot)| *slot);
+        let unwitnessed = self.unwitnessed.iter().map(|(_, slot)| *slot);
         named.extend(unwitnessed.filter(|slot| !is_head(*slot)).take(room));
         for (_, slot) in self.order.iter().rev() {
             if named.len() >= len {
@@ -387,17 +396,11 @@ impl Log {
     }
 
     /// A message has just named what was to be named next, and the rotation moves on past its heads.
-    pub(super) fn told(&mut self, max_heads: usize) {
+    pub(super) fn told(&mut self, len: usize, max_heads: usize) {
         if !self.unwitnessed.is_empty() {
-            for slot in self.next_history(0, max_heads) {
-                if let Some(logged) = self.entries.get_mut(slot) {
-                    logged.witnessed = true;
-                }
+            for slot in self.next_history(len, max_heads) {
+                self.witnessed(slot);
             }
-            let Self { entries, unwitnessed, .. } = self;
-            unwitnessed.retain(|(_, seq, slot)| {
-                entries.get(*slot).is_some_and(|logged| logged.seq == *seq && !logged.witnessed)
-            });
         }
         if self.heads.len() <= max_heads {
             self.rotation = None;
@@ -441,6 +444,11 @@ impl Log {
         self.order.remove(at);
         if logged.is_head {
             self.heads.remove(&(logged.entry.lamport(), slot));
+        }
+        if !logged.witnessed
+            && let Some(at) = self.unwitnessed.iter().position(|(seq, _)| *seq == logged.seq)
+        {
+            self.unwitnessed.remove(at);
         }
         self.bytes -= logged.entry.size();
         Some(logged)
@@ -517,7 +525,8 @@ mod tests {
         for lamport in lamports {
             let slot = put(log, lamport, "m").0;
             if let Some(before) = slots.last() {
-                log.named(*before, "s".into());
+                log.named(*before);
+                log.named_by(*before, "s".into());
             }
             slots.push(slot);
         }
@@ -525,29 +534,41 @@ mod tests {
     }
 
     #[test]
-    fn what_only_its_sender_has_named_is_named_once_and_longest_first() {
-        let mut log = Log::default();
+    fn what_only_its_sender_has_named_is_named_once_and_first_come_first() {
+        let (mut log, at) = (Log::default(), Instant::from_millis);
         let slots = chain(&mut log, 1..=6);
-        assert_eq!(log.unwitnessed_since(4), Some(Instant::from_millis(1)));
+        assert_eq!(log.unwitnessed_since(2), Some(at(1)));
         assert_eq!(log.unwitnessed_since(1), None, "the head takes all the room");
-        log.named_by_sync(slots[1], "other".into());
-        log.named_by_sync(slots[2], "".into());
+        log.named_by(slots[1], "other".into());
+        log.named_by(slots[2], "".into());
         let next = |log: &mut Log| {
             let named = log.next_history(2, 3);
-            log.told(3);
+            log.told(2, 3);
             names(log, &named)
         };
         assert_eq!(next(&mut log), [1, 4, 6], "the head, and what there is room for");
-        assert_eq!(log.unwitnessed_since(3), Some(Instant::from_millis(5)));
+        assert_eq!(log.unwitnessed_since(3), Some(at(1)), "there is more");
+        log.others_are_witnesses(at(8));
+        assert_eq!(log.unwitnessed_since(3), Some(at(8)));
         assert_eq!(next(&mut log), [5, 6]);
         assert_eq!((next(&mut log), log.unwitnessed_since(3)), (vec![5, 6], None), "as ever");
 
-        log.await_witness_again(slots[3], Instant::from_millis(9));
-        log.await_witness_again(slots[3], Instant::from_millis(10));
-        assert_eq!(log.unwitnessed_since(3), Some(Instant::from_millis(9)));
-        log.named_by_sync(slots[3], "other".into());
-        log.await_witness_again(slots[3], Instant::from_millis(11));
-        assert_eq!(next(&mut log), [4, 6], "and not twice");
+        log.await_witness_again(slots[3], at(9));
+        log.await_witness_again(slots[3], at(10));
+        assert_eq!((log.unwitnessed_since(3), log.unwitnessed_len()), (Some(at(9)), 1));
+        log.named_by(slots[3], "other".into());
+        assert_eq!(log.unwitnessed_since(3), None);
+        log.await_witness_again(slots[3], at(11));
+        assert_eq!(next(&mut log), [4, 6]);
+    }
+
+    #[test]
+    fn what_a_message_names_to_fill_up_is_told_too() {
+        let mut log = Log::default();
+        chain(&mut log, 1..=6);
+        assert_eq!(names(&log, &log.next_history(5, 2)), [1, 3, 4, 5, 6]);
+        log.told(5, 2);
+        assert_eq!(names(&log, &log.next_history(0, 9)), [2, 6]);
     }
 
     #[test]
@@ -555,26 +576,26 @@ mod tests {
         let mut log = Log::default();
         chain(&mut log, 1..=3);
         assert!(log.evict(1, usize::MAX).is_some() && log.evict(1, usize::MAX).is_some());
-        assert_eq!(log.unwitnessed_since(9), Some(Instant::from_millis(3)));
-        // In the place of another.
-        put(&mut log, 7, "own");
+        assert_eq!(log.unwitnessed_len(), 1);
+        put(&mut log, 7, "in the place of another");
         assert_eq!(names(&log, &log.next_history(0, 9)), [3, 7]);
-        log.told(9);
-        assert_eq!(log.unwitnessed_since(9), None);
+        log.told(0, 9);
+        assert_eq!(log.unwitnessed_len(), 0);
     }
 
     #[test]
     fn no_more_than_the_newest_wait_for_a_witness() {
-        let mut log = Log::default();
+        let (mut log, at) = (Log::default(), Instant::from_millis);
         let slots = chain(&mut log, 1..=MAX_UNWITNESSED as u64 + 2);
-        assert_eq!(log.unwitnessed_since(9), Some(Instant::from_millis(3)));
+        assert_eq!(log.unwitnessed_since(9), Some(at(1)), "however many follow");
+        assert_eq!(names(&log, &log.next_history(0, 2)), [3, MAX_UNWITNESSED as u64 + 2]);
         // Unless their sender sends them again.
-        log.await_witness_again(slots[0], Instant::from_millis(99));
-        assert_eq!(log.unwitnessed_since(9), Some(Instant::from_millis(4)));
+        log.await_witness_again(slots[0], at(99));
+        assert_eq!(names(&log, &log.next_history(0, 2)), [4, MAX_UNWITNESSED as u64 + 2]);
         log.all_named_by("s".into());
-        assert!(log.unwitnessed_since(9).is_some(), "not by another");
+        assert_eq!(log.unwitnessed_len(), MAX_UNWITNESSED, "not by another");
         log.all_named_by("other".into());
-        assert_eq!(log.unwitnessed_since(9), None);
+        assert_eq!((log.unwitnessed_len(), log.unwitnessed_since(9)), (0, None));
     }
 
     #[test]
@@ -609,8 +630,10 @@ mod tests {
         put(&mut log, 2, "b");
         put(&mut log, 3, "c");
         let fourth = put(&mut log, 4, "d").0;
-        log.named(first, "other".into());
-        log.named(fourth, "other".into());
+        log.named(first);
+        log.witnessed(first);
+        log.named(fourth);
+        log.witnessed(fourth);
         assert_eq!(names(&log, &log.next_history(2, 16)), [2, 3]);
         assert_eq!(names(&log, &log.next_history(3, 16)), [2, 3, 4]);
         assert_eq!(names(&log, &log.next_history(9, 16)), [1, 2, 3, 4]);
@@ -625,7 +648,7 @@ mod tests {
         let mut told = vec![];
         for left in [3, 1, 0] {
             told.push(names(&log, &log.next_history(1, 2)));
-            log.told(2);
+            log.told(2, 2);
             assert_eq!(log.rotation_left, left);
         }
         assert_eq!(told, [vec![1, 2], vec![3, 4], vec![1, 5]]);

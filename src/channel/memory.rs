@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 
 use super::answers::Answer;
 use super::incoming::Waiting;
-use super::log::{HeadKey, Logged, MAX_UNWITNESSED, OrderKey, Unwitnessed};
+use super::log::{HeadKey, Logged, MAX_UNWITNESSED, OrderKey};
 use super::outgoing::{FirstBit, MAX_WITNESSES, Unacked};
 use super::record::{IdDigest, Known, Recorded};
 use super::slots::Slot;
@@ -60,7 +60,7 @@ fn log(config: &Config, sum: Tally) -> Tally {
         .sorted::<OrderKey>(count)
         .tree::<HeadKey, ()>(count)
         .vec(count, size_of::<(DeliverySeq, Slot)>())
-        .vec(MAX_UNWITNESSED, size_of::<Unwitnessed>())
+        .vec(MAX_UNWITNESSED, size_of::<(DeliverySeq, Slot)>())
         .tree::<DeliverySeq, Slot>(count.min(config.max_outgoing + config.max_answers))
 }
 

@@ -68,7 +68,7 @@ impl Channel {
         for (named, dep) in message.causal_history.iter().zip(deps) {
             match self.ids.place(*dep) {
                 Some(Place::Logged(slot)) => {
-                    self.log.named_by_sync(slot, message.sender_id);
+                    self.log.named_by(slot, message.sender_id);
                     continue;
                 }
                 Some(place) if place.is_met() => continue,

@@ -70,7 +70,7 @@ impl Channel {
             }));
             self.sync.note_traffic(*dialect, cx.now.mono);
         }
-        self.log.told(self.config.max_heads);
+        self.log.told(self.config.causal_history_len, self.config.max_heads);
         self.log_own(cx, entry, digest, deps, dialects);
         sends.into_iter().for_each(|send| cx.outbox.effect(send));
         self.settle(cx);

@@ -114,11 +114,15 @@ impl Channel {
             self.ids.remember_sync(digest);
         }
         self.note_join(cx);
+        let unwitnessed = self.log.unwitnessed_len();
         if self.want_named(cx, message, &deps) && lamport > self.clock.current() {
             self.clock.observe(lamport);
             cx.outbox.change(&self.id, || ChangeKind::Clock(lamport));
         }
         self.note_sync(cx, dialect, message.sender_id, filter.as_ref(), &deps);
+        if self.log.unwitnessed_len() < unwitnessed {
+            self.log.others_are_witnesses(cx.now.mono);
+        }
     }
 
     fn receive_content(
@@ -145,13 +149,14 @@ impl Channel {
         if doomed && place == Some(Place::Lost) {
             return Ok(()); // a repeat of what was dropped
         }
-        let answers = self.cancel_answer(cx, digest);
+        self.cancel_answer(cx, digest);
         let heard = Dialects::of(dialect);
         let repeated = broken::is(Break::Once) && matches!(place, Some(Place::Logged(_)));
         if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place
             && !repeated
         {
-            self.heard_again(cx, place, heard, answers);
+            // Repair answers and bridged copies have no filter.
+            self.heard_again(cx, place, heard, message.bloom_filter.is_some());
             self.report_conflict(cx, place, message, lamport);
             return Ok(());
         }
@@ -174,7 +179,7 @@ impl Channel {
             self.drop_lost(cx, digest, message.message_id, want.map(|want| want.waiters));
             return Ok(());
         }
-        let asked = want.is_some();
+        let (asked, named_by) = (want.is_some(), want.as_ref().map(|want| want.named_by));
         let mut arrived = Arrived {
             entry: logged(message, lamport),
             digest,
@@ -190,6 +195,12 @@ impl Channel {
             }
         }
         self.deliver_or_buffer(cx, arrived, asked);
+        if let (Some(named_by), Some(Place::Logged(slot))) = (named_by, self.ids.place(digest))
+            && named_by != self.sender_digest(message.sender_id)
+        {
+            // Whoever named it first did not send it.
+            self.log.witnessed(slot);
+        }
         Ok(())
     }
 

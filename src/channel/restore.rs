@@ -98,7 +98,7 @@ impl Channel {
             logged.hint = snapshot.hints.get(&stored.seq).cloned();
         }
         if self.ids.set(digest, Place::Logged(slot)).is_named {
-            self.log.named(slot, stored.entry.sender_id());
+            self.log.named(slot);
         }
         self.name_dependencies(digest, &deps, stored.entry.sender_id());
         if let Some(copy) = snapshot.bridges.get(&stored.seq) {

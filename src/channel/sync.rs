@@ -116,8 +116,10 @@ impl Channel {
         };
         if self.log.logged_heads().take(MAX_HEADS_COMPARED).all(has) {
             self.sync.note_traffic(dialect, cx.now.mono);
-            if deps.len() < self.config.max_heads {
-                // It has all that we have, and room to name what its sender knows nobody to have named.
+            let names = |head: &Logged| deps.contains(&head.digest);
+            if deps.len() < self.config.max_heads && self.log.logged_heads().all(names) {
+                // Its sender has delivered all that we have, and had room to name what it knew nobody
+                // to have named. What only its filter holds may still wait there.
                 self.log.all_named_by(sender);
             }
             return;
@@ -143,11 +145,10 @@ impl Channel {
         if mem::take(&mut self.sync.hurries) {
             self.sync.hurried.1 = self.sync.hurried.1.saturating_add(1);
         }
-        let unwitnessed_since = self.log.unwitnessed_since(self.config.max_heads);
+        let max_heads = self.config.max_heads;
         let needed = self.wanted.has_due()
             || self.log.rotation_left > 0
-            || unwitnessed_since
-                .is_some_and(|since| cx.now.mono.since(since) >= self.config.sync_min);
+            || self.has_kept_senders_waiting(cx, max_heads);
         // A node that mirrors its peers may have come to speak the nim dialect since.
         if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
             return;
@@ -156,16 +157,27 @@ impl Channel {
             let quiet = cx.rng.duration(self.config.sync_min, self.config.sync_max);
             let at = (traffic_at + quiet).max(cx.now.mono + self.config.sync_min / 2);
             // Steady traffic of somebody else shall not keep us from telling that it arrives.
-            self.schedule_sync(cx, unwitnessed_since.map_or(at, |since| at.min(since + quiet)));
+            let waiting_since = self.log.unwitnessed_since(max_heads);
+            self.schedule_sync(cx, waiting_since.map_or(at, |since| at.min(since + quiet)));
             return;
         }
         self.send_sync(cx);
-        let more = self.wanted.has_due() || self.log.rotation_left > 0;
+        let more = self.wanted.has_due()
+            || self.log.rotation_left > 0
+            // If the next one has room for many.
+            || self.has_kept_senders_waiting(cx, max_heads / 2 + 1);
         if more {
             self.schedule_sync(cx, cx.now.mono + self.config.repair_sync_min);
         } else {
             self.arm_sync(cx);
         }
+    }
+
+    /// Whether it is time to name what nobody but its sender has named, if that leaves no more heads
+    /// than these.
+    fn has_kept_senders_waiting(&self, cx: &Cx<'_>, max_heads: usize) -> bool {
+        let since = self.log.unwitnessed_since(max_heads);
+        since.is_some_and(|since| cx.now.mono.since(since) >= self.config.sync_min)
     }
 
     /// When the last dialect that we would sync in had traffic, if all of them had since the quiet
@@ -191,7 +203,7 @@ impl Channel {
                 self.encode_sync(cx, *dialect, &message_id, lamport, &requests);
             }
         }
-        self.log.told(self.config.max_heads);
+        self.log.told(self.config.causal_history_len, self.config.max_heads);
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
         self.ids.remember_sync(digest);

@@ -170,7 +170,7 @@ config! {
     seed: u64 = 0;
     /// Whether a message of an unknown channel opens it. Default: no; the message is refused.
     auto_open: bool = false;
-    /// Most channels that messages of others may open. Default 1,024. Memory: 1,810 bytes each, and
+    /// Most channels that messages of others may open. Default 1,024. Memory: 1,890 bytes each, and
     /// what it holds.
     max_auto_channels: usize = 1_024;
     /// What waits for the store. Default: [`Durability::None`].
@@ -297,9 +297,10 @@ config! {
 
     /// Whether sync messages are sent at all. Default: yes.
     sync: bool = true;
-    /// Shortest quiet time before a sync message. Default 20 s.
+    /// Shortest quiet time before a sync message, and shortest time for which what nobody but its sender
+    /// has named waits to be named in one. Default 20 s.
     sync_min: Duration = Duration::from_secs(20);
-    /// Longest quiet time before a sync message. Default 60 s.
+    /// Longest of these times. Default 60 s.
     sync_max: Duration = Duration::from_secs(60);
 
     /// Furthest a message's Lamport time may be ahead of our wall clock; without a wall clock, of our

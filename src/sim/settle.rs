@@ -34,6 +34,8 @@ impl Simulation {
                 return self.verdict();
             }
         }
+        // The silence that follows has no faults: what waits for a write that never came is off.
+        self.members.iter_mut().for_each(|member| member.crash = None);
         self.report.settled_at = Some(self.now());
         Ok(())
     }
