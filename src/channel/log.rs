@@ -111,8 +111,8 @@ pub(super) struct Log {
     /// Heads of this rotation that have not been told yet.
     pub(super) rotation_left: usize,
     /// Entries that are not witnessed, in the order in which they came.
-    unwitnessed: VecDeque<(DeliverySeq, Slot)>,
-    /// Since when one of them was not, or somebody named others.
+    unwitnessed: VecDeque<Slot>,
+    /// Since when there are some, or since when somebody last named others of them in a sync.
     unwitnessed_since: Instant,
     /// Entries by age of delivery.
     age: VecDeque<(DeliverySeq, Slot)>,
@@ -142,17 +142,16 @@ impl Log {
     fn await_witness(&mut self, slot: Slot, now: Instant) {
         let Some(logged) = self.entries.get_mut(slot) else { return };
         logged.witnessed = false;
-        let seq = logged.seq;
         if self.unwitnessed.is_empty() {
             self.unwitnessed_since = now;
         } else if self.unwitnessed.len() == MAX_UNWITNESSED
-            && let Some((_, oldest)) = self.unwitnessed.pop_front()
+            && let Some(oldest) = self.unwitnessed.pop_front()
             && let Some(oldest) = self.entries.get_mut(oldest)
         {
             // Not seen to be, but forgotten.
             oldest.witnessed = true;
         }
-        self.unwitnessed.push_back((seq, slot));
+        self.unwitnessed.push_back(slot);
     }
 
     /// An entry came again, so its sender does not know that it had come.
@@ -168,9 +167,8 @@ impl Log {
             return;
         };
         logged.witnessed = true;
-        let seq = logged.seq;
         // What is named is mostly new.
-        if let Some(at) = self.unwitnessed.iter().rposition(|(listed, _)| *listed == seq) {
+        if let Some(at) = self.unwitnessed.iter().rposition(|listed| *listed == slot) {
             self.unwitnessed.remove(at);
         }
     }
@@ -189,8 +187,7 @@ impl Log {
     pub(super) fn all_named_by(&mut self, sender: IdRef<'_>) {
         // Backwards, as they leave the list.
         for at in (0..self.unwitnessed.len()).rev() {
-            let (_, slot) = self.unwitnessed[at];
-            self.named_by(slot, sender);
+            self.named_by(self.unwitnessed[at], sender);
         }
     }
 
@@ -370,7 +367,7 @@ impl Log {
         let room = max_heads.saturating_sub(named.len());
         let is_head =
             |slot: Slot| !headless && self.entries.get(slot).is_some_and(|logged| logged.is_head);
-        let unwitnessed = self.unwitnessed.iter().map(|(_, slot)| *slot);
+        let unwitnessed = self.unwitnessed.iter().copied();
         named.extend(unwitnessed.filter(|slot| !is_head(*slot)).take(room));
         for (_, slot) in self.order.iter().rev() {
             if named.len() >= len {
@@ -446,7 +443,7 @@ impl Log {
             self.heads.remove(&(logged.entry.lamport(), slot));
         }
         if !logged.witnessed
-            && let Some(at) = self.unwitnessed.iter().position(|(seq, _)| *seq == logged.seq)
+            && let Some(at) = self.unwitnessed.iter().position(|listed| *listed == slot)
         {
             self.unwitnessed.remove(at);
         }
