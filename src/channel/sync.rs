@@ -173,8 +173,8 @@ impl Channel {
         }
     }
 
-    /// Whether it is time to name what nobody but its sender has named, if that leaves no more heads
-    /// than these.
+    /// Whether it is time to name what nobody but its sender has named, and there are fewer heads than
+    /// these, so that there is room for it.
     fn has_kept_senders_waiting(&self, cx: &Cx<'_>, max_heads: usize) -> bool {
         let since = self.log.unwitnessed_since(max_heads);
         since.is_some_and(|since| cx.now.mono.since(since) >= self.config.sync_min)
