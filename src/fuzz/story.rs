@@ -96,12 +96,18 @@ fn dialect(source: &mut Source<'_>) -> WireDialect {
     if source.flag() { WireDialect::Lip109 } else { WireDialect::NimSds }
 }
 
+/// A number that somebody counted to, or that nobody did; never one near enough to the last that may be
+/// stored for a node to count beyond it.
+fn counted(source: &mut Source<'_>) -> u64 {
+    source.any_number() & !(1 << 62)
+}
+
 fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
     let last = state.delivered;
     match source.byte() % 24 {
         0 => ChangeKind::Clock(source.any_number()),
         1..4 => ChangeKind::Recorded(IdRecord {
-            number: source.any_number(),
+            number: counted(source),
             digest: digest(source),
             lamport: source.any_number(),
             lip109: probe(source),
@@ -153,7 +159,7 @@ fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
             })
         }
         21 => ChangeKind::MetAdded(StoredMet {
-            number: source.any_number(),
+            number: counted(source),
             digest: digest(source),
             lost: source.flag(),
         }),
