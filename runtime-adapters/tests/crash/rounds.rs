@@ -180,13 +180,12 @@ impl Rounds {
         Ok(self.children.start(&self.members[index])?)
     }
 
-    /// What was unacknowledged in a file has been acknowledged since.
+    /// Waits until all that was unacknowledged in a file is said to be acknowledged. The state of a
+    /// participant and its events come from two threads, so either may be heard first.
     fn check_resumed(&mut self, disk: &Disk) -> Result<(), Problem> {
         self.resumed += disk.outgoing.len();
-        match disk.outgoing.iter().find(|id| !self.acked.contains(*id)) {
-            Some(id) => Err(Problem::Loss(format!("nobody said that {id} was acknowledged"))),
-            None => Ok(()),
-        }
+        let said = |rounds: &Self| disk.outgoing.iter().all(|id| rounds.acked.contains(id));
+        self.until("all that was unacknowledged is said to be acknowledged", said)
     }
 
     /// Whether all logs are equal, everybody was told all of it, and nobody waits for anything.
