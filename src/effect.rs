@@ -18,6 +18,11 @@ use crate::wire::{HistoryEntry, WireDialect};
 #[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
 pub struct PersistId(pub u64);
 
+/// Number of a request for a channel's state.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
+pub struct LoadId(pub u64);
+
 /// Number of a request to a store node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
@@ -65,6 +70,8 @@ pub enum Effect {
     /// Read a channel's state, then say [`Input::Loaded`](crate::Input::Loaded).
     /// [`stored::snapshot`](crate::stored::snapshot) makes it of records.
     Load {
+        /// Number of the request.
+        id: LoadId,
         /// The channel.
         channel: ChannelId,
     },
@@ -93,7 +100,8 @@ pub enum Effect {
         message_id: MessageId,
     },
     /// An own message was sent `max_resends` times more and nobody acknowledged it. It is no
-    /// longer resent; [`Effect::Acked`] may still follow.
+    /// longer resent; [`Effect::Acked`] may still follow, and [`Input::Resend`](crate::Input::Resend)
+    /// sends it again.
     Unconfirmed {
         /// The channel.
         channel: ChannelId,
@@ -109,7 +117,8 @@ pub enum Effect {
         /// What it names and is neither logged nor waiting itself.
         missing: Vec<HistoryEntry>,
     },
-    /// These dependencies were given up, or dropped because theirs were.
+    /// These dependencies were given up, or dropped because theirs were. None is given up for time alone
+    /// that passed while nobody handled a [`Tick`](crate::Input::Tick).
     Lost {
         /// The channel.
         channel: ChannelId,
@@ -172,6 +181,14 @@ pub enum Effect {
         /// The message's Lamport time.
         lamport: u64,
     },
+    /// The monotonic time of an input is more than a minute behind that of an earlier one, as that of a
+    /// counter is that has wrapped: timers stand still until it has caught up. Told once until it has.
+    TimeBehind {
+        /// What the input said.
+        told: Instant,
+        /// The newest time, at which timers stand.
+        newest: Instant,
+    },
     /// A message cannot be sent on in the LIP-109 dialect, because an id in it is not UTF-8.
     NotText {
         /// The channel.
@@ -209,6 +226,7 @@ impl Effect {
             | Self::Conflict { .. }
             | Self::FilterIgnored { .. }
             | Self::ClockBehind { .. }
+            | Self::TimeBehind { .. }
             | Self::NotText { .. } => 0,
         };
         size_of::<Self>() + kept

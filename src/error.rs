@@ -33,7 +33,7 @@ pub enum RejectReason {
     /// The channel waits for its state from the store. The first message of a channel that is opened
     /// by it (`auto_open`) is refused so, and has opened it: repair asks for it again.
     ChannelLoading,
-    /// No state was asked for, or it came already.
+    /// No state was asked for under this id, it came already, or the channel was closed since.
     NotLoading,
     /// The store could not give the channel's state. The channel still waits for it: ask the
     /// store again, or close the channel.
@@ -94,6 +94,9 @@ pub enum RejectReason {
     NotLogged,
     /// The message is not an own one that nobody has acknowledged.
     NotOutgoing,
+    /// The message's body has left the log, so it cannot be sent again: publish its content under a new
+    /// id.
+    BodyEvicted,
     /// As many own messages as `max_outgoing` allows are unacknowledged, or as many bytes of them as
     /// `max_log_bytes` allows: wait for acknowledgements.
     OutgoingFull {
@@ -122,7 +125,10 @@ impl fmt::Display for RejectReason {
             Self::ChannelNotOpen => f.write_str("the channel is not open"),
             Self::ChannelAlreadyOpen => f.write_str("the channel is open already"),
             Self::ChannelLoading => f.write_str("the channel waits for its state from the store"),
-            Self::NotLoading => f.write_str("the channel does not wait for its state"),
+            Self::NotLoading => f.write_str(
+                "the channel does not wait for this answer: its state came already, or it was closed \
+                 since it was asked for",
+            ),
             Self::LoadFailed(error) => {
                 write!(f, "the channel's state could not be loaded: {error}")
             }
@@ -165,6 +171,9 @@ impl fmt::Display for RejectReason {
             Self::NotOutgoing => {
                 f.write_str("the message is not an own one that waits for an acknowledgement")
             }
+            Self::BodyEvicted => f.write_str(
+                "the message's body has left the log: publish its content again under a new id",
+            ),
             Self::OutgoingFull { limit } => {
                 write!(
                     f,
@@ -287,7 +296,8 @@ impl core::error::Error for ConfigError {}
 fn unit(field: &str) -> &'static str {
     match field {
         "bridge_delay" | "lost_after" | "max_clock_skew" | "repair_sync_min" | "repair_t_min"
-        | "resend_after" | "resend_max" | "retrieval_retry" | "sync_max" | "sync_min" => " ms",
+        | "repair_t_max × 3" | "resend_after" | "resend_max" | "retrieval_retry" | "sync_max"
+        | "sync_min" => " ms",
         _ => "",
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::effect::{PersistId, RetrievalId};
+use crate::effect::{LoadId, PersistId, RetrievalId};
 use crate::entry::DeliverySeq;
 use crate::error::StoreError;
 use crate::id::{ChannelId, MessageId};
@@ -32,8 +32,10 @@ pub enum Input {
         /// Whether it is logged.
         kind: PublishKind,
     },
-    /// Send an own message again now that nobody has acknowledged. It goes out as any resend does,
-    /// and the next one is due when it was before.
+    /// Send an own message again now that nobody has acknowledged. It goes out as any resend does, and
+    /// the next one is due when it was before. If it was reported
+    /// [`Unconfirmed`](crate::Effect::Unconfirmed), before a restart too, it waits for an acknowledgement
+    /// again as a new message does, with all of its resends; that takes room in `max_outgoing`.
     Resend {
         /// The channel.
         channel: ChannelId,
@@ -51,6 +53,9 @@ pub enum Input {
     },
     /// The store's answer to [`Effect::Load`](crate::Effect::Load).
     Loaded {
+        /// The id of the effect. Answers to others, such as one from before the channel was closed and
+        /// opened again, are refused.
+        id: LoadId,
         /// The channel asked for.
         channel: ChannelId,
         /// Its state, or `None` if the store has none.

@@ -197,7 +197,7 @@ pub use config::{
     OnLost,
 };
 pub use digest::{ContentDigest, LogDigest};
-pub use effect::{Bound, Delivery, Effect, PersistId, RetrievalId, SendReason};
+pub use effect::{Bound, Delivery, Effect, LoadId, PersistId, RetrievalId, SendReason};
 pub use entry::{CausalHistory, DeliverySeq, LogEntry};
 pub use error::{ConfigError, DecodeError, RejectReason, Rejected, StoreError};
 pub use id::{ChannelId, IdRef, MessageId, ParticipantId};

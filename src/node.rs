@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::hash::Hasher;
+use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -12,7 +13,7 @@ use crate::broken::{self, Break};
 use crate::channel::{self, Channel, Cx, LogView, Status};
 use crate::config::Config;
 use crate::deadlines::Deadlines;
-use crate::effect::{Effect, RetrievalId};
+use crate::effect::{Effect, LoadId, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
 use crate::id::{ChannelId, IdRef, MessageId};
 use crate::input::{Input, PublishKind, Retrieved};
@@ -22,6 +23,16 @@ use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::{Instant, Now};
 use crate::timer::{Deadline, Why};
 use crate::wire::{self, HistoryEntryRef, WireDialect};
+
+/// A deadline passed by more than this was slept through: nobody was there to do what was due. The
+/// time does not count as time in which what is missing could have come.
+const OVERSLEPT: Duration = Duration::from_secs(60);
+/// What counts of such a time at most, so that whoever is never in time gives up in the end.
+const COUNTED_ASLEEP: Duration = Duration::from_secs(10);
+/// Time awake begins here, so that it has room for what was waited before a restart.
+const AWAKE_START: Instant = Instant::from_micros(u64::MAX / 4);
+/// Monotonic time that falls this far behind has not jittered but begun anew.
+const FAR_BEHIND: Duration = Duration::from_secs(60);
 
 /// One participant: takes inputs, gives effects, and says when it wants to be woken.
 ///
@@ -40,7 +51,13 @@ pub struct Node {
     rng: Rng,
     buffer: BytesMut,
     now: Now,
+    /// Runs as the monotonic clock does, but for what was slept through.
+    awake: Instant,
+    /// When, on that clock, the last such time ended.
+    woke: Instant,
     clock_regressions: u64,
+    /// Whether it was told that monotonic time is far behind.
+    told_time_behind: bool,
 }
 
 /// A channel we take part in.
@@ -54,8 +71,8 @@ struct Member {
 
 #[derive(Debug)]
 enum State {
-    /// Its state was asked for.
-    Loading(Arc<Config>),
+    /// Its state was asked for under this id.
+    Loading(LoadId, Arc<Config>),
     Open(Box<Channel>),
 }
 
@@ -64,6 +81,8 @@ macro_rules! cx {
     ($node:expr) => {
         Cx {
             now: $node.now,
+            awake: $node.awake,
+            woke: $node.woke,
             outbox: &mut $node.outbox,
             rng: &mut $node.rng,
             buffer: &mut $node.buffer,
@@ -86,13 +105,17 @@ impl Node {
             auto_opened: 0,
             buffer: BytesMut::new(),
             now: Now::default(),
+            awake: AWAKE_START,
+            woke: AWAKE_START,
             clock_regressions: 0,
+            told_time_behind: false,
         }
     }
 
     /// Takes in one input. Any number of inputs may be handled before effects are polled.
     ///
-    /// Time that runs backwards is taken to stand still, and counted.
+    /// Time that runs backwards is taken to stand still, and counted; if it is more than a minute behind,
+    /// [`Effect::TimeBehind`] says so.
     ///
     /// # Errors
     ///
@@ -188,10 +211,30 @@ impl Node {
     fn advance(&mut self, now: Now) {
         if now.mono < self.now.mono {
             self.clock_regressions += 1;
+            self.tell_time_behind(now.mono);
+        } else {
+            self.told_time_behind = false;
         }
         // Timers need time ahead of now, or they would be due for ever.
         let mono = now.mono.min(Instant::from_micros(u64::MAX / 2)).max(self.now.mono);
+        let passed = mono.since(self.now.mono);
+        let overslept = self.deadlines.first().is_some_and(|due| mono.since(due.at) > OVERSLEPT);
+        if overslept {
+            self.awake = self.awake + passed.min(COUNTED_ASLEEP);
+            self.woke = self.awake;
+        } else {
+            self.awake = self.awake + passed;
+        }
         self.now = Now { mono, wall: now.wall };
+    }
+
+    /// Tells that timers stand still until monotonic time has caught up, once until it has.
+    fn tell_time_behind(&mut self, told: Instant) {
+        let newest = self.now.mono;
+        if newest.since(told) > FAR_BEHIND && !self.told_time_behind {
+            self.told_time_behind = true;
+            self.outbox.report(Effect::TimeBehind { told, newest });
+        }
     }
 
     fn apply(&mut self, input: &Input) -> Result<(), RejectReason> {
@@ -206,7 +249,7 @@ impl Node {
                 Ok(())
             }
             Input::Persisted { id, result } => self.outbox.persisted(*id, *result, self.now.mono),
-            Input::Loaded { channel, result } => self.loaded(channel, result),
+            Input::Loaded { id, channel, result } => self.loaded(*id, channel, result),
             Input::Repaired { id, outcome } => self.repaired(*id, outcome),
             Input::Open { channel, config } => self.open(channel, config.as_ref(), false),
             Input::Close { channel } => self.close(channel),
@@ -327,8 +370,7 @@ impl Node {
         // An allocation of its own, whatever the id came in.
         let id = ChannelId::from(id.as_bytes());
         let state = if self.outbox.persists() {
-            self.outbox.load(id.clone());
-            State::Loading(config)
+            State::Loading(self.outbox.load(id.clone()), config)
         } else {
             let key = self.config.record_key(&id);
             State::Open(Box::new(Channel::create(&mut cx!(self), id.clone(), config, key)))
@@ -340,12 +382,17 @@ impl Node {
 
     fn loaded(
         &mut self,
+        load: LoadId,
         id: &ChannelId,
         result: &Result<Option<Box<Snapshot>>, StoreError>,
     ) -> Result<(), RejectReason> {
         let key = self.config.record_key(id);
         let member = self.channels.get_mut(id).ok_or(RejectReason::ChannelNotOpen)?;
-        let State::Loading(config) = &member.state else { return Err(RejectReason::NotLoading) };
+        let config = match &member.state {
+            State::Loading(asked, config) if *asked == load => config,
+            // An answer from before the channel was closed, or a second one.
+            State::Loading(..) | State::Open(_) => return Err(RejectReason::NotLoading),
+        };
         let failed = |error: StoreError| RejectReason::LoadFailed(error);
         let snapshot = result.as_ref().map_err(|error| failed(*error))?;
         if let Some(snapshot) = snapshot {
@@ -390,7 +437,7 @@ impl Node {
         for (id, member) in &mut self.channels {
             member.deadline = None;
             let config = match &member.state {
-                State::Loading(config) => config,
+                State::Loading(_, config) => config,
                 State::Open(channel) => channel.config(),
             };
             let mut hasher = SipHasher13::new_with_keys(seed, self.rng.next_u64());
@@ -405,7 +452,7 @@ impl Node {
     fn open_channel(&self, id: &ChannelId) -> Option<&Channel> {
         match &self.channels.get(id)?.state {
             State::Open(channel) => Some(channel),
-            State::Loading(_) => None,
+            State::Loading(..) => None,
         }
     }
 

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use crate::broken::{self, Break};
 use crate::config::{Config, Durability};
-use crate::effect::{Effect, PersistId, RetrievalId};
+use crate::effect::{Effect, LoadId, PersistId, RetrievalId};
 use crate::error::{RejectReason, StoreError};
 use crate::id::ChannelId;
 use crate::snapshot::{Change, ChangeKind};
@@ -54,6 +54,7 @@ pub(crate) struct Outbox {
     /// Answers to writes before this one are void: they were handed out again.
     void_before: u64,
     retry: Option<Retry>,
+    next_load: u64,
     next_retrieval: u64,
     /// The channels of the newest requests to store nodes.
     retrievals: VecDeque<(RetrievalId, ChannelId)>,
@@ -111,6 +112,7 @@ impl Outbox {
             next_persist: 1,
             void_before: 0,
             retry: None,
+            next_load: 1,
             next_retrieval: 1,
             retrievals: VecDeque::new(),
         }
@@ -211,12 +213,15 @@ impl Outbox {
     }
 
     /// Queues a read of the store, behind all writes made so far: it must see them.
-    pub(crate) fn load(&mut self, channel: ChannelId) {
-        let effect = Effect::Load { channel };
+    pub(crate) fn load(&mut self, channel: ChannelId) -> LoadId {
+        let load = LoadId(self.next_load);
+        self.next_load += 1;
+        let effect = Effect::Load { id: load, channel };
         match self.newest_write() {
             Some(id) => self.hold(id, effect),
             None => self.ready.push_back(effect),
         }
+        load
     }
 
     pub(crate) const fn is_degraded(&self) -> bool {

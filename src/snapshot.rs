@@ -184,6 +184,9 @@ pub struct StoredOutgoing {
     /// Whether it was resent as often as allowed: it is not resent any more, and an
     /// acknowledgement is still told as long as it is in the log.
     pub unconfirmed: bool,
+    /// When it is resent next, where there is a wall clock. It is resent soon after a restart if that is
+    /// not known.
+    pub due: Option<UnixMillis>,
 }
 
 /// A logged message that is to be sent on in the dialect that it was not heard in.
@@ -220,6 +223,8 @@ pub struct StoredWanted {
     pub due: Option<UnixMillis>,
     /// Whether nothing waits for it.
     pub background: bool,
+    /// Milliseconds awake that it was wanted without progress, at the last request.
+    pub waited_ms: u64,
 }
 
 /// A pending repair answer.

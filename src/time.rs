@@ -35,6 +35,12 @@ impl Instant {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The instant `duration` before `self`; at the earliest the start of the clock.
+    pub(crate) fn before(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
 }
 
 /// Saturates at the end of the clock, some 584,000 years after its start.

@@ -48,7 +48,7 @@ impl Mortal {
                 self.store.write(id, changes);
                 self.store.answer().expect("just queued")
             }
-            Effect::Load { channel } => self.store.load(&channel),
+            Effect::Load { id, channel } => self.store.load(id, &channel),
             other => {
                 self.effects.push(other);
                 return;

@@ -8,7 +8,8 @@ use common::peer::{entry, lip109};
 use common::store::{Store, start, strict};
 use common::{at, channel, delivered, drain, ids, open, publish};
 use sds_proto::{
-    Durability, Effect, Input, Node, PublishKind, RejectReason, SendReason, Status, StoreError,
+    Durability, Effect, Input, LoadId, Node, PublishKind, RejectReason, SendReason, Status,
+    StoreError,
 };
 
 #[test]
@@ -278,18 +279,19 @@ fn a_channel_that_could_not_be_loaded_waits_for_another_answer() {
     let mut store = Store::default();
     let mut node = Node::new(strict().build().expect("valid settings"));
     node.handle(at(0), open()).expect("opens");
-    assert_eq!(drain(&mut node), [Effect::Load { channel: channel() }]);
+    assert_eq!(drain(&mut node), [Effect::Load { id: LoadId(1), channel: channel() }]);
     let early = node.handle(at(0), lip109("b1", 1).input()).expect_err("it is loading");
     assert_eq!(early.reason, RejectReason::ChannelLoading);
-    let failed = Input::Loaded { channel: channel(), result: Err(StoreError::Corrupt) };
+    let failed =
+        Input::Loaded { id: LoadId(1), channel: channel(), result: Err(StoreError::Corrupt) };
     let refused = node.handle(at(0), failed).expect_err("nothing to go on with");
     assert_eq!(refused.reason, RejectReason::LoadFailed(StoreError::Corrupt));
     assert!(node.status(&channel()).is_none());
 
-    node.handle(at(0), store.load(&channel())).expect("still waited for");
+    node.handle(at(0), store.load(LoadId(1), &channel())).expect("still waited for");
     store.serve(&mut node, at(0));
     assert_eq!(node.status(&channel()), Some(Status::default()));
-    let again = node.handle(at(0), store.load(&channel())).expect_err("it is open");
+    let again = node.handle(at(0), store.load(LoadId(1), &channel())).expect_err("it is open");
     assert_eq!(again.reason, RejectReason::NotLoading);
 }
 

@@ -13,7 +13,7 @@ use common::{EPOCH_MS, Faults, Group, at, channel, delivered, ids, open, publish
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, HistoryEntry, Limits, WireDialect};
 use sds_proto::{
-    ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, Instant, LogDigest,
+    ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, Instant, LoadId, LogDigest,
     MessageId, Node, Now, RejectReason, SendReason, Status, StoreError, UnixMillis,
 };
 
@@ -195,8 +195,7 @@ fn a_message_that_was_lost_came_and_was_evicted_is_a_duplicate_after_a_restart()
     let mut store = Store::default();
     let (mut node, _) = start(config(), &mut store, 0);
     node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
-    node.handle(at(4_000_000), Input::Tick).expect("a tick is always taken");
-    store.serve(&mut node, at(4_000_000));
+    run(&mut node, &mut store, 4_000_000);
     assert_eq!(node.status(&channel()).map(|status| status.lost), Some(1));
     node.handle(at(4_000_000), lip109("b1", 1).input()).expect("taken");
     node.handle(at(4_000_000), lip109("b3", 3).input()).expect("taken");
@@ -269,7 +268,8 @@ fn a_state_that_cannot_be_is_refused_and_another_may_be_given() {
     state.lamport = 0;
     let mut node = Node::new(strict().build().expect("valid settings"));
     node.handle(at(2), open()).expect("opens");
-    let loaded = |state| Input::Loaded { channel: channel(), result: Ok(Some(state)) };
+    let id = LoadId(1);
+    let loaded = |state| Input::Loaded { id, channel: channel(), result: Ok(Some(state)) };
     let refused = node.handle(at(2), loaded(state)).expect_err("it would use a Lamport time again");
     assert_eq!(refused.reason, RejectReason::LoadFailed(StoreError::Corrupt));
     store.serve(&mut node, at(2));

@@ -86,7 +86,7 @@ impl Driver {
                 }
             }
             (Effect::Persist { id, changes }, Some(keeper)) => keeper.persist(id, &changes),
-            (Effect::Load { channel }, Some(keeper)) => keeper.load(channel),
+            (Effect::Load { id, channel }, Some(keeper)) => keeper.load(id, channel),
             (effect, _) => {
                 if let Effect::Degraded { retry_at, .. } = effect {
                     self.retry_at = Some(retry_at);
@@ -167,7 +167,7 @@ impl Driver {
             return verdict.send(Err(rejected.reason));
         }
         for channel in abandoned {
-            self.opening.abandon(&channel, instead);
+            self.opening.settle(&channel, instead);
         }
         if let Some(channel) = opened {
             event!(debug, %channel, "opening");
@@ -203,28 +203,32 @@ impl Driver {
                 // Never refused: the node asked for it.
                 drop(self.node.handle(self.clock.now(), answer));
             }
-            Answer::Loaded { channel, result } if !self.opening.is_void(&channel) => {
-                let answer = Input::Loaded { channel: channel.clone(), result };
+            Answer::Loaded { id, channel, result } => {
+                let answer = Input::Loaded { id, channel: channel.clone(), result };
                 let loaded = self.node.handle(self.clock.now(), answer);
                 self.loaded(&channel, loaded.map_err(|rejected| rejected.reason));
             }
-            Answer::Loaded { .. } => {}
         }
         Poll::Ready(())
     }
 
     /// A channel that was to be loaded is open, or else closed.
     fn loaded(&mut self, channel: &ChannelId, result: Result<(), RejectReason>) {
-        if result.is_ok() {
-            self.metrics.store_loads += 1;
-            event!(debug, %channel, "loaded");
-        } else if let Err(RejectReason::LoadFailed(error)) = result {
-            self.metrics.store_load_failures += 1;
-            event!(warn, %channel, %error, "not loaded");
-            let close = Input::Close { channel: channel.clone() };
-            // Never refused: the channel waits for its state.
-            drop(self.node.handle(self.clock.now(), close));
-            self.report(Event::LoadFailed { channel: channel.clone(), error });
+        match result {
+            Ok(()) => {
+                self.metrics.store_loads += 1;
+                event!(debug, %channel, "loaded");
+            }
+            Err(RejectReason::LoadFailed(error)) => {
+                self.metrics.store_load_failures += 1;
+                event!(warn, %channel, %error, "not loaded");
+                let close = Input::Close { channel: channel.clone() };
+                // Never refused: the channel waits for its state.
+                drop(self.node.handle(self.clock.now(), close));
+                self.report(Event::LoadFailed { channel: channel.clone(), error });
+            }
+            // The channel was closed or emptied since it was asked for.
+            Err(_) => return,
         }
         self.opening.settle(channel, result);
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use sds_proto::snapshot::{Change, Snapshot};
 use sds_proto::stored::{self, Write};
-use sds_proto::{ChannelId, PersistId, StoreError};
+use sds_proto::{ChannelId, LoadId, PersistId, StoreError};
 
 use crate::store::{Record, Store, StoreFuture};
 use crate::trace::{Span, event, span};
@@ -19,21 +19,21 @@ pub(crate) struct Keeper {
     store: Box<dyn Store>,
     under_way: Option<UnderWay>,
     next_write: Option<(PersistId, Vec<Write>)>,
-    loads: VecDeque<ChannelId>,
+    loads: VecDeque<(LoadId, ChannelId)>,
     /// Whether a load comes before the next write, if there is one.
     load_first: bool,
 }
 
 enum UnderWay {
     Write { id: PersistId, operations: usize, since: Instant, span: Span, write: StoreFuture<()> },
-    Load { channel: ChannelId, load: StoreFuture<Vec<Record>> },
+    Load { id: LoadId, channel: ChannelId, load: StoreFuture<Vec<Record>> },
 }
 
 /// What the store answered.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Persisted { id: PersistId, operations: usize, took: Duration, result: Result<(), StoreError> },
-    Loaded { channel: ChannelId, result: Result<Option<Box<Snapshot>>, StoreError> },
+    Loaded { id: LoadId, channel: ChannelId, result: Result<Option<Box<Snapshot>>, StoreError> },
 }
 
 impl Keeper {
@@ -56,8 +56,8 @@ impl Keeper {
     }
 
     /// Has the state of a channel read.
-    pub(crate) fn load(&mut self, channel: ChannelId) {
-        self.loads.push_back(channel);
+    pub(crate) fn load(&mut self, id: LoadId, channel: ChannelId) {
+        self.loads.push_back((id, channel));
     }
 
     /// Whether nothing is under way nor waits.
@@ -96,10 +96,10 @@ impl Keeper {
                 });
                 Answer::Persisted { id, operations, took, result }
             }
-            Some(UnderWay::Load { channel, load }) => {
+            Some(UnderWay::Load { id, channel, load }) => {
                 let records = ready!(load.as_mut().poll(cx));
                 let result = records.and_then(|records| snapshot(&records));
-                Answer::Loaded { channel: channel.clone(), result }
+                Answer::Loaded { id: *id, channel: channel.clone(), result }
             }
         };
         self.under_way = None;
@@ -117,10 +117,10 @@ impl Keeper {
             let span = span!(debug_span, "store_write", operations);
             let write = span.within(|| self.store.write(batch));
             self.under_way = Some(UnderWay::Write { id, operations, since, span, write });
-        } else if let Some(channel) = self.loads.pop_front() {
+        } else if let Some((id, channel)) = self.loads.pop_front() {
             self.load_first = false;
             let load = self.store.load(&channel);
-            self.under_way = Some(UnderWay::Load { channel, load });
+            self.under_way = Some(UnderWay::Load { id, channel, load });
         }
     }
 }
@@ -216,7 +216,7 @@ mod tests {
     fn writes_and_loads_take_turns() {
         let (mut keeper, ..) = keeper();
         for channel in ["x", "y", "z"] {
-            keeper.load(channel.into());
+            keeper.load(LoadId(1), channel.into());
         }
         persist(&mut keeper, 1, 1);
         assert_eq!(poll(&mut keeper), Some(Ok((1, true))));
@@ -234,7 +234,7 @@ mod tests {
         // A clock of a channel that does not exist.
         persist(&mut keeper, 1, 1);
         assert_eq!(poll(&mut keeper), Some(Ok((1, true))));
-        keeper.load("c".into());
+        keeper.load(LoadId(1), "c".into());
         let Poll::Ready(Answer::Loaded { result, .. }) =
             keeper.poll(&mut Context::from_waker(Waker::noop()))
         else {

@@ -16,6 +16,7 @@ use crate::effect::{Bound, Delivery, Effect};
 use crate::entry::LogEntry;
 use crate::id::IdRef;
 use crate::snapshot::{ChangeKind, StoredEntry, StoredIncoming};
+use crate::time::Instant;
 use crate::wire::HistoryEntryRef;
 
 impl Channel {
@@ -34,7 +35,7 @@ impl Channel {
     fn buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
         let entry = arrived.entry.clone();
         let (digest, deps) = (arrived.digest, arrived.deps.clone());
-        let waiting = Box::new(Waiting { arrived, missing: 0, progress: cx.now.mono, asked });
+        let waiting = Box::new(Waiting { arrived, missing: 0, progress: Instant::ZERO, asked });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));
         self.persist_waiting(cx, slot);
@@ -217,7 +218,7 @@ impl Channel {
 
     fn satisfy(&mut self, cx: &Cx<'_>, waiters: &Waiters, gap: bool, ready: &mut VecDeque<Slot>) {
         let satisfied = waiters.iter().copied();
-        ready.extend(satisfied.filter(|slot| self.incoming.satisfy(*slot, gap, cx.now.mono)));
+        ready.extend(satisfied.filter(|slot| self.incoming.satisfy(*slot, gap, cx.awake)));
     }
 
     /// Appends a message to the log, then everything that it releases, in causal order.

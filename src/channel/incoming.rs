@@ -75,7 +75,7 @@ pub(super) struct Waiting {
     pub(super) arrived: Arrived,
     /// Dependencies it still waits for.
     pub(super) missing: usize,
-    /// When one of them last arrived; at first, when the message itself did.
+    /// When one of them last arrived, in time awake.
     pub(super) progress: Instant,
     /// Whether it was wanted when it came.
     pub(super) asked: bool,

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::incoming::Waiters;
 use super::record::{IdDigest, Place};
+use super::repair::give_up_at;
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
 use crate::config::OnLost;
@@ -20,6 +21,8 @@ use crate::wire::{HistoryEntry, MessageRef};
 const MAX_RETRIEVED: usize = 64;
 /// The wait between requests to a store node grows up to this many times the first.
 const MAX_RETRIEVAL_BACKOFF: u32 = 32;
+/// Longest wait before the first such request after a restart.
+const RETRIEVED_SOON: Duration = Duration::from_secs(2);
 /// Most waiting messages looked at to find out whether a chain still makes progress.
 pub(crate) const MAX_CHAIN: usize = 1_024;
 
@@ -53,6 +56,13 @@ impl Channel {
     pub(super) fn arm_retrieval(&mut self, cx: &Cx<'_>) {
         if let (None, Some(retry)) = (self.retrieval.timer, self.config.retrieval_retry) {
             self.schedule_retrieval(cx, retry);
+        }
+    }
+
+    /// Starts asking the embedder after a restart: it may have been asked for a while before.
+    pub(super) fn retrieve_soon(&mut self, cx: &Cx<'_>) {
+        if let Some(retry) = self.config.retrieval_retry {
+            self.schedule_retrieval(cx, retry.min(RETRIEVED_SOON));
         }
     }
 
@@ -184,15 +194,15 @@ impl Channel {
     }
 
     /// A dependency has been wanted for `lost_after`. It is given up unless the chain that waits
-    /// for it has made progress since.
+    /// for it has made progress since, or the time was slept through.
     pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let lost_after = self.config.lost_after;
-        let deadline = self.last_progress(slot) + lost_after;
-        if deadline > cx.now.mono {
-            if let Some(want) = self.wanted.get_mut(slot) {
-                want.lost_at = deadline;
-                want.set_timer(&mut self.timers, slot);
-            }
+        let progress = self.last_progress(slot, MAX_CHAIN);
+        let Some(want) = self.wanted.get_mut(slot) else { return };
+        want.take_progress(progress);
+        let at = give_up_at(&self.config, cx, want);
+        if at > cx.now.mono {
+            want.lost_at = at;
+            want.set_timer(&mut self.timers, slot);
             return;
         }
         let Some(want) = self.unwant(cx, slot) else { return };
@@ -241,14 +251,14 @@ impl Channel {
     }
 
     /// When a dependency of one of the messages that wait for `slot` last arrived, directly or
-    /// further down the chain; if none has, when `slot` was first missed.
-    fn last_progress(&self, slot: Slot) -> Instant {
-        let Some(want) = self.wanted.get(slot) else { return Instant::ZERO };
-        let mut newest = want.since;
+    /// further down the chain, in time awake. Looks at no more than `most` of them.
+    pub(super) fn last_progress(&self, slot: Slot, most: usize) -> Instant {
+        let mut newest = Instant::ZERO;
+        let Some(want) = self.wanted.get(slot) else { return newest };
         let mut visited = BTreeSet::new();
         let mut next: Vec<Slot> = want.waiters.to_vec();
         while let Some(slot) = next.pop() {
-            if visited.len() >= MAX_CHAIN || !visited.insert(slot) {
+            if visited.len() >= most || !visited.insert(slot) {
                 continue;
             }
             let Some(waiting) = self.incoming.get(slot) else { continue };

@@ -70,6 +70,10 @@ const RECENT_EPHEMERALS: usize = 64;
 /// What a channel needs of its node while it handles one input.
 pub(crate) struct Cx<'a> {
     pub(crate) now: Now,
+    /// As the monotonic clock, but that it stands still while nobody does what is due.
+    pub(crate) awake: Instant,
+    /// When, on that clock, such a time last ended.
+    pub(crate) woke: Instant,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) rng: &'a mut Rng,
     /// Where messages are encoded.

@@ -15,6 +15,7 @@ use crate::entry::{DeliverySeq, LogEntry};
 use crate::rng::Rng;
 use crate::snapshot::StoredOutgoing;
 use crate::sorted::{Position, Sorted};
+use crate::time::UnixMillis;
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
@@ -227,22 +228,46 @@ impl Outgoing {
 }
 
 impl Unacked {
-    /// Time to the next resend: doubled with each, slower when possibly acknowledged, jittered.
-    pub(super) fn resend_delay(&self, config: &Config, rng: &mut Rng) -> Duration {
+    /// Time to the next resend: doubled with each, slower when possibly acknowledged. It is jittered by a
+    /// quarter.
+    fn resend_delay(&self, config: &Config) -> Duration {
         let doubled = config.resend_after.saturating_mul(1 << self.resends.min(20));
         let possibly_acked = !self.witnesses.is_empty();
         let slowdown = if possibly_acked { config.possibly_acked_slowdown } else { 1 };
-        rng.jitter(doubled.saturating_mul(slowdown).min(config.resend_max))
+        doubled.saturating_mul(slowdown).min(config.resend_max)
+    }
+
+    pub(super) fn jittered_delay(&self, config: &Config, rng: &mut Rng) -> Duration {
+        rng.jitter(self.resend_delay(config))
+    }
+
+    /// What is left of that delay after a restart. `None`: it is over.
+    pub(super) fn delay_left(
+        &self,
+        left: Option<Duration>,
+        config: &Config,
+        rng: &mut Rng,
+    ) -> Option<Duration> {
+        let delay = self.resend_delay(config);
+        let left = left.filter(|left| !left.is_zero())?;
+        // The wall clock was put back: it begins anew.
+        Some(if left <= delay + delay / 4 { left } else { rng.jitter(delay) })
     }
 
     /// As the store keeps it.
-    pub(super) fn stored(&self, seq: DeliverySeq, unconfirmed: bool) -> StoredOutgoing {
+    pub(super) fn stored(
+        &self,
+        seq: DeliverySeq,
+        unconfirmed: bool,
+        due: Option<UnixMillis>,
+    ) -> StoredOutgoing {
         StoredOutgoing {
             seq,
             resends: self.resends,
             witnesses: self.witnesses.clone(),
             doubt_ln: self.doubt_ln,
             unconfirmed,
+            due,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
 use crate::id::MessageId;
 use crate::snapshot::ChangeKind;
+use crate::time::Instant;
 use crate::wire::{FilterField, HistoryEntry, HistoryEntryRef, Outgoing as Encoding, WireDialect};
 
 /// What an own message names.
@@ -46,13 +47,8 @@ impl Channel {
             }
             return Err(RejectReason::IdKnown);
         }
-        if let (Some(reason), false) = (self.outgoing_full(), self.config.unconfirmed_when_full) {
-            return Err(reason);
-        }
         let lamport = self.clock.next(cx.now.wall).ok_or(RejectReason::ClockExhausted)?;
-        while let (Some(_), Some(oldest)) = (self.outgoing_full(), self.outgoing.oldest()) {
-            self.unconfirmed(cx, oldest);
-        }
+        self.make_outgoing_room(cx)?;
 
         let requests = self.take_due_requests(cx);
         let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
@@ -179,19 +175,25 @@ impl Channel {
     }
 
     pub(super) fn schedule_resend(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        let Some(unacked) = self.outgoing.get(seq) else { return };
+        let delay = unacked.jittered_delay(&self.config, cx.rng);
+        self.schedule_resend_at(cx.now.mono + delay, seq);
+    }
+
+    pub(super) fn schedule_resend_at(&mut self, at: Instant, seq: DeliverySeq) {
         let Some(unacked) = self.outgoing.get_mut(seq) else { return };
         if let Some(key) = unacked.timer.take() {
             self.timers.cancel(key);
         }
         if self.config.resend {
-            let delay = unacked.resend_delay(&self.config, cx.rng);
-            unacked.timer = Some(self.timers.schedule(cx.now.mono + delay, Timer::Resend(seq)));
+            unacked.timer = Some(self.timers.schedule(at, Timer::Resend(seq)));
         }
     }
 
-    pub(super) fn persist_outgoing(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
-        let Some(unacked) = self.outgoing.get_mut(seq) else { return };
-        cx.outbox.change(&self.id, || ChangeKind::OutgoingSet(unacked.stored(seq, false)));
+    pub(super) fn persist_outgoing(&self, cx: &mut Cx<'_>, seq: DeliverySeq) {
+        let Some(unacked) = self.outgoing.get(seq) else { return };
+        let due = unacked.timer.and_then(|timer| cx.wall_at(timer.at()));
+        cx.outbox.change(&self.id, || ChangeKind::OutgoingSet(unacked.stored(seq, false, due)));
     }
 
     /// Nobody acknowledged the message in time: it is sent again, or reported unconfirmed.
@@ -215,11 +217,44 @@ impl Channel {
         cx: &mut Cx<'_>,
         message_id: &MessageId,
     ) -> Result<(), RejectReason> {
-        let seq = self.outgoing.seq_of(self.ids.digest(message_id.as_bytes()));
-        let unacked =
-            seq.and_then(|seq| self.outgoing.get(seq)).ok_or(RejectReason::NotOutgoing)?;
-        let entry = unacked.entry.clone();
+        let digest = self.ids.digest(message_id.as_bytes());
+        let unacked = self.outgoing.seq_of(digest).and_then(|seq| self.outgoing.get(seq));
+        let entry = match unacked {
+            Some(unacked) => unacked.entry.clone(),
+            None => self.await_again(cx, digest)?,
+        };
         self.send_again(cx, &entry);
+        Ok(())
+    }
+
+    /// An unconfirmed message waits for an acknowledgement again, as when it was new.
+    fn await_again(&mut self, cx: &mut Cx<'_>, digest: IdDigest) -> Result<LogEntry, RejectReason> {
+        let slot = match self.ids.place(digest) {
+            Some(Place::Logged(slot)) => slot,
+            Some(Place::Evicted) => return Err(RejectReason::BodyEvicted),
+            _ => return Err(RejectReason::NotOutgoing),
+        };
+        let logged = self.log.get(slot).filter(|logged| logged.unconfirmed);
+        let logged = logged.ok_or(RejectReason::NotOutgoing)?;
+        let (seq, entry) = (logged.seq, logged.entry.clone());
+        self.make_outgoing_room(cx)?;
+        if let Some(logged) = self.log.get_mut(slot) {
+            logged.unconfirmed = false;
+        }
+        self.log.pin(slot);
+        let probes = self.filters.own_probes(entry.message_id());
+        self.outgoing.add(seq, entry.clone(), digest, probes);
+        self.schedule_resend(cx, seq);
+        self.persist_outgoing(cx, seq);
+        Ok(entry)
+    }
+
+    /// Makes room for one more own message that waits for an acknowledgement, if that is allowed.
+    fn make_outgoing_room(&mut self, cx: &mut Cx<'_>) -> Result<(), RejectReason> {
+        while let Some(reason) = self.outgoing_full() {
+            let oldest = self.outgoing.oldest().filter(|_| self.config.unconfirmed_when_full);
+            self.unconfirmed(cx, oldest.ok_or(reason)?);
+        }
         Ok(())
     }
 
@@ -256,7 +291,7 @@ impl Channel {
         if let Some(logged) = slot.and_then(|slot| self.log.get_mut(slot)) {
             logged.unconfirmed = true;
             self.has_unconfirmed = true;
-            cx.outbox.change(&self.id, || ChangeKind::OutgoingSet(unacked.stored(seq, true)));
+            cx.outbox.change(&self.id, || ChangeKind::OutgoingSet(unacked.stored(seq, true, None)));
         } else {
             cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
         }

@@ -191,7 +191,7 @@ impl Channel {
         self.release_cyclic(cx, &mut arrived.waiters, lamport);
         for waiter in &arrived.waiters {
             if let Some(waiting) = self.incoming.get_mut(*waiter) {
-                waiting.progress = cx.now.mono;
+                waiting.progress = cx.awake;
             }
         }
         self.deliver_or_buffer(cx, arrived, asked);

@@ -10,7 +10,7 @@ use super::slots::Slot;
 use super::wanted::{Request, Want};
 use super::{Channel, Cx};
 use crate::broken::{self, Break};
-use crate::config::{Config, Dialect, NimHash};
+use crate::config::{Config, Dialect, LAST_ROUNDS, NimHash};
 use crate::hash::HashKind;
 use crate::id::IdRef;
 use crate::repair::Arithmetic;
@@ -37,6 +37,33 @@ pub(super) const fn native(config: &Config) -> WireDialect {
     }
 }
 
+/// Most waiting messages looked at to find out what is stored of a chain's progress.
+const MAX_CHAIN_STORED: usize = 64;
+
+/// When a dependency may be given up as things stand: after `lost_after` awake without progress, once
+/// it was asked for as often as it takes and nobody has answered.
+pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
+    let (lost_after, waited) = (config.lost_after, cx.awake.since(want.since));
+    if waited < lost_after {
+        return cx.now.mono + (lost_after - waited);
+    }
+    let rounds = want.rounds_since(cx.woke);
+    if !config.repair || rounds > LAST_ROUNDS {
+        return cx.now.mono;
+    }
+    // When nobody has answered the newest request.
+    let unanswered = match want.request {
+        Request::Scheduled(at) => at,
+        Request::Due(_) | Request::Off => cx.now.mono,
+    };
+    if rounds == LAST_ROUNDS {
+        return unanswered;
+    }
+    // Who is never awake for so many, or cannot ask at all, waits for as long as they would take.
+    let longest = lost_after.saturating_add(config.t_max(native(config)) * LAST_ROUNDS);
+    unanswered.max(cx.now.mono + longest.saturating_sub(waited))
+}
+
 pub(super) fn signed_millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
@@ -58,7 +85,8 @@ impl Channel {
             return None;
         }
         let delay = if chained { self.chain_delay(named) } else { self.t_req(named.message_id) };
-        let stored = StoredWanted { entry: named.into(), rounds: 0, due: None, background };
+        let stored =
+            StoredWanted { entry: named.into(), rounds: 0, due: None, background, waited_ms: 0 };
         Some(self.insert_want(cx, stored, digest, named_by, delay))
     }
 
@@ -70,23 +98,24 @@ impl Channel {
         named_by: u64,
         delay: Duration,
     ) -> Slot {
-        let now = cx.now.mono;
         let slot = self.wanted.insert(Want {
             entry: stored.entry,
             digest,
             named_by,
             waiters: Waiters::new(),
             rounds: stored.rounds,
-            since: now,
+            rounds_awake: 0,
+            since: cx.awake.before(Duration::from_millis(stored.waited_ms)),
+            progress: cx.awake,
             asked: None,
             request: Request::Off,
-            lost_at: now + self.config.lost_after,
+            lost_at: cx.now.mono,
             timer: TimerKey::default(),
             background: stored.background,
             retrieved: false,
         });
         self.ids.set(digest, Place::Wanted(slot));
-        self.schedule_request(cx, slot, now + delay);
+        self.schedule_request(cx, slot, cx.now.mono + delay);
         slot
     }
 
@@ -95,6 +124,7 @@ impl Channel {
         if self.config.repair {
             want.request = Request::Scheduled(at);
         }
+        want.lost_at = give_up_at(&self.config, cx, want);
         want.set_timer(&mut self.timers, slot);
         self.persist_want(cx, slot);
     }
@@ -105,12 +135,16 @@ impl Channel {
             Request::Scheduled(at) | Request::Due(at) => cx.wall_at(at),
             Request::Off => None,
         };
+        let progress = self.last_progress(slot, MAX_CHAIN_STORED);
+        let since = if progress > want.progress { progress } else { want.since };
+        let waited = cx.awake.since(since).as_millis();
         cx.outbox.change(&self.id, || {
             ChangeKind::WantedSet(StoredWanted {
                 entry: want.entry.clone(),
                 rounds: want.rounds,
                 due,
                 background: want.background,
+                waited_ms: u64::try_from(waited).unwrap_or(u64::MAX),
             })
         });
     }
@@ -159,9 +193,17 @@ impl Channel {
     /// A request went out, ours or somebody else's: ask again if it is not answered in time.
     fn rearm(&mut self, cx: &mut Cx<'_>, slot: Slot) {
         self.wanted.withdraw(slot);
+        let progress = self.last_progress(slot, MAX_CHAIN_STORED);
         let Some(want) = self.wanted.get_mut(slot) else { return };
+        if !want.take_progress(progress) && want.rounds > 0 {
+            // Nobody answered the last. However little of the time since was spent awake, it counts, or
+            // whoever is never awake for long would wait for ever.
+            let since = cx.awake.since(want.asked.unwrap_or(want.progress));
+            want.since = want.since.before(self.config.repair_t_min.saturating_sub(since));
+        }
         want.rounds = want.rounds.saturating_add(1);
-        want.asked = Some(cx.now.mono);
+        want.rounds_awake = want.rounds_since(cx.woke).saturating_add(1);
+        want.asked = Some(cx.awake);
         let (id, rounds) = (want.entry.message_id.clone(), want.rounds);
         let t_max = self.config.t_max(native(&self.config));
         if broken::is(Break::Wanted) {
@@ -214,7 +256,7 @@ impl Channel {
     fn counts_as_ours(&self, cx: &Cx<'_>, slot: Slot, request: &HistoryEntryRef<'_>) -> bool {
         self.wanted.get(slot).is_some_and(|want| {
             request.sender_id == want.entry.sender_id
-                && want.asked.is_none_or(|at| cx.now.mono.since(at) >= self.config.repair_t_min)
+                && want.asked.is_none_or(|at| cx.awake.since(at) >= self.config.repair_t_min)
         })
     }
 }

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::incoming::{Arrived, Deps, Waiters, Waiting};
 use super::log::{Dialects, NewEntry};
@@ -15,7 +16,11 @@ use crate::effect::{Delivery, Effect};
 use crate::entry::LogEntry;
 use crate::id::ChannelId;
 use crate::snapshot::{ChangeKind, Snapshot, StoredEntry, StoredIncoming, StoredOutgoing};
+use crate::time::Instant;
 use crate::wire::WireDialect;
+
+/// Time between two resends that have become due while nobody was there.
+const OVERDUE_APART: Duration = Duration::from_millis(100);
 
 impl Channel {
     /// The channel as the store has it. What was delivered and not consumed is delivered again.
@@ -38,15 +43,16 @@ impl Channel {
         for stored in snapshot.outgoing.values() {
             channel.restore_outgoing(cx, snapshot, stored);
         }
+        channel.schedule_resends(cx, snapshot);
         channel.restore_missing(cx, snapshot);
         channel.evict(cx);
         if !snapshot.log.is_empty() {
             channel.joining = Joining::Over;
-            channel.arm_sync(cx);
+            channel.sync_soon(cx);
         }
         channel.was_missing = !channel.wanted.is_empty();
         if channel.was_missing {
-            channel.arm_retrieval(cx);
+            channel.retrieve_soon(cx);
         }
         channel
     }
@@ -155,7 +161,26 @@ impl Channel {
         unacked.resends = stored.resends;
         unacked.witnesses.clone_from(&stored.witnesses);
         unacked.doubt_ln = stored.doubt_ln;
-        self.schedule_resend(cx, stored.seq);
+    }
+
+    /// Own messages are resent when they were due before. What was due since is due soon: those sent
+    /// least often first, spread over time, as there may be many.
+    fn schedule_resends(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot) {
+        let mut overdue = Vec::new();
+        for stored in snapshot.outgoing.values() {
+            let Some(unacked) = self.outgoing.get(stored.seq) else { continue };
+            let left = cx.until(stored.due, Duration::MAX);
+            match unacked.delay_left(left, &self.config, cx.rng) {
+                Some(delay) => self.schedule_resend_at(cx.now.mono + delay, stored.seq),
+                None => overdue.push((stored.resends, stored.seq)),
+            }
+        }
+        overdue.sort_unstable();
+        let mut at = cx.now.mono + cx.rng.duration(Duration::ZERO, OVERDUE_APART * 10);
+        for (_, seq) in overdue {
+            self.schedule_resend_at(at, seq);
+            at = at + OVERDUE_APART;
+        }
     }
 
     /// Wanted dependencies, the messages that wait for them, and repair answers.
@@ -168,7 +193,7 @@ impl Channel {
             self.insert_want(cx, stored.clone(), digest, named_by, delay);
         }
         let waiting: Vec<_> =
-            snapshot.incoming.values().map(|stored| self.restore_waiting(cx, stored)).collect();
+            snapshot.incoming.values().map(|stored| self.restore_waiting(stored)).collect();
         // What each of them waits for can be told once all of them are known.
         for (digest, entry) in waiting {
             if let Some(Place::Incoming(slot)) = self.ids.place(digest)
@@ -190,7 +215,7 @@ impl Channel {
         }
     }
 
-    fn restore_waiting(&mut self, cx: &Cx<'_>, stored: &StoredIncoming) -> (IdDigest, LogEntry) {
+    fn restore_waiting(&mut self, stored: &StoredIncoming) -> (IdDigest, LogEntry) {
         let entry = &stored.entry;
         let (digest, deps) = self.digests(entry);
         let arrived = Arrived {
@@ -201,7 +226,7 @@ impl Channel {
             gap: false,
             waiters: Waiters::new(),
         };
-        let progress = cx.now.mono;
+        let progress = Instant::ZERO;
         let waiting = Box::new(Waiting { arrived, missing: usize::MAX, progress, asked: false });
         let slot = self.incoming.insert(waiting);
         self.ids.set(digest, Place::Incoming(slot));

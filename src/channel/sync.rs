@@ -70,6 +70,17 @@ impl Channel {
         }
     }
 
+    /// Nobody knows what was sent while we were not there: a sync is due soon, unless others send one.
+    pub(super) fn sync_soon(&mut self, cx: &mut Cx<'_>) {
+        let at = cx.now.mono + self.short_delay(cx);
+        self.schedule_sync(cx, at);
+    }
+
+    /// A fraction of the quiet period, jittered so that not all send a sync who could.
+    fn short_delay(&self, cx: &mut Cx<'_>) -> Duration {
+        cx.rng.duration(self.config.sync_min / 16, self.config.sync_min / 2)
+    }
+
     fn schedule_sync(&mut self, cx: &Cx<'_>, at: Instant) {
         if !self.may_sync_at_all() {
             return;
@@ -133,7 +144,7 @@ impl Channel {
         if self.sync.hurried.0 != newest {
             self.sync.hurried = (newest, 0);
         }
-        let delay = cx.rng.duration(self.config.sync_min / 16, self.config.sync_min / 2);
+        let delay = self.short_delay(cx);
         let doubled = 1 << self.sync.hurried.1.min(MAX_DOUBLED);
         self.hasten_sync(cx, cx.now.mono + delay * doubled);
         self.sync.armed_at = cx.now.mono;

@@ -22,12 +22,17 @@ pub(super) struct Want {
     pub(super) waiters: Waiters,
     /// Times it was asked for, by us or by others.
     pub(super) rounds: u32,
-    /// When it was first missed.
+    /// Of those, how many since the node last woke up.
+    pub(super) rounds_awake: u32,
+    /// Since when it is wanted without progress, in time awake: before it was first missed, if it was
+    /// so before a restart.
     pub(super) since: Instant,
-    /// When it was last asked for, by us or by others.
+    /// The newest progress that `since` takes into account; at first, when it was missed. Time awake.
+    pub(super) progress: Instant,
+    /// When it was last asked for, by us or by others. Time awake.
     pub(super) asked: Option<Instant>,
     pub(super) request: Request,
-    /// When it is given up, unless there is progress.
+    /// When it is to be given up, unless there is progress or it was not asked for often enough.
     pub(super) lost_at: Instant,
     /// Runs out when something happens to it: its request becomes due, or it is given up.
     pub(super) timer: TimerKey,
@@ -183,6 +188,20 @@ impl Wanted {
 }
 
 impl Want {
+    /// Times it was asked for since the node `woke`.
+    pub(super) fn rounds_since(&self, woke: Instant) -> u32 {
+        if self.asked.is_some_and(|asked| asked >= woke) { self.rounds_awake } else { 0 }
+    }
+
+    /// Takes note of when the chain that waits for it last made progress. Returns whether it is new.
+    pub(super) fn take_progress(&mut self, progress: Instant) -> bool {
+        let is_new = progress > self.progress;
+        if is_new {
+            (self.progress, self.since) = (progress, progress);
+        }
+        is_new
+    }
+
     /// Sets the timer to what comes first.
     pub(super) fn set_timer(&mut self, timers: &mut Timers<Timer>, slot: Slot) {
         timers.cancel(self.timer);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Config, ConfigBuilder, Dialect, FilterPolicy, MAX_GROUPS, default_t_max};
+use super::{Config, ConfigBuilder, Dialect, FilterPolicy, LAST_ROUNDS, MAX_GROUPS, default_t_max};
 use crate::bloom::Geometry;
 use crate::error::ConfigError;
 use crate::wire::WireDialect;
@@ -94,12 +94,18 @@ impl ConfigBuilder {
     fn check_relations(&self) -> Result<(), ConfigError> {
         let t_max = self.repair_t_max.unwrap_or(match self.dialect {
             Dialect::NimSds => default_t_max(WireDialect::NimSds),
-            Dialect::Lip109 | Dialect::Mirror { .. } | Dialect::Bridge => {
-                default_t_max(WireDialect::Lip109)
-            }
+            Dialect::Mirror { initial } => default_t_max(initial),
+            Dialect::Lip109 | Dialect::Bridge => default_t_max(WireDialect::Lip109),
         });
+        let rounds = if self.repair { LAST_ROUNDS } else { 0 };
         let not_above = [
             ("repair_t_min", millis(self.repair_t_min), "repair_t_max", millis(t_max)),
+            (
+                "repair_t_max × 3",
+                millis(t_max).saturating_mul(rounds.into()),
+                "lost_after",
+                millis(self.lost_after),
+            ),
             ("sync_min", millis(self.sync_min), "sync_max", millis(self.sync_max)),
             ("resend_after", millis(self.resend_after), "resend_max", millis(self.resend_max)),
             (
@@ -175,6 +181,12 @@ mod tests {
 
         let error = Config::builder().sync_min(Duration::from_secs(90)).build().unwrap_err();
         assert_eq!(error.to_string(), "sync_min is 90000 ms, above sync_max, which is 60000 ms");
+
+        let error = Config::builder().lost_after(Duration::from_secs(60)).build().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "repair_t_max × 3 is 360000 ms, above lost_after, which is 60000 ms"
+        );
 
         let error = Config::builder().ack_confidence(f64::NAN).build().unwrap_err();
         assert!(matches!(error, ConfigError::NotAChance { field: "ack_confidence", .. }));

@@ -11,6 +11,9 @@ use crate::bloom::Geometry;
 use crate::id::{ChannelId, ParticipantId};
 use crate::wire::{Limits, WireDialect};
 
+/// Requests after the last time asleep that nobody must have answered before anything is given up.
+pub(crate) const LAST_ROUNDS: u32 = 3;
+
 /// Most response groups.
 const MAX_GROUPS: u32 = 1 << 20;
 
@@ -261,7 +264,10 @@ config! {
     /// Most dependencies wanted at once. Default 16,384. Memory: some 400 bytes each, an id and a
     /// sender of 36 bytes included.
     max_wanted: usize = 16_384;
-    /// Time without progress after which a dependency is given up. Default 1 h.
+    /// Time without progress after which a dependency is given up: time awake, in this life and those
+    /// before. With `repair` it must leave room for three requests, three times T_max, and nothing is given
+    /// up that was not asked for thrice since the node last slept through a deadline, unless it is never
+    /// awake for so long. Default 1 h.
     lost_after: Duration = Duration::from_secs(3_600);
     /// What becomes of the dependents. Default: [`OnLost::DeliverWithGap`].
     on_lost: OnLost = OnLost::DeliverWithGap;

@@ -158,9 +158,10 @@ impl Run {
     fn start(&mut self, state: Option<Box<Snapshot>>) {
         let open = Input::Open { channel: CHANNEL, config: None };
         self.node.handle(self.now(), open).expect("a new channel");
-        let load = self.node.poll_effect();
-        assert!(matches!(load, Some(Effect::Load { .. })), "{load:?}");
-        let loaded = Input::Loaded { channel: CHANNEL, result: Ok(state) };
+        let Some(Effect::Load { id, channel }) = self.node.poll_effect() else {
+            panic!("a channel that is opened is loaded");
+        };
+        let loaded = Input::Loaded { id, channel, result: Ok(state) };
         self.node.handle(self.now(), loaded).expect("a state that was checked");
     }
 

@@ -147,6 +147,7 @@ fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
             rounds: source.any_number() as u32,
             due: due(source),
             background: source.flag(),
+            waited_ms: source.any_number(),
         }),
         20 => {
             let (message_id, due) = (id(source), due(source));
@@ -187,8 +188,8 @@ fn outgoing(source: &mut Source<'_>, last: DeliverySeq) -> StoredOutgoing {
     let (seq, resends) = (near(source, last), source.any_number() as u32);
     let witnesses = (0..source.byte() % 4).map(|_| source.any_number()).collect::<Vec<_>>().into();
     let doubt_ln = -f64::from(1 + source.number(2) as u32);
-    let unconfirmed = source.flag();
-    let mut outgoing = StoredOutgoing { seq, resends, witnesses, doubt_ln, unconfirmed };
+    let (unconfirmed, due) = (source.flag(), due(source));
+    let mut outgoing = StoredOutgoing { seq, resends, witnesses, doubt_ln, unconfirmed, due };
     if outgoing.witnesses.is_empty() {
         outgoing.doubt_ln = 0.0;
     }

@@ -50,10 +50,10 @@ impl Simulation {
                 let (member, boot) = (index, member.boot);
                 self.queue.schedule(self.now + takes, Event::Written { member, boot });
             }
-            Effect::Load { .. } => {
+            Effect::Load { id, .. } => {
                 let boot = self.members[index].boot;
                 let at = self.now + self.plan.store_ms * 1_000;
-                self.queue.schedule(at, Event::Loaded { member: index, boot });
+                self.queue.schedule(at, Event::Loaded { member: index, boot, id: *id });
             }
             Effect::RequestRepair { id, missing, .. } => self.ask_archive(index, *id, missing),
             Effect::Acked { channel, message_id } if *channel == self.channel => {

@@ -10,7 +10,7 @@ use super::store::Safe;
 use super::value::Keep;
 use super::{RETRY_MICROS, Simulation};
 use crate::config::Durability;
-use crate::effect::RetrievalId;
+use crate::effect::{LoadId, RetrievalId};
 use crate::input::{Input, Retrieved};
 use crate::node::Node;
 use crate::wire;
@@ -164,13 +164,13 @@ impl Simulation {
         }
     }
 
-    pub(super) fn loaded(&mut self, index: usize, boot: u32) {
+    pub(super) fn loaded(&mut self, index: usize, boot: u32, id: LoadId) {
         let member = &mut self.members[index];
         if member.boot != boot || !member.is_here() {
             return;
         }
         if member.store.failing > 0 {
-            let again = Event::Loaded { member: index, boot };
+            let again = Event::Loaded { member: index, boot, id };
             self.queue.schedule(self.now + RETRY_MICROS, again);
             return;
         }
@@ -188,7 +188,7 @@ impl Simulation {
             delivered: state.delivered,
         });
         self.judge(index, verdict);
-        let input = Input::Loaded { channel: self.channel.clone(), result: Ok(state) };
+        let input = Input::Loaded { id, channel: self.channel.clone(), result: Ok(state) };
         if let Err(rejected) = self.handle(index, input) {
             self.fail(Some(index), (9, format!("what was stored was refused: {rejected}")));
         }

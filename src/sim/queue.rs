@@ -7,7 +7,7 @@ use core::cmp::{Ordering, Reverse};
 use bytes::Bytes;
 
 use super::fault::Fault;
-use crate::effect::RetrievalId;
+use crate::effect::{LoadId, RetrievalId};
 use crate::input::Retrieved;
 
 /// Something that happens to a member. `boot` numbers its starts: what was meant for an earlier one
@@ -23,7 +23,7 @@ pub(super) enum Event {
     /// A store answers a write.
     Written { member: usize, boot: u32 },
     /// A store answers a read.
-    Loaded { member: usize, boot: u32 },
+    Loaded { member: usize, boot: u32, id: LoadId },
     /// A store node answers.
     Retrieved { member: usize, boot: u32, answer: Box<(RetrievalId, Retrieved)> },
     /// A member starts.

@@ -25,7 +25,7 @@ impl Simulation {
             Event::Wake { member } => self.wake(member),
             Event::Publish { number, member } => self.publish_planned(number, member),
             Event::Written { member, boot } => self.written(member, boot),
-            Event::Loaded { member, boot } => self.loaded(member, boot),
+            Event::Loaded { member, boot, id } => self.loaded(member, boot, id),
             Event::Retrieved { member, boot, answer } => self.retrieved(member, boot, *answer),
             Event::Start { member } => self.start(member),
             Event::Begin(fault) => self.begin(fault),

@@ -37,6 +37,7 @@ pub(super) const OUTGOING_RESENDS: u32 = 1;
 pub(super) const OUTGOING_WITNESS: u32 = 2;
 pub(super) const OUTGOING_DOUBT: u32 = 3;
 pub(super) const OUTGOING_UNCONFIRMED: u32 = 4;
+pub(super) const OUTGOING_DUE: u32 = 5;
 
 pub(super) const BRIDGE_HEARD: u32 = 1;
 pub(super) const BRIDGE_DUE: u32 = 2;
@@ -46,6 +47,7 @@ pub(super) const WANTED_HINT: u32 = 2;
 pub(super) const WANTED_ROUNDS: u32 = 3;
 pub(super) const WANTED_DUE: u32 = 4;
 pub(super) const WANTED_BACKGROUND: u32 = 5;
+pub(super) const WANTED_WAITED: u32 = 6;
 
 pub(super) const ANSWER_DIALECTS: u32 = 1;
 pub(super) const ANSWER_DUE: u32 = 2;

@@ -11,7 +11,7 @@
 //! A key is the byte of a table, followed by nothing, by a number (8 bytes, most significant first)
 //! or by a message id. A value is a protobuf message of number (varint) and bytes fields, minimal
 //! and in the order of their numbers; `*` marks a field that is repeated, `?` one that may be
-//! absent. Absent flags are not set, set ones are 1. Dialects are 1 for LIP-109, 2 for nim-sds, 3 for
+//! absent. Absent flags are not set, set ones are 1; absent milliseconds are 0. Dialects are 1 for LIP-109, 2 for nim-sds, 3 for
 //! both. Digests and keys are 16 bytes, most
 //! significant first; times are milliseconds since 1970; Lamport times, sequence numbers and counts
 //! are numbers. Anything else in a record is an error, as is an unknown table.
@@ -28,10 +28,10 @@
 //! | 11 | met | number in order of arrival | 1 digest of the id, 2? flag: given up |
 //! | 20 | log | number of the delivery | 1 message id, 2? sender id, 3 Lamport time, 4* causal history, 5 content, 6? flag: has a gap, 7? flag: own |
 //! | 21 | hints | number of the delivery | 1 retrieval hint |
-//! | 22 | outgoing | number of the delivery | 1 times resent, 2* digest of a sender whose filter held it, 3? natural logarithm of the chance that all of these were wrong, as the bits of a 64-bit float, 4? flag: unconfirmed |
+//! | 22 | outgoing | number of the delivery | 1 times resent, 2* digest of a sender whose filter held it, 3? natural logarithm of the chance that all of these were wrong, as the bits of a 64-bit float, 4? flag: unconfirmed, 5? when resent next |
 //! | 23 | bridges | number of the delivery | 1 dialects heard in, 2? when it is sent on |
 //! | 30 | incoming | message id | 2? sender id, 3 Lamport time, 4* causal history, 5 content, 6 dialects heard in |
-//! | 31 | wanted | message id | 1? sender id, 2? retrieval hint, 3 times asked for, 4? when asked for next, 5? flag: in the background |
+//! | 31 | wanted | message id | 1? sender id, 2? retrieval hint, 3 times asked for, 4? when asked for next, 5? flag: in the background, 6? milliseconds awake that it was wanted without progress |
 //! | 32 | answers | message id | 1 dialects asked for in, 2? when due |
 //!
 //! An entry of a causal history is a message of its own: 1 message id, 2? retrieval hint, 3? sender

@@ -125,7 +125,9 @@ impl Reader {
                 let resends = f.small(field::OUTGOING_RESENDS)?;
                 let (witnesses, doubt_ln) = f.witnesses()?;
                 let unconfirmed = f.flag(field::OUTGOING_UNCONFIRMED)?;
-                let outgoing = StoredOutgoing { seq, resends, witnesses, doubt_ln, unconfirmed };
+                let due = f.time(field::OUTGOING_DUE)?;
+                let outgoing =
+                    StoredOutgoing { seq, resends, witnesses, doubt_ln, unconfirmed, due };
                 insert(key.table, &mut state.outgoing, seq, outgoing)
             }
             Table::Bridges => {
@@ -154,6 +156,7 @@ impl Reader {
                     rounds: f.small(field::WANTED_ROUNDS)?,
                     due: f.time(field::WANTED_DUE)?,
                     background: f.flag(field::WANTED_BACKGROUND)?,
+                    waited_ms: f.unless_zero(field::WANTED_WAITED)?,
                 };
                 insert(key.table, &mut state.wanted, id, wanted)
             }

@@ -78,6 +78,15 @@ impl<'a> Record<'a> {
         self.optional_number(field)?.ok_or_else(|| self.wrong(field))
     }
 
+    /// A number that is left out if it is 0.
+    pub(super) fn unless_zero(&mut self, field: u32) -> Result<u64, StoredError> {
+        match self.optional_number(field)? {
+            None => Ok(0),
+            Some(0) => Err(self.wrong(field)),
+            Some(number) => Ok(number),
+        }
+    }
+
     pub(super) fn small(&mut self, field: u32) -> Result<u32, StoredError> {
         u32::try_from(self.number(field)?).map_err(|_| self.wrong(field))
     }

@@ -132,6 +132,7 @@ impl Encode for Row<'_> {
                     sink.number(field::OUTGOING_DOUBT, outgoing.doubt_ln.to_bits());
                 }
                 write_flag(sink, field::OUTGOING_UNCONFIRMED, outgoing.unconfirmed);
+                write_time(sink, field::OUTGOING_DUE, outgoing.due);
             }
             Self::Bridge(bridge) => {
                 sink.number(field::BRIDGE_HEARD, bit(bridge.heard));
@@ -150,6 +151,9 @@ impl Encode for Row<'_> {
                 sink.number(field::WANTED_ROUNDS, wanted.rounds.into());
                 write_time(sink, field::WANTED_DUE, wanted.due);
                 write_flag(sink, field::WANTED_BACKGROUND, wanted.background);
+                if wanted.waited_ms > 0 {
+                    sink.number(field::WANTED_WAITED, wanted.waited_ms);
+                }
             }
             Self::Answer(answer) => {
                 let lip109 = if answer.lip109 { field::LIP109 } else { 0 };

@@ -205,8 +205,8 @@ impl Group {
                     let answer = store.answer().expect("just queued");
                     self.nodes[from].handle(now, answer).expect("asked for");
                 }
-                Effect::Load { channel } => {
-                    let answer = store.load(&channel);
+                Effect::Load { id, channel } => {
+                    let answer = store.load(id, &channel);
                     self.nodes[from].handle(now, answer).expect("asked for");
                 }
                 Effect::Send { bytes, why, .. } => {

@@ -224,10 +224,10 @@ impl Script {
     fn drain(&mut self) {
         while let Some(effect) = self.node.poll_effect() {
             match &effect {
-                Effect::Load { channel } => {
+                Effect::Load { id, channel } => {
                     // Each channel is as the store has it; a specification need not say so.
                     let result = Ok(self.disk.load(channel));
-                    self.handle(Input::Loaded { channel: channel.clone(), result });
+                    self.handle(Input::Loaded { id: *id, channel: channel.clone(), result });
                     continue;
                 }
                 Effect::Persist { id, changes } => {
@@ -319,6 +319,10 @@ impl Script {
             }
             Effect::ClockBehind { sender_id, lamport, .. } => {
                 format!("clock of {sender_id} behind: {lamport}")
+            }
+            Effect::TimeBehind { told, newest } => {
+                let millis = |at: &Instant| at.as_micros() / 1_000;
+                format!("time {} ms behind {} ms", millis(told), millis(newest))
             }
             Effect::NotText { message_id, .. } => format!("not text {message_id}"),
             other => format!("{other:?}"),

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use sds_proto::snapshot::{Change, Snapshot};
 use sds_proto::stored::{self, Key, Op, Write};
 use sds_proto::{
-    ChannelId, Config, ConfigBuilder, Durability, Effect, Input, Node, Now, PersistId, StoreError,
+    ChannelId, Config, ConfigBuilder, Durability, Effect, Input, LoadId, Node, Now, PersistId,
+    StoreError,
 };
 
 use super::{at, open};
@@ -28,8 +29,8 @@ impl Store {
         self.queue.push_back((id, changes));
     }
 
-    pub fn load(&self, channel: &ChannelId) -> Input {
-        Input::Loaded { channel: channel.clone(), result: Ok(self.disk.load(channel)) }
+    pub fn load(&self, id: LoadId, channel: &ChannelId) -> Input {
+        Input::Loaded { id, channel: channel.clone(), result: Ok(self.disk.load(channel)) }
     }
 
     /// Carries out the oldest write and gives the answer for the node.
@@ -53,8 +54,9 @@ impl Store {
                         node.handle(now, answer).expect("an answer that was asked for");
                     }
                 }
-                Effect::Load { channel } => {
-                    node.handle(now, self.load(&channel)).expect("an answer that was asked for");
+                Effect::Load { id, channel } => {
+                    node.handle(now, self.load(id, &channel))
+                        .expect("an answer that was asked for");
                 }
                 other => effects.push(other),
             }

@@ -137,7 +137,7 @@ fn drain(node: &mut Node, now: Now, store: StoreIs) -> Option<PersistId> {
     let mut unanswered = None;
     while let Some(effect) = node.poll_effect() {
         let answer = match effect {
-            Effect::Load { channel } => Input::Loaded { channel, result: Ok(None) },
+            Effect::Load { id, channel } => Input::Loaded { id, channel, result: Ok(None) },
             Effect::Persist { id, .. } if store == StoreIs::Prompt => {
                 Input::Persisted { id, result: Ok(()) }
             }

@@ -65,14 +65,21 @@ pub(crate) fn everything() -> Snapshot {
     state.hints.insert(DeliverySeq(299), "shelf".into());
     let seq = DeliverySeq(300);
     let witnesses = [7, u64::MAX].into_iter().collect();
+    let due = None;
     let unacked =
-        StoredOutgoing { seq, resends: 3, witnesses, doubt_ln: -50.5, unconfirmed: false };
+        StoredOutgoing { seq, resends: 3, witnesses, doubt_ln: -50.5, unconfirmed: false, due };
     state.outgoing.insert(seq, unacked);
     let seq = DeliverySeq(298);
     let (witnesses, own) = (SmallVec::new(), log_entry("m0", "alice", 5, &[]));
     let unconfirmed =
-        StoredOutgoing { seq, resends: 8, witnesses, doubt_ln: 0.0, unconfirmed: true };
+        StoredOutgoing { seq, resends: 8, witnesses, doubt_ln: 0.0, unconfirmed: true, due };
     state.outgoing.insert(seq, unconfirmed);
+    let due = Some(UnixMillis(1_767_225_630_500));
+    let (seq, witnesses) = (DeliverySeq(297), SmallVec::new());
+    let timed =
+        StoredOutgoing { seq, resends: 1, witnesses, doubt_ln: 0.0, unconfirmed: false, due };
+    state.outgoing.insert(seq, timed);
+    let seq = DeliverySeq(298);
     state.log.insert(seq, StoredEntry { seq, entry: own, gap: false, own: true });
     let (seq, heard) = (DeliverySeq(299), WireDialect::NimSds);
     let due = Some(UnixMillis(1_767_225_600_500));
@@ -82,11 +89,17 @@ pub(crate) fn everything() -> Snapshot {
     state.incoming.insert("w1".into(), StoredIncoming { entry: waiting, heard });
     let waiting = log_entry("w2", "", 9, &[entry("w1", "bob")]);
     state.incoming.insert("w2".into(), StoredIncoming { entry: waiting, heard: None });
-    for (id, hint, due) in [("lacking", None, Some(1_767_225_630_000)), ("seen", Some("x"), None)] {
+    let wanted = [
+        ("lacking", None, Some(1_767_225_630_000), 0),
+        ("long", None, None, 1_800_000),
+        ("seen", Some("x"), None, 0),
+    ];
+    for (id, hint, due, waited_ms) in wanted {
         let mut entry = entry(id, "bob");
         entry.retrieval_hint = hint.map(Bytes::from);
         let (due, background) = (due.map(UnixMillis), hint.is_some());
-        state.wanted.insert(id.into(), StoredWanted { entry, rounds: 2, due, background });
+        let wanted = StoredWanted { entry, rounds: 2, due, background, waited_ms };
+        state.wanted.insert(id.into(), wanted);
     }
     for (id, lip109, nim_sds) in [("m1", false, true), ("w1", true, false), ("m2", true, true)] {
         let (message_id, due) = (MessageId::from(id), Some(UnixMillis(1_767_225_600_777)));

@@ -68,11 +68,13 @@ fn appended() -> impl Strategy<Value = ChangeKind> {
 }
 
 fn wanted() -> impl Strategy<Value = StoredWanted> {
-    (id(), "[ab]?", prop::option::of("[xy]{0,2}"), any::<u32>(), due(), any::<bool>()).prop_map(
-        |(id, sender, hint, rounds, due, background)| {
+    let waited = prop_oneof![Just(0), any::<u64>()];
+    let hint = prop::option::of("[xy]{0,2}");
+    (id(), "[ab]?", hint, any::<u32>(), due(), any::<bool>(), waited).prop_map(
+        |(id, sender, hint, rounds, due, background, waited_ms)| {
             let mut entry = entry(id, &sender);
             entry.retrieval_hint = hint.map(Bytes::from);
-            StoredWanted { entry, rounds, due, background }
+            StoredWanted { entry, rounds, due, background, waited_ms }
         },
     )
 }
@@ -96,13 +98,14 @@ fn dialects() -> impl Strategy<Value = Option<WireDialect>> {
 
 fn outgoing() -> impl Strategy<Value = StoredOutgoing> {
     let witnesses = prop::collection::vec(any::<u64>(), 0..4);
-    (seq(), any::<u32>(), witnesses, -99.0..-0.1_f64, any::<bool>()).prop_map(
-        |(seq, resends, witnesses, doubt, unconfirmed)| StoredOutgoing {
+    (seq(), any::<u32>(), witnesses, -99.0..-0.1_f64, any::<bool>(), due()).prop_map(
+        |(seq, resends, witnesses, doubt, unconfirmed, due)| StoredOutgoing {
             seq,
             resends,
             doubt_ln: if witnesses.is_empty() { 0.0 } else { doubt },
             witnesses: witnesses.into(),
             unconfirmed,
+            due,
         },
     )
 }
@@ -238,6 +241,7 @@ fn of_several_writes_to_one_key_the_last_is_left() {
             witnesses: SmallVec::new(),
             doubt_ln: 0.0,
             unconfirmed: false,
+            due: None,
         })
     };
     let changes = [

@@ -9,7 +9,9 @@ use sds_proto::wire::nim_snapshot::{
     UnacknowledgedMessage,
 };
 use sds_proto::wire::{self, DecodeError, HistoryEntry, Kind, Limits, Message, WireDialect};
-use sds_proto::{ChannelId, Config, Dialect, Durability, Input, Instant, MessageId, Node, Now};
+use sds_proto::{
+    ChannelId, Config, Dialect, Durability, Effect, Input, Instant, MessageId, Node, Now,
+};
 use serde_json::Value;
 
 use crate::Check;
@@ -183,7 +185,10 @@ fn imported(data: &ChannelData) -> Result<(), String> {
     let mut node = Node::new(config);
     let open = Input::Open { channel: channel.clone(), config: None };
     node.handle(now, open).map_err(|rejected| rejected.to_string())?;
-    let loaded = Input::Loaded { channel: channel.clone(), result: Ok(Some(state)) };
+    let Some(Effect::Load { id, .. }) = node.poll_effect() else {
+        return Err("the channel is not loaded".into());
+    };
+    let loaded = Input::Loaded { id, channel: channel.clone(), result: Ok(Some(state)) };
     node.handle(now, loaded).map_err(|rejected| rejected.to_string())?;
     let log = node.log(&channel).ok_or("the channel is not open")?;
     same("log", &log.iter().map(|entry| entry.message_id().into()).collect(), &logged)

@@ -172,9 +172,9 @@ impl App {
                     self.status.writes.add(writing);
                     Input::Persisted { id, result }
                 }
-                Some(Effect::Load { channel }) => {
+                Some(Effect::Load { id, channel }) => {
                     let result = self.journal.load(&channel);
-                    Input::Loaded { channel, result }
+                    Input::Loaded { id, channel, result }
                 }
                 // Here an application would act on `Deliver`, and note the rest.
                 Some(_) => continue,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
-    Bound, ChannelId, Effect, Input, Instant, MessageId, Node, Now, PersistId, PublishKind,
+    Bound, ChannelId, Effect, Input, Instant, LoadId, MessageId, Node, Now, PersistId, PublishKind,
     RejectReason, Rejected, SendReason,
 };
 use serde::Serialize;
@@ -346,10 +346,10 @@ impl Worker {
         drop(self.node.handle(now, Input::Persisted { id, result }));
     }
 
-    fn load(&mut self, now: Now, channel: ChannelId) {
+    fn load(&mut self, now: Now, id: LoadId, channel: ChannelId) {
         let Some(storage) = &mut self.storage else { return };
         let result = storage.load(&channel);
-        let loaded = Input::Loaded { channel: channel.clone(), result };
+        let loaded = Input::Loaded { id, channel: channel.clone(), result };
         if self.node.handle(now, loaded).is_err() {
             // The next call that needs the channel tries again.
             drop(self.node.handle(now, Input::Close { channel }));
@@ -392,7 +392,7 @@ impl Worker {
                     host.outgoing(&channel, why, &bytes);
                 }
                 Effect::Persist { id, changes } => self.persist(now, id, &changes),
-                Effect::Load { channel } => self.load(now, channel),
+                Effect::Load { id, channel } => self.load(now, id, channel),
                 Effect::Deliver(delivery) if !delivery.own => {
                     self.counts.delivered += 1;
                     let (channel, message_id) = (&delivery.channel, delivery.entry.message_id());

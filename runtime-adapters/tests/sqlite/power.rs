@@ -60,7 +60,7 @@ fn published(messages: usize, len: usize) -> Vec<Vec<Write>> {
         node.handle(now, input).unwrap();
         while let Some(effect) = node.poll_effect() {
             let answer = match effect {
-                Effect::Load { channel } => Input::Loaded { channel, result: Ok(None) },
+                Effect::Load { id, channel } => Input::Loaded { id, channel, result: Ok(None) },
                 Effect::Persist { id, changes } => {
                     batches.push(stored::writes(&changes));
                     Input::Persisted { id, result: Ok(()) }

@@ -88,7 +88,7 @@ fn writes() -> Vec<Vec<Change>> {
         }
         while let Some(effect) = us.poll_effect() {
             let input = match effect {
-                Effect::Load { channel } => Input::Loaded { channel, result: Ok(None) },
+                Effect::Load { id, channel } => Input::Loaded { id, channel, result: Ok(None) },
                 Effect::Persist { id: PersistId(id), changes } => {
                     writes.push(changes.to_vec());
                     Input::Persisted { id: PersistId(id), result: Ok(()) }
