@@ -296,6 +296,44 @@ fn a_channel_that_could_not_be_loaded_waits_for_another_answer() {
 }
 
 #[test]
+fn an_answer_from_before_a_drop_is_not_taken_for_the_new_life() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    node.handle(at(0), publish("m1")).expect("published");
+    store.serve(&mut node, at(0));
+    let close = Input::Close { channel: channel() };
+    node.handle(at(1), close).expect("open");
+    node.handle(at(1), open()).expect("closed");
+    let loads = |node: &mut Node| {
+        let loads = drain(node).into_iter().filter_map(|effect| match effect {
+            Effect::Load { id, .. } => Some(id),
+            _ => None,
+        });
+        loads.collect::<Vec<_>>()
+    };
+    let [first] = loads(&mut node)[..] else { panic!("one load") };
+    // The store has read the channel; before its answer comes, the channel is dropped and opened.
+    let late = store.load(first, &channel());
+    node.handle(at(2), Input::Drop { channel: channel() }).expect("loading");
+    node.handle(at(2), open()).expect("dropped");
+    let refused = node.handle(at(2), late.clone()).expect_err("asked for before the drop");
+    assert_eq!(refused.reason, RejectReason::NotLoading);
+    assert!(node.log(&channel()).is_none(), "it still waits");
+
+    store.serve(&mut node, at(3));
+    assert_eq!(node.log(&channel()).map(|log| log.len()), Some(0));
+    node.handle(at(4), publish("m2")).expect("published");
+    store.serve(&mut node, at(4));
+    let refused = node.handle(at(5), late).expect_err("it is open");
+    assert_eq!(refused.reason, RejectReason::NotLoading);
+    // What is stored loads, and is of the new life alone.
+    let (node, _) = start(strict(), &mut store, 6);
+    let log = node.log(&channel()).expect("open");
+    assert_eq!(log.len(), 1);
+    assert!(log.get("m2").is_some());
+}
+
+#[test]
 fn a_reopened_channel_is_read_only_after_what_was_written_of_it() {
     for durability in [Durability::Relaxed, Durability::Strict] {
         let mut store = Store::default();

@@ -299,6 +299,34 @@ fn an_unconfirmed_message_is_acknowledged_after_a_restart_too_and_only_once() {
 }
 
 #[test]
+fn an_unconfirmed_message_can_be_sent_again_after_a_restart() {
+    let config = || strict().resend_after(Duration::from_secs(1)).max_resends(1).sync(false);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    run(&mut node, &mut store, 60_000);
+
+    let (mut node, _) = start(config(), &mut store, 61_000);
+    let resend = Input::Resend { channel: channel(), message_id: "m1".into() };
+    let told = take(&mut node, &mut store, 61_000, resend.clone());
+    assert_eq!(common::sent(&told).len(), 1);
+    assert_eq!(node.status(&channel()).map(|status| status.outgoing), Some(1));
+    // That it waits again is kept, too: it is resent in the next life.
+    let (mut node, _) = start(config(), &mut store, 62_000);
+    let told = run(&mut node, &mut store, 200_000);
+    assert_eq!(sends(&told, SendReason::Resend).len(), 1);
+    let unconfirmed = told.iter().filter(|(_, told)| matches!(told, Effect::Unconfirmed { .. }));
+    assert_eq!(unconfirmed.count(), 1);
+
+    take(&mut node, &mut store, 200_000, resend.clone());
+    let named = lip109("b1", 200_001).naming(entry("m1", "alice"));
+    let told = take(&mut node, &mut store, 200_001, named.input());
+    assert_eq!(acks(&told), [vec!["m1"], vec![]]);
+    let refused = node.handle(at(200_002), resend).expect_err("it is acknowledged");
+    assert_eq!(refused.reason, RejectReason::NotOutgoing);
+}
+
+#[test]
 fn nothing_is_kept_of_an_unconfirmed_message_that_left_the_log() {
     let config = || {
         let short = strict().resend_after(Duration::from_secs(1)).max_resends(0).sync(false);
