@@ -105,7 +105,7 @@ fn counted(source: &mut Source<'_>) -> u64 {
 fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
     let last = state.delivered;
     match source.byte() % 24 {
-        0 => ChangeKind::Clock(source.any_number()),
+        0 => ChangeKind::Clock(source.any_number().max(1)),
         1..4 => ChangeKind::Recorded(IdRecord {
             number: counted(source),
             digest: digest(source),
@@ -174,7 +174,7 @@ fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
             2 => ChangeKind::AnswerRemoved(id(source)),
             3 => ChangeKind::MetForgotten { up_to: source.any_number() },
             4 => ChangeKind::Untold(source.any_number()),
-            _ => ChangeKind::Consumed(near(source, last)),
+            _ => ChangeKind::Consumed(near(source, last).max(DeliverySeq(1))),
         },
     }
 }

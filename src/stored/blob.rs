@@ -11,7 +11,7 @@ use super::error::StoredError;
 use super::row::Row;
 use super::{VERSION, field};
 use crate::snapshot::Snapshot;
-use crate::wire::{Encode, Field, Fields, Sink, Value};
+use crate::wire::{Encode, Fields, Sink, Value};
 
 const MAGIC: [u8; 4] = *b"SDSc";
 const HEAD: usize = MAGIC.len() + size_of::<u32>();
@@ -50,9 +50,12 @@ impl Snapshot {
             return Err(StoredError::Damaged);
         }
         let mut fields = Fields::new(records);
-        let mut pairs = Vec::new();
+        let mut pairs: Vec<(&[u8], &[u8])> = Vec::new();
         while let Some(key) = bytes(&mut fields, field::BLOB_KEY)? {
             let value = bytes(&mut fields, field::BLOB_VALUE)?.ok_or(StoredError::Damaged)?;
+            if pairs.last().is_some_and(|(before, _)| *before >= key) {
+                return Err(StoredError::Damaged);
+            }
             pairs.push((key, value));
         }
         super::snapshot(pairs)?.ok_or(StoredError::NoChannel)
@@ -62,10 +65,12 @@ impl Snapshot {
 fn bytes<'a>(fields: &mut Fields<'a>, number: u32) -> Result<Option<&'a [u8]>, StoredError> {
     match fields.next().map_err(|_| StoredError::Damaged)? {
         None => Ok(None),
-        Some(Field { number: found, value: Value::Bytes(bytes), .. }) if found == number => {
-            Ok(Some(bytes))
-        }
-        Some(_) => Err(StoredError::Damaged),
+        Some(field) => match field.value {
+            Value::Bytes(bytes) if field.number == number && field.is_minimal() => Ok(Some(bytes)),
+            Value::Bytes(_) | Value::Varint(_) | Value::Fixed64 | Value::Fixed32 => {
+                Err(StoredError::Damaged)
+            }
+        },
     }
 }
 

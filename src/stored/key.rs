@@ -62,6 +62,11 @@ impl Table {
         Self::Answers,
     ];
 
+    /// Whether it has no more than one record, under a key of nothing else.
+    pub(super) fn is_single(self) -> bool {
+        self < Self::Ids
+    }
+
     pub(super) fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|table| *table as u8 == byte)
     }

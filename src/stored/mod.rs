@@ -36,13 +36,13 @@
 //!
 //! An entry of a causal history is a message of its own: 1 message id, 2? retrieval hint, 3? sender
 //! id. Digests of ids are SipHash-1-3 with 128 bits under the channel's key. Every channel has
-//! a record in the first table. Clock, deliveries and consumed deliveries may be absent as long as they
-//! are 0.
+//! a record in the first table. Clock, deliveries and consumed deliveries are absent as long as they
+//! are 0, but for a clock that is still 0 after a delivery: that is written, and read if it is absent.
 //!
 //! # Blob
 //!
 //! [`Snapshot::encode`](crate::snapshot::Snapshot::encode) puts a whole channel into one piece: the
-//! four bytes `SDSc`, the version (4 bytes, most significant first), the records ordered by key as
+//! four bytes `SDSc`, the version (4 bytes, most significant first), the records in the order of keys as
 //! protobuf fields 1 key and 2 value in turn, and a checksum of everything before it (SipHash-1-3
 //! with 128 bits under a fixed key, most significant byte first).
 

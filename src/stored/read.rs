@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::error::StoredError;
 use super::key::Table;
 use super::record::{Record, RecordKey};
+use super::row::Row;
 use super::{VERSION, field};
 use crate::digest::LogDigest;
 use crate::entry::DeliverySeq;
@@ -64,7 +65,7 @@ impl Reader {
     }
 
     fn read_fields(&mut self, key: RecordKey<'_>, f: &mut Record<'_>) -> Result<(), StoredError> {
-        if key.table <= Table::Floor {
+        if key.table.is_single() {
             self.once(&key)?;
         }
         let state = &mut *self.state;
@@ -82,11 +83,11 @@ impl Reader {
             }
             Table::Clock => f.number(field::ONLY).map(|lamport| state.lamport = lamport),
             Table::Delivered => {
-                state.delivered = DeliverySeq(f.number(field::DELIVERED_SEQ)?);
+                state.delivered = DeliverySeq(f.positive(field::DELIVERED_SEQ)?);
                 state.digest = LogDigest::from_bytes(f.array(field::DELIVERED_DIGEST)?);
                 Ok(())
             }
-            Table::Consumed => f.number(field::ONLY).map(|seq| state.consumed = DeliverySeq(seq)),
+            Table::Consumed => f.positive(field::ONLY).map(|seq| state.consumed = DeliverySeq(seq)),
             Table::Floor => f.number(field::ONLY).map(|lamport| state.floor = Some(lamport)),
             Table::Untold => f.number(field::ONLY).map(|number| state.untold = Some(number)),
             Table::Ids => {
@@ -188,9 +189,17 @@ impl Reader {
         Ok(())
     }
 
+    fn has(&self, table: Table) -> bool {
+        self.seen & 1 << table as u8 != 0
+    }
+
     fn finish(self) -> Result<Box<Snapshot>, StoredError> {
-        if self.seen & 1 << Table::Channel as u8 == 0 {
+        if !self.has(Table::Channel) {
             return Err(StoredError::NoChannel);
+        }
+        // A clock of 0 is written with deliveries of that time, and not before.
+        if self.has(Table::Clock) && !Row::has_clock(&self.state) {
+            return Err(StoredError::Field { table: Table::Clock, field: field::ONLY });
         }
         self.state.check()?;
         Ok(self.state)

@@ -50,8 +50,11 @@ impl<'a> Record<'a> {
     }
 
     fn advance(&mut self) -> Result<Option<Field<'a>>, StoredError> {
-        let next = self.fields.next();
-        let next = next.map_err(|_| StoredError::Malformed { table: self.table })?;
+        let malformed = StoredError::Malformed { table: self.table };
+        let next = self.fields.next().map_err(|_| malformed)?;
+        if next.as_ref().is_some_and(|next| !next.is_minimal()) {
+            return Err(malformed);
+        }
         Ok(core::mem::replace(&mut self.next, next))
     }
 
@@ -85,6 +88,12 @@ impl<'a> Record<'a> {
             Some(0) => Err(self.wrong(field)),
             Some(number) => Ok(number),
         }
+    }
+
+    /// A number whose record is left out if it is 0.
+    pub(super) fn positive(&mut self, field: u32) -> Result<u64, StoredError> {
+        let number = self.number(field)?;
+        if number == 0 { Err(self.wrong(field)) } else { Ok(number) }
     }
 
     pub(super) fn small(&mut self, field: u32) -> Result<u32, StoredError> {

@@ -38,9 +38,10 @@ impl<'a> Row<'a> {
     /// The records of a channel in this state, ordered by key.
     pub(super) fn all(snapshot: &'a Snapshot) -> impl Iterator<Item = Self> {
         let Snapshot { lamport, delivered, consumed, .. } = *snapshot;
+        let has_clock = Self::has_clock(snapshot);
         let single = [
             Some(Self::Channel(snapshot.record_key)),
-            (lamport > 0).then_some(Self::Clock(lamport)),
+            has_clock.then_some(Self::Clock(lamport)),
             (delivered.0 > 0).then_some(Self::Delivered(delivered, snapshot.digest)),
             (consumed.0 > 0).then_some(Self::Consumed(consumed)),
             snapshot.floor.map(Self::Floor),
@@ -58,6 +59,11 @@ impl<'a> Row<'a> {
             .chain(snapshot.incoming.values().map(Self::Incoming))
             .chain(snapshot.wanted.values().map(Self::Wanted))
             .chain(snapshot.answers.values().map(Self::Answer))
+    }
+
+    /// Whether there is a record of the clock: each delivery puts one, even of time 0.
+    pub(super) const fn has_clock(snapshot: &Snapshot) -> bool {
+        snapshot.lamport > 0 || snapshot.delivered.0 > 0
     }
 
     pub(super) fn key(&self) -> Key {

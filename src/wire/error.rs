@@ -15,7 +15,7 @@ pub enum DecodeError {
         /// Where the value that is cut off begins.
         offset: usize,
     },
-    /// The varint at `offset` has more than 64 bits, or more bytes than its value needs.
+    /// The varint at `offset` has more than 64 bits.
     Varint {
         /// Where the varint begins.
         offset: usize,
@@ -84,7 +84,7 @@ impl fmt::Display for DecodeError {
                 write!(f, "truncated: the value at byte {offset} does not end")
             }
             Self::Varint { offset } => {
-                write!(f, "the varint at byte {offset} is over-long or not minimal")
+                write!(f, "the varint at byte {offset} has more than 64 bits")
             }
             Self::FieldNumber { offset } => {
                 write!(f, "the tag at byte {offset} has a field number out of range")

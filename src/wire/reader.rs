@@ -1,11 +1,13 @@
 //! The fields of one protobuf message, read with suspicion.
 //!
 //! quick-protobuf is fast on honest input and careless on the rest: it takes lengths as 32 bits and
-//! drops the upper half, adds them unchecked, leaves a broken reader behind after an error, accepts
-//! varints that are longer than need be, and its readers of nested and packed fields panic or loop on
+//! drops the upper half, adds them unchecked, leaves a broken reader behind after an error, drops bits
+//! beyond the 64th, and its readers of nested and packed fields panic or loop on
 //! bytes that a peer can choose. So the tests compare to it what both can read, and everything here is
 //! a split of a slice, which cannot go wrong unnoticed; nested messages are slices too, each walked
 //! by a [`Fields`] of its own.
+
+use quick_protobuf::sizeofs::sizeof_varint;
 
 use super::error::DecodeError;
 
@@ -109,17 +111,15 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A varint that is longer than need be, or has bits beyond the 64th, is refused: either would
-    /// give one value several encodings.
+    /// A varint may be longer than need be, as protobuf has it, up to ten bytes. One with bits beyond
+    /// the 64th is refused.
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
         const LAST: usize = VARINT_MAX_LEN - 1;
         let mut value = 0;
         for (index, byte) in self.rest.iter().copied().enumerate().take(VARINT_MAX_LEN) {
             value |= u64::from(byte & 0x7f) << (7 * index);
             match (index, byte) {
-                (_, 0) | (LAST.., 2..) => {
-                    return Err(DecodeError::Varint { offset: self.offset() });
-                }
+                (LAST.., 2..) => return Err(DecodeError::Varint { offset: self.offset() }),
                 (_, 0x80..) => {}
                 _ => {
                     self.rest = &self.rest[index + 1..];
@@ -154,6 +154,19 @@ impl<'a> Fields<'a> {
 }
 
 impl Field<'_> {
+    /// Whether tag, number and length take no more bytes than they need. Peers may write them
+    /// longer, stores may not.
+    pub(crate) fn is_minimal(&self) -> bool {
+        let tag = sizeof_varint(u64::from(self.number) << 3);
+        let value = match self.value {
+            Value::Varint(number) => sizeof_varint(number),
+            Value::Bytes(bytes) => sizeof_varint(bytes.len() as u64) + bytes.len(),
+            Value::Fixed64 => 8,
+            Value::Fixed32 => 4,
+        };
+        self.end - self.offset == tag + value
+    }
+
     /// The error that says that the field's wire type does not go with its number.
     pub(crate) const fn wrong_wire_type(&self) -> DecodeError {
         let wire_type = match self.value {
@@ -175,7 +188,6 @@ impl Field<'_> {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
-    use quick_protobuf::sizeofs::sizeof_varint;
     use quick_protobuf::{BytesReader, BytesWriter, Writer};
 
     fn walk(bytes: &[u8]) -> Result<Vec<u32>, DecodeError> {
@@ -201,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_varints_as_quick_protobuf_does_where_they_are_minimal() {
+    fn reads_varints_of_any_length_as_quick_protobuf_does() {
         let edges = (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) - 1]);
         for value in edges.chain([u64::MAX]) {
             let mut bytes = [0xff; 20];
@@ -214,9 +226,16 @@ mod tests {
             }
             let theirs = BytesReader::from_bytes(&bytes).read_varint64(&bytes).unwrap();
             assert_eq!(varint(&bytes), Ok((theirs, len)));
-            // One byte more, of no bits.
-            bytes[len - 1] |= 0x80;
-            bytes[len] = 0;
+            // More bytes, of no bits, up to ten.
+            for longer in len + 1..=VARINT_MAX_LEN {
+                bytes[longer - 2] |= 0x80;
+                bytes[longer - 1] = 0;
+                assert_eq!(varint(&bytes), Ok((value, longer)));
+                let theirs = BytesReader::from_bytes(&bytes).read_varint64(&bytes).unwrap();
+                assert_eq!(theirs, value);
+            }
+            bytes[VARINT_MAX_LEN - 1] |= 0x80;
+            bytes[VARINT_MAX_LEN] = 0;
             assert_eq!(varint(&bytes), Err(DecodeError::Varint { offset: 0 }), "{value}");
         }
     }
@@ -240,11 +259,37 @@ mod tests {
     }
 
     #[test]
-    fn refuses_varints_that_are_not_minimal_wherever_they_stand() {
+    fn takes_varints_that_are_not_minimal_wherever_they_stand() {
         assert_eq!(only_varint(&[0x08, 0x00]), Ok(0));
-        assert_eq!(only_varint(&[0x08, 0x87, 0x00]), Err(DecodeError::Varint { offset: 1 }));
-        assert_eq!(walk(&[0x88, 0x00, 0x01]), Err(DecodeError::Varint { offset: 0 }));
-        assert_eq!(walk(&[0x0a, 0x81, 0x00, 0x01]), Err(DecodeError::Varint { offset: 1 }));
+        assert_eq!(only_varint(&[0x08, 0x87, 0x00]), Ok(7));
+        assert_eq!(only_varint(&[0x88, 0x80, 0x00, 0x87, 0x80, 0x00]), Ok(7));
+        assert_eq!(walk(&[0x0a, 0x81, 0x00, 0x01]), Ok([1].to_vec()));
+        // Field 0 and lengths beyond the end are refused however long they are.
+        assert_eq!(walk(&[0x82, 0x00, 0x00]), Err(DecodeError::FieldNumber { offset: 0 }));
+        assert_eq!(walk(&[0x0a, 0x82, 0x00, 1]), Err(DecodeError::Truncated { offset: 1 }));
+    }
+
+    #[test]
+    fn a_field_is_minimal_if_none_of_its_varints_is_longer() {
+        let is_minimal = |bytes: &[u8]| Fields::new(bytes).next().unwrap().unwrap().is_minimal();
+        let minimal: [&[u8]; 6] = [
+            &[0x08, 0],
+            &[0x80, 0x01, 0x80, 0x01],
+            &[0x0a, 0],
+            &[0x0a, 1, 0],
+            &[0x0d, 0, 0, 0, 0],
+            &[0x09, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert!(minimal.into_iter().all(is_minimal));
+        let longer: [&[u8]; 6] = [
+            &[0x88, 0, 0],
+            &[0x08, 0x80, 0],
+            &[0x0a, 0x80, 0],
+            &[0x0a, 0x81, 0, 0],
+            &[0x8a, 0, 1, 0],
+            &[0x8d, 0, 0, 0, 0, 0],
+        ];
+        assert!(!longer.into_iter().any(is_minimal));
     }
 
     #[test]

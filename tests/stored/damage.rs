@@ -1,11 +1,13 @@
 //! Records that were cut off, changed, lost or mixed up: refused, or another state that can be. Never
 //! a panic, never a part of a state.
 
+use core::hash::Hasher as _;
 use std::fs;
 
 use sds_proto::fuzz::stored_records;
 use sds_proto::snapshot::Snapshot;
 use sds_proto::stored::{StoredError, Table, VERSION};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::format::everything;
 use crate::{Records, read, records};
@@ -159,6 +161,94 @@ fn keys_that_do_not_fit_their_table_are_refused() {
     }
 }
 
+/// Each table whose only record is told by its first byte.
+const SINGLE: [(u8, Table); 6] = [
+    (0, Table::Channel),
+    (1, Table::Clock),
+    (2, Table::Delivered),
+    (3, Table::Consumed),
+    (4, Table::Floor),
+    (5, Table::Untold),
+];
+
+#[test]
+fn a_table_of_one_record_has_one_under_its_byte_alone() {
+    let all = records(&everything());
+    for (byte, table) in SINGLE {
+        let (key, value) = ([byte], &all[&[byte][..]]);
+        for tail in [&[0][..], &[7; 8]] {
+            let key = [&[byte][..], tail].concat();
+            assert_eq!(with(&key, value), Err(StoredError::Key { table }), "{key:x?}");
+        }
+        let pairs = all.iter().map(|(key, value)| (&key[..], &value[..]));
+        let twice = pairs.chain([(&key[..], &value[..])]);
+        assert_eq!(sds_proto::stored::snapshot(twice), Err(StoredError::Repeated { table }));
+    }
+    let others = all.keys().filter(|key| key.len() > 1).count();
+    assert_eq!(all.len() - others, SINGLE.len(), "every other table has keys of more than a byte");
+}
+
+#[test]
+fn a_number_that_is_left_out_at_0_is_refused_at_0() {
+    let field = |table, field| Err(StoredError::Field { table, field });
+    let delivered = [&[8, 0, 18, 16][..], &[0; 16]].concat();
+    assert_eq!(with(&[2], &delivered), field(Table::Delivered, 1));
+    assert_eq!(with(&[3], &[8, 0]), field(Table::Consumed, 1));
+    let mut empty = records(&everything());
+    empty.retain(|key, _| key == &[0]);
+    assert!(read(&empty).is_ok());
+    empty.insert(vec![1], vec![8, 0]);
+    assert_eq!(read(&empty), field(Table::Clock, 1));
+}
+
+/// A peer may send a message of Lamport time 0 before any other.
+#[test]
+fn a_clock_of_0_after_a_delivery_reads_back() {
+    let mut state = Snapshot::default();
+    state.delivered = sds_proto::DeliverySeq(1);
+    let mut records = records(&state);
+    assert_eq!(records[&[1][..]], [8, 0]);
+    assert_eq!(read(&records), Ok(Some(Box::new(state.clone()))));
+    // As an import of an earlier release left it.
+    records.remove(&[1][..]);
+    assert_eq!(read(&records), Ok(Some(Box::new(state))));
+}
+
+#[test]
+fn a_longer_key_or_varint_is_refused_or_another_state() {
+    let whole = records(&everything());
+    for (key, value) in &whole {
+        let mut changed = Vec::new();
+        for tail in [&[0][..], &[1; 8]] {
+            changed.push(([key, tail].concat(), value.clone()));
+        }
+        // A byte of no bits more for whatever ends here, if it is a varint.
+        for at in 0..value.len() {
+            let mut longer = value.clone();
+            longer[at] |= 0x80;
+            longer.insert(at + 1, 0);
+            changed.push((key.clone(), longer));
+        }
+        for (changed_key, changed_value) in changed {
+            let mut records = whole.clone();
+            records.remove(key);
+            records.insert(changed_key, changed_value);
+            assert_ne!(read(&records), Ok(Some(Box::new(everything()))), "{key:x?}");
+            stored_records(&packed(&records));
+        }
+    }
+}
+
+#[test]
+fn a_record_twice_is_refused_in_every_table() {
+    let all = records(&everything());
+    for (key, value) in &all {
+        let pairs = all.iter().map(|(key, value)| (&key[..], &value[..]));
+        let error = sds_proto::stored::snapshot(pairs.chain([(&key[..], &value[..])]));
+        assert!(matches!(error, Err(StoredError::Repeated { .. })), "{key:x?}: {error:?}");
+    }
+}
+
 #[test]
 fn records_that_contradict_each_other_are_refused() {
     let contradiction = |table, with| Err(StoredError::Contradiction { table, with });
@@ -167,7 +257,7 @@ fn records_that_contradict_each_other_are_refused() {
     assert_eq!(without(&[2]), contradiction(Table::Log, Table::Delivered));
     assert_eq!(without(&numbered(0x20, 299)), contradiction(Table::Hints, Table::Log));
     let seq = |n: u8| [&[8, n][..], &[18, 16], &[0; 16]].concat();
-    assert_eq!(with(&[2], &seq(0)), contradiction(Table::Log, Table::Delivered));
+    assert_eq!(with(&[2], &seq(1)), contradiction(Table::Log, Table::Delivered));
     assert_eq!(with(&[3], &[8, 0xff, 0x7f]), contradiction(Table::Consumed, Table::Delivered));
     assert_eq!(with(&numbered(0x22, 299), &[8, 0]), contradiction(Table::Outgoing, Table::Log));
     assert_eq!(
@@ -215,6 +305,36 @@ fn a_blob_that_was_cut_off_or_changed_is_refused() {
         };
         assert_eq!(Snapshot::decode(&changed), Err(expected), "bit {bit}");
     }
+}
+
+/// A blob of these records, its checksum right.
+fn blob(records: &[(Vec<u8>, Vec<u8>)], pad: bool) -> Vec<u8> {
+    let mut blob = everything().encode()[..8].to_vec();
+    for (key, value) in records {
+        for (field, bytes) in [(1, key), (2, value)] {
+            blob.push(field << 3 | 2);
+            let len = u16::try_from(bytes.len()).expect("short");
+            let more = if pad || len > 0x7f { 0x80 } else { 0 };
+            blob.push(len as u8 & 0x7f | more);
+            if more > 0 {
+                blob.push((len >> 7) as u8);
+            }
+            blob.extend_from_slice(bytes);
+        }
+    }
+    let mut hasher = SipHasher13::new_with_keys(0x5344_5300, 0x626c_6f62);
+    hasher.write(&blob);
+    blob.extend(hasher.finish128().as_u128().to_be_bytes());
+    blob
+}
+
+#[test]
+fn a_blob_of_the_same_state_in_other_bytes_is_refused() {
+    let mut all: Vec<_> = records(&everything()).into_iter().collect();
+    assert_eq!(blob(&all, false), everything().encode());
+    assert_eq!(Snapshot::decode(&blob(&all, true)), Err(StoredError::Damaged), "longer lengths");
+    all.swap(3, 4);
+    assert_eq!(Snapshot::decode(&blob(&all, false)), Err(StoredError::Damaged), "another order");
 }
 
 #[test]

@@ -8,10 +8,11 @@ use sds_proto::bloom::{
 };
 use sds_proto::hash::{HashKind, farm_hash64, murmur3_32};
 use sds_proto::repair::Arithmetic;
+use sds_proto::wire::NimFilter;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::Check;
+use crate::{Check, json};
 
 pub(crate) const NIM: &[(&str, Check)] = &[
     ("hash", nim_hash),
@@ -64,11 +65,15 @@ fn nim_filter(case: &Value, root: &Value) -> Outcome {
         let output = ["params", "ids", "serialized", FALSE_POSITIVES, "afterRoundTrip"];
         Case::new(case, &[&INPUT[..], &output].concat(), &[])?
     };
-    let (capacity, error_rate) = (given.u64("capacity")?, given.f64("errorRate")?);
-    equal("forceNBitsPerElem", given.u64("forceNBitsPerElem")?, 0)?;
-    let geometry = match given.u64("k")? {
-        0 => Geometry::new(capacity, error_rate),
-        k => Geometry::with_k(capacity, error_rate, u32::try_from(k).map_err(text_of)?),
+    let (capacity, error_rate) = (given.signed("capacity")?, given.f64("errorRate")?);
+    let (k, forced) = (given.signed("k")?, given.signed("forceNBitsPerElem")?);
+    // Whoever forces a number of bits makes filters that we read and do not make.
+    let geometry = match (k, forced) {
+        (..=0, _) => Geometry::new(capacity.cast_unsigned(), error_rate).map_err(Some),
+        (_, 1..) => Err(None),
+        (k, _) => u32::try_from(k)
+            .map_err(|_| Some(GeometryError::HashCount))
+            .and_then(|k| Geometry::with_k(capacity.cast_unsigned(), error_rate, k).map_err(Some)),
     };
     if refused {
         if given.has("ok") {
@@ -76,28 +81,54 @@ fn nim_filter(case: &Value, root: &Value) -> Outcome {
         }
         return match geometry {
             Ok(geometry) => Err(format!("should be refused, is {geometry:?}")),
-            Err(error) => equal("error", given.text("error")?, nim_text(error)),
+            Err(Some(error @ (GeometryError::HashCount | GeometryError::Unreachable))) => {
+                equal("error", given.text("error")?, nim_text(error))
+            }
+            Err(Some(_)) => Ok(()),
+            Err(None) => Err("a forced number of bits is never refused".into()),
         };
     }
-    let geometry = geometry.map_err(text_of)?;
-    nim_params(given.get("params")?, &geometry, error_rate)?;
-
     let kind = nim_kind(root)?;
     let ids = given.texts("ids")?;
-    let mut filter = Filter::new(geometry);
-    ids.iter().for_each(|id| filter.insert(kind.probe(id.as_bytes())));
-    let serialized = nim_container(&filter);
-    equal("serialized", given.text("serialized")?, &hex(&serialized))?;
-    let received = ReceivedFilter::from_nim(&serialized, MAX_K).map_err(text_of)?;
+    let params = Params::read(given.get("params")?)?;
+    let serialized = unhex(given.text("serialized")?)?;
+    if let Ok(geometry) = geometry {
+        equal("parameters of the filter", params, Params::of(&geometry, error_rate))?;
+        let mut filter = Filter::new(geometry);
+        ids.iter().for_each(|id| filter.insert(kind.probe(id.as_bytes())));
+        equal("serialized", hex(&serialized), hex(&nim_container(&filter)))?;
+        for id in (0..200).map(|n| format!("absent-{n}")) {
+            let received = ReceivedFilter::from_nim(&serialized, MAX_K).map_err(text_of)?;
+            let probe = kind.probe(id.as_bytes());
+            equal(&id, filter.contains(probe), received.contains(probe))?;
+        }
+    }
+    if k > 0 && forced > 0 {
+        equal("forced bits", params.m_bits, capacity.wrapping_mul(forced).cast_unsigned())?;
+        equal("given k", params.k, k.cast_unsigned())?;
+    }
+    let claimed = NimFilter::decode(&serialized).map_err(text_of)?;
+    let claims = Params {
+        capacity: claimed.capacity,
+        error_rate: params.error_rate,
+        k: claimed.k,
+        m_bits: claimed.m_bits,
+        words: claimed.words.len() as u64 / 8,
+    };
+    equal("parameters in the container", params, claims)?;
+    let received = match ReceivedFilter::from_nim(&serialized, MAX_K) {
+        Ok(received) => received,
+        // Its numbers lead beyond its words, or are those of no filter.
+        Err(_) if params.is_absurd() => return Ok(()),
+        Err(error) => return Err(format!("a peer's filter is refused: {error}")),
+    };
+    equal("refused", params.is_absurd(), false)?;
     if !ids.iter().all(|id| received.contains(kind.probe(id.as_bytes()))) {
         return Err("an id that is in was not found".into());
     }
-
     let mut hits = Map::new();
     for id in (0..200).map(|n| format!("absent-{n}")) {
-        let probe = kind.probe(id.as_bytes());
-        equal(&id, filter.contains(probe), received.contains(probe))?;
-        if filter.contains(probe) {
+        if received.contains(kind.probe(id.as_bytes())) {
             hits.insert(id, Value::Bool(true));
         }
     }
@@ -132,7 +163,10 @@ fn nim_rolling(case: &Value, root: &Value) -> Outcome {
     ];
     let case = Case::new(case, &fields, &["serialized", "serializedLen"])?;
     let error_rate = case.f64("errorRate")?;
-    let geometry = Geometry::or_default(case.u64("capacity")?, error_rate).map_err(text_of)?;
+    // nim-sds takes its defaults for what makes no filter, a capacity below zero included.
+    let capacity = u64::try_from(case.signed("capacity")?).unwrap_or(0);
+    let geometry = Geometry::or_default(capacity, error_rate).map_err(text_of)?;
+    let error_rate = if error_rate > 0.0 && error_rate < 1.0 { error_rate } else { 0.001 };
     let (kind, prefix, adds) = (nim_kind(root)?, case.text("idPrefix")?, case.u64("adds")?);
     let probe = |n: u64| kind.probe(format!("{prefix}{n}").as_bytes());
 
@@ -141,7 +175,8 @@ fn nim_rolling(case: &Value, root: &Value) -> Outcome {
     equal("minCapacity", case.u64("minCapacity")?, rolling.min_capacity() as u64)?;
     equal("maxCapacity", case.u64("maxCapacity")?, rolling.max_capacity() as u64)?;
     equal("rbfCapacity", case.u64("rbfCapacity")?, rolling.capacity() as u64)?;
-    nim_params(case.get("filter")?, rolling.filter().geometry(), error_rate)?;
+    let expected = Params::of(rolling.filter().geometry(), error_rate);
+    equal("parameters of the filter", Params::read(case.get("filter")?)?, expected)?;
 
     let newest = adds.saturating_sub(rolling.len() as u64)..adds;
     let messages: Vec<String> = newest.map(|n| format!("{prefix}{n}")).collect();
@@ -274,21 +309,9 @@ fn nim_container(filter: &Filter) -> Vec<u8> {
     out
 }
 
-fn nim_params(params: &Value, geometry: &Geometry, error_rate: f64) -> Outcome {
-    equal(
-        "parameters of the filter",
-        Params::read(params)?,
-        Params {
-            capacity: geometry.capacity(),
-            error_rate,
-            k: geometry.k().into(),
-            m_bits: geometry.m_bits(),
-            words: geometry.word_count() as u64,
-        },
-    )
-}
-
-#[derive(Debug, PartialEq)]
+/// What a filter says of itself; numbers below zero as the unsigned ones of the same bits, as they
+/// are in its container.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Params {
     capacity: u64,
     error_rate: f64,
@@ -301,12 +324,29 @@ impl Params {
     fn read(value: &Value) -> Result<Self, String> {
         let case = Case::new(value, &["capacity", "errorRate", "kHashes", "mBits", "words"], &[])?;
         Ok(Self {
-            capacity: case.u64("capacity")?,
+            capacity: case.number("capacity")?,
             error_rate: case.f64("errorRate")?,
-            k: case.u64("kHashes")?,
-            m_bits: case.u64("mBits")?,
-            words: case.u64("words")?,
+            k: case.number("kHashes")?,
+            m_bits: case.number("mBits")?,
+            words: case.number("words")?,
         })
+    }
+
+    fn of(geometry: &Geometry, error_rate: f64) -> Self {
+        Self {
+            capacity: geometry.capacity(),
+            error_rate,
+            k: geometry.k().into(),
+            m_bits: geometry.m_bits(),
+            words: geometry.word_count() as u64,
+        }
+    }
+
+    /// Whether these are the numbers of no filter that anybody can look anything up in.
+    fn is_absurd(&self) -> bool {
+        let is_negative = self.capacity.cast_signed() < 0;
+        let has_no_bits = self.m_bits == 0 || self.m_bits > self.words.saturating_mul(64);
+        is_negative || has_no_bits || !(1..=u64::from(MAX_K)).contains(&self.k)
     }
 }
 
@@ -348,6 +388,18 @@ impl<'a> Case<'a> {
 
     fn u64(&self, name: &str) -> Result<u64, String> {
         self.typed(name, Value::as_u64)
+    }
+
+    /// A signed number, as such or as a decimal string.
+    fn signed(&self, name: &str) -> Result<i64, String> {
+        json::number(self.get(name)?)
+            .map(u64::cast_signed)
+            .map_err(|reason| format!("{name}: {reason}"))
+    }
+
+    /// A number of 64 bits; one below zero as the unsigned number of the same bits.
+    fn number(&self, name: &str) -> Result<u64, String> {
+        json::number(self.get(name)?).map_err(|reason| format!("{name}: {reason}"))
     }
 
     fn i64(&self, name: &str) -> Result<i64, String> {

@@ -2,15 +2,21 @@
 //! ARCHITECTURE.md.
 //!
 //! Vectors are bytes and numbers that the existing implementations produced. The files are those of
-//! the folder named by `SDS_VECTORS`, or else of `tests/vectors`. Nothing is skipped in silence: a
-//! file of unknown shape, a section that nobody checks and a section without cases are failures.
+//! the folder named by `SDS_VECTORS`, or else of `tests/vectors` and of `variants` in it. Nothing is
+//! skipped in silence: a file of unknown shape is named, a section that nobody checks and a section
+//! without cases are failures.
+//!
+//! A case is judged by what it is, not by its name. Without `SDS_VECTORS` the judges are judged as well:
+//! each field of each section, once it is changed, must make some case fail.
 
 #![expect(clippy::print_stdout, reason = "this program's output is its report")]
 
+mod deviation;
 mod hashes;
 mod json;
 mod messages;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, panic};
@@ -34,12 +40,13 @@ fn main() -> ExitCode {
     if env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    let folder = env::var_os("SDS_VECTORS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
     let mut report = Report::default();
-    match vector_files(&folder) {
-        Ok(files) => files.iter().for_each(|file| report.run_file(file)),
-        Err(reason) => report.fail(&folder.to_string_lossy(), &reason),
+    if let Some(folder) = env::var_os("SDS_VECTORS") {
+        report.run_folder(&PathBuf::from(folder), false);
+    } else {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+        report.run_folder(&folder, true);
+        report.run_folder(&folder.join("variants"), false);
     }
     println!("{} cases, {} failures", report.cases, report.failures);
     if report.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -61,6 +68,7 @@ fn vector_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 #[derive(Default)]
 struct Report {
     cases: usize,
+    known_files: usize,
     failures: usize,
 }
 
@@ -70,23 +78,44 @@ impl Report {
         self.failures += 1;
     }
 
-    fn run_file(&mut self, path: &Path) {
+    /// Runs each file of a folder. `doubt`: sees that changed cases fail, too.
+    fn run_folder(&mut self, folder: &Path, doubt: bool) {
+        let place = folder.to_string_lossy();
+        let known = self.known_files;
+        match vector_files(folder) {
+            Ok(files) => files.iter().for_each(|file| self.run_file(file, doubt)),
+            Err(reason) => self.fail(&place, &reason),
+        }
+        if self.known_files == known {
+            self.fail(&place, "no vector file of a known kind");
+        }
+    }
+
+    fn run_file(&mut self, path: &Path, doubt: bool) {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let root = match read(path) {
             Ok(root) => root,
             Err(reason) => return self.fail(&file, &reason),
         };
         let Some((keys, sections)) = shape(&root) else {
-            return self.fail(&file, "neither a nim-sds nor a LIP-109 vector file");
+            println!("{file}: not run, neither a nim-sds nor a LIP-109 vector file");
+            return;
         };
+        self.known_files += 1;
         for (key, value) in keys {
             let place = format!("{file}: {key}");
             let known = sections.iter().copied().flatten().find(|(section, _)| section == key);
             match (known, value.as_array()) {
-                (Some((_, check)), Some(cases)) => self.run_section(&place, cases, *check, &root),
+                (Some((_, check)), Some(cases)) => {
+                    self.run_section(&place, cases, *check, &root);
+                    if doubt {
+                        self.doubt_section(&place, cases, *check, &root);
+                    }
+                }
                 (Some(_), None) => self.fail(&place, "not a list of cases"),
                 (None, None) if DESCRIPTION.contains(&key.as_str()) => {}
-                (None, _) => self.fail(&place, "not known, not run"),
+                (None, None) => println!("{place}: not a list, taken for a description"),
+                (None, Some(_)) => self.fail(&place, "not known, not run"),
             }
         }
     }
@@ -98,13 +127,62 @@ impl Report {
         }
         for (index, case) in cases.iter().enumerate() {
             self.cases += 1;
-            let outcome = panic::catch_unwind(|| check(case, root));
-            if let Err(reason) = outcome.unwrap_or_else(|_| Err("panicked".into())) {
+            if let Err(reason) = judged(check, case, root) {
                 let name = case.get("name").and_then(Value::as_str).unwrap_or_default();
                 self.fail(&format!("{place}[{index}] {name:?}"), &reason);
             }
         }
     }
+}
+
+impl Report {
+    /// Changes each field of the section's cases, one at a time: some case must fail of it.
+    fn doubt_section(&mut self, place: &str, cases: &[Value], check: Check, root: &Value) {
+        let fields = cases.iter().filter_map(Value::as_object).flat_map(Map::keys);
+        let fields: BTreeSet<&String> = fields.filter(|field| *field != "name").collect();
+        for field in fields {
+            let notices = |case: &Value| {
+                let mut changed = case.clone();
+                changed.get_mut(field).is_some_and(change) && check(&changed, root).is_err()
+            };
+            if !cases.iter().any(notices) {
+                self.fail(&format!("{place}: {field}"), "no case fails if it is changed");
+            }
+        }
+    }
+}
+
+/// Changes the last thing in a value that can be changed, into another of its kind.
+fn change(value: &mut Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(truth) => {
+            *truth = !*truth;
+            true
+        }
+        Value::Number(number) => {
+            let changed = number.as_i64().map(|whole| whole.wrapping_add(1).into());
+            let changed = changed.or_else(|| number.as_f64().map(|part| (part / 3.0).into()));
+            changed.is_some_and(|changed| {
+                *value = changed;
+                true
+            })
+        }
+        Value::String(text) => match text.chars().next() {
+            Some(first) => {
+                let other = if first == '1' { "2" } else { "1" };
+                text.replace_range(..first.len_utf8(), other);
+                true
+            }
+            None => false,
+        },
+        Value::Array(items) => items.iter_mut().rev().any(change),
+        Value::Object(fields) => fields.values_mut().rev().any(change),
+    }
+}
+
+fn judged(check: Check, case: &Value, root: &Value) -> Result<(), String> {
+    panic::catch_unwind(|| check(case, root)).unwrap_or_else(|_| Err("panicked".into()))
 }
 
 fn read(path: &Path) -> Result<Value, String> {

@@ -15,6 +15,7 @@ use sds_proto::{
 use serde_json::Value;
 
 use crate::Check;
+use crate::deviation::deviations;
 use crate::json::{field, get, hex, list, nullable, number, only, same, string, text, truth};
 
 pub(crate) const NIM: &[(&str, Check)] =
@@ -22,38 +23,10 @@ pub(crate) const NIM: &[(&str, Check)] =
 
 pub(crate) const LIP109: &[(&str, Check)] = &[("messages", lip109_message)];
 
-/// What we do with bytes on which nim-sds decided otherwise.
-#[derive(Clone, Copy)]
-enum Instead {
-    Accept,
-    Refuse(fn(DecodeError) -> bool),
-}
-
-/// Each case in which we do not do as nim-sds does.
-const EXCEPTIONS: &[(&str, Instead, &str)] = &[
-    ("ts negative 1", Instead::Accept, DIES),
-    ("ts min int64", Instead::Accept, DIES),
-    ("lamport 2^64-1", Instead::Accept, DIES),
-    ("lamport -1", Instead::Accept, DIES),
-    (
-        "LEGACY causal history: field 3 = uuid string",
-        Instead::Accept,
-        "nim-sds means to read ids where entries are now, and fails to",
-    ),
-    (
-        "field number 0",
-        Instead::Refuse(|error| matches!(error, DecodeError::FieldNumber { .. })),
-        "protobuf has no field 0",
-    ),
-];
-
-const DIES: &str = "nim-sds dies; any 64-bit Lamport time is a Lamport time";
-
-/// What is recorded where the process died.
-const DEATHS: [&str; 2] = [
-    "DEFECT (process dies): RangeDefect: value out of range",
-    "DEFECT RangeDefect: value out of range",
-];
+/// What is recorded where the process died. It dies of Lamport times, each of which we take.
+const DIED: &str = "DEFECT";
+/// What is recorded where it refused.
+const REFUSED: &str = "reDeserializationError";
 
 fn nim_message(case: &Value, _: &Value) -> Result<(), String> {
     only(
@@ -72,12 +45,23 @@ fn nim_message(case: &Value, _: &Value) -> Result<(), String> {
     let message = get(case, "message", nim_value)?;
     let bytes = get(case, "hex", hex)?;
     same("len", &(bytes.len() as u64), &get(case, "len", number)?)?;
-    both_ways(WireDialect::NimSds, &message, &bytes)?;
     channel_id(case, &bytes)?;
-    let recorded = (get(case, "decodes", truth)?, case.get("roundTrips"), case.get("decodeError"));
-    match recorded {
-        (true, Some(Value::Bool(true)), None) => no_exception(case),
-        (false, None, Some(error)) => dies(case, error, message.lamport),
+    let has_empty_id = has_empty_id(&message);
+    if has_empty_id {
+        refused_for_an_empty_id(WireDialect::NimSds, &message, &bytes)?;
+    } else {
+        both_ways(WireDialect::NimSds, &message, &bytes)?;
+    }
+    match (get(case, "decodes", truth)?, case.get("roundTrips"), case.get("decodeError")) {
+        (true, Some(Value::Bool(true)), None) if has_empty_id => {
+            let mut limits = unlimited();
+            limits.empty_ids = true;
+            let decoded = wire::decode_as(WireDialect::NimSds, &bytes.into(), &limits);
+            same("decoding with empty ids", &decoded, &Ok(message))
+        }
+        (true, Some(Value::Bool(true)), None) => Ok(()),
+        (false, None, Some(error)) if error == REFUSED && has_empty_id => Ok(()),
+        (false, None, Some(error)) => dies(error, message.lamport),
         _ => Err("decodes, roundTrips and decodeError do not go together".into()),
     }
 }
@@ -91,39 +75,59 @@ fn nim_decode(case: &Value, _: &Value) -> Result<(), String> {
     same("verdict with detection", &detected.is_ok(), &ours.is_ok())?;
     if get(case, "ok", truth)? {
         only(case, &["name", "hex", "ok", "message", "reserialized", "extractChannelId"])?;
-        nim_accepted(case, ours)
+        nim_accepted(case, &bytes, ours)
     } else {
         only(case, &["name", "hex", "ok", "error", "extractChannelId"])?;
-        nim_refused(case, ours)
+        nim_refused(case, &bytes, ours)
     }
 }
 
-fn nim_accepted(case: &Value, ours: Result<Message, DecodeError>) -> Result<(), String> {
+/// What nim-sds takes we take, but for field numbers that protobuf does not have and empty ids.
+fn nim_accepted(
+    case: &Value,
+    bytes: &[u8],
+    ours: Result<Message, DecodeError>,
+) -> Result<(), String> {
     let theirs = get(case, "message", nim_value)?;
     same("reserialized", &encode(WireDialect::NimSds, &theirs)?, &get(case, "reserialized", hex)?)?;
-    match (exception(case)?, ours) {
-        (None, Ok(ours)) => same("message", &ours, &theirs),
-        (None, Err(DecodeError::EmptyId { .. })) if has_empty_id(&theirs) => Ok(()),
-        (None, Err(error)) => Err(format!("nim-sds accepts it, we do not: {error}")),
-        (Some(Instead::Refuse(expected)), Err(error)) if expected(error) => Ok(()),
-        (Some(_), ours) => Err(format!("listed as an exception, but: {ours:?}")),
+    let bad_field = deviations(bytes).is_none_or(|found| found.bad_field);
+    match ours {
+        Err(DecodeError::FieldNumber { .. }) if bad_field => Ok(()),
+        Err(DecodeError::EmptyId { .. }) if has_empty_id(&theirs) => Ok(()),
+        Err(error) => Err(format!("nim-sds accepts it, we do not: {error}")),
+        Ok(_) if bad_field => Err("a field number out of range is to be refused".into()),
+        Ok(_) if has_empty_id(&theirs) => Err("an empty id is to be refused".into()),
+        Ok(ours) => same("message", &ours, &theirs),
     }
 }
 
-fn nim_refused(case: &Value, ours: Result<Message, DecodeError>) -> Result<(), String> {
+/// What nim-sds refuses we refuse, but for ids that stand where entries are now, and varints that
+/// are longer than need be: without these the message says the same.
+fn nim_refused(
+    case: &Value,
+    bytes: &[u8],
+    ours: Result<Message, DecodeError>,
+) -> Result<(), String> {
     let error = field(case, "error")?;
-    if error != "reDeserializationError" {
-        return dies(case, error, ours.map_err(|error| error.to_string())?.lamport);
+    if error != REFUSED {
+        return dies(error, ours.map_err(|error| error.to_string())?.lamport);
     }
-    match (exception(case)?, ours) {
-        (None, Err(_)) => Ok(()),
-        (None, Ok(_)) => Err("nim-sds refuses it, we do not".into()),
-        (Some(Instead::Accept), Ok(ours)) => {
-            let bytes = encode(WireDialect::NimSds, &ours)?;
-            both_ways(WireDialect::NimSds, &ours, &bytes)
-        }
-        (Some(_), ours) => Err(format!("listed as an exception, but: {ours:?}")),
+    let Some(found) = deviations(bytes).filter(|found| found.differs) else {
+        let refused = ours.is_err();
+        return if refused { Ok(()) } else { Err("nim-sds refuses it, we do not".into()) };
+    };
+    let canonical = found.canonical.freeze();
+    let expected = wire::decode_as(WireDialect::NimSds, &canonical, &unlimited());
+    let Ok(ours) = ours else {
+        return same("verdict on the canonical message", &expected.is_err(), &true);
+    };
+    same("the canonical message", &expected, &Ok(ours.clone()))?;
+    let ids: Vec<&[u8]> =
+        ours.causal_history.iter().map(|named| named.message_id.as_bytes()).collect();
+    if let Some(lost) = found.bare_ids.iter().find(|id| !ids.contains(&&id[..])) {
+        return Err(format!("the bare id {lost:x?} is not in the causal history"));
     }
+    both_ways(WireDialect::NimSds, &ours, &encode(WireDialect::NimSds, &ours)?)
 }
 
 fn nim_snapshot(case: &Value, _: &Value) -> Result<(), String> {
@@ -213,9 +217,8 @@ fn channel_meta(case: &Value, blob: &Bytes) -> Result<(), String> {
     imported(&data)?;
     if decodes != &Value::Bool(true) {
         only(case, &["kind", "name", "value", "hex", "decodes"])?;
-        return dies(case, decodes, Some(meta.lamport));
+        return dies(decodes, Some(meta.lamport));
     }
-    no_exception(case)?;
     // nim-sds keeps what a message waits for in a set without order.
     let ordered = meta.incoming_buffer.iter().all(|item| item.missing_dependencies.len() < 2);
     same("reencodesIdentically", &ordered, &get(case, "reencodesIdentically", truth)?)
@@ -253,7 +256,28 @@ fn lip109_message(case: &Value, _: &Value) -> Result<(), String> {
         kind => return Err(format!("kind: {kind:?} is not known")),
     };
     same("kind", &message.kind(), &kind)?;
-    both_ways(WireDialect::Lip109, &message, &get(case, "encoded", hex)?)
+    let bytes = get(case, "encoded", hex)?;
+    if has_empty_id(&message) {
+        return refused_for_an_empty_id(WireDialect::Lip109, &message, &bytes);
+    }
+    both_ways(WireDialect::Lip109, &message, &bytes)
+}
+
+/// nim-sds writes empty ids, `@waku/proto` leaves them out. We take neither.
+fn refused_for_an_empty_id(
+    dialect: WireDialect,
+    message: &Message,
+    bytes: &[u8],
+) -> Result<(), String> {
+    let decoded = wire::decode_as(dialect, &Bytes::copy_from_slice(bytes), &unlimited());
+    match decoded {
+        Err(DecodeError::EmptyId { .. } | DecodeError::MissingField { .. }) => {}
+        decoded => return Err(format!("an empty id is to be refused: {decoded:?}")),
+    }
+    if dialect == WireDialect::Lip109 {
+        return Ok(());
+    }
+    same("encoding", &&encode(dialect, message)?[..], &bytes)
 }
 
 /// The message becomes the bytes, and the bytes the message.
@@ -292,37 +316,30 @@ fn encoding(write: impl Fn(&mut BytesMut)) -> Bytes {
 fn channel_id(case: &Value, bytes: &[u8]) -> Result<(), String> {
     let ours = wire::channel_id(WireDialect::NimSds, bytes);
     let recorded = field(case, "extractChannelId")?;
+    let found = deviations(bytes);
     if recorded == "ERR reDeserializationError" {
-        return same("extractChannelId refused", &ours.is_err(), &true);
+        // With varints that are longer than need be we say what we say without them.
+        let canonical = found.filter(|found| found.differs).map(|found| found.canonical);
+        let expected = canonical.as_ref().map(|bytes| wire::channel_id(WireDialect::NimSds, bytes));
+        return match expected {
+            Some(Ok(expected)) => same("extractChannelId", &ours, &Ok(expected)),
+            Some(Err(_)) | None => same("extractChannelId refused", &ours.is_err(), &true),
+        };
     }
     let expected = text(recorded).map_err(|reason| format!("extractChannelId: {reason}"))?;
-    match (exception(case)?, ours) {
-        (Some(Instead::Refuse(expected)), Err(error)) if expected(error) => Ok(()),
-        (_, Err(DecodeError::EmptyId { .. })) if expected.is_empty() => Ok(()),
-        (_, ours) => same("extractChannelId", &ours, &Ok(&expected)),
-    }
-}
-
-fn exception(case: &Value) -> Result<Option<Instead>, String> {
-    let name = get(case, "name", string)?;
-    let listed = EXCEPTIONS.iter().find(|(exception, ..)| *exception == name);
-    Ok(listed.map(|(_, instead, _reason)| *instead))
-}
-
-fn no_exception(case: &Value) -> Result<(), String> {
-    match exception(case)? {
-        None => Ok(()),
-        Some(_) => Err("listed as an exception, but nim-sds does the same".into()),
+    match ours {
+        Err(DecodeError::FieldNumber { .. }) if found.is_none_or(|found| found.bad_field) => Ok(()),
+        Err(DecodeError::EmptyId { .. }) if expected.is_empty() => Ok(()),
+        ours => same("extractChannelId", &ours, &Ok(&expected)),
     }
 }
 
 /// The record says that nim-sds died of the Lamport time, where we are to accept it.
-fn dies(case: &Value, error: &Value, lamport: Option<u64>) -> Result<(), String> {
-    let died = DEATHS.contains(&string(error)?);
-    let too_late = lamport >= Some(i64::MAX.cast_unsigned());
-    match exception(case)? {
-        Some(Instead::Accept) if died && too_late => Ok(()),
-        _ => Err(format!("{error} is neither expected nor listed as an exception")),
+fn dies(error: &Value, lamport: Option<u64>) -> Result<(), String> {
+    let died = string(error)?.starts_with(DIED);
+    match died && lamport >= Some(i64::MAX.cast_unsigned()) {
+        true => Ok(()),
+        false => Err(format!("{error} is not what a Lamport time beyond the last does")),
     }
 }
 
