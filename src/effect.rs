@@ -189,7 +189,9 @@ pub enum Effect {
         /// The newest time, at which timers stand.
         newest: Instant,
     },
-    /// A message cannot be sent on in the LIP-109 dialect, because an id in it is not UTF-8.
+    /// A logged message cannot be sent in the LIP-109 dialect, because an id in it is not UTF-8. It is from
+    /// a time when the channel wrote nim-sds alone; others are refused as
+    /// [`RejectReason::NotText`](crate::RejectReason::NotText).
     NotText {
         /// The channel.
         channel: ChannelId,

@@ -132,11 +132,8 @@ impl LogEntry {
 
     /// Whether LIP-109 can say all of its ids.
     pub(crate) fn is_text(&self) -> bool {
-        let named = self.causal_history().flat_map(|named| [named.message_id, named.sender_id]);
-        [self.message_id(), self.sender_id()]
-            .into_iter()
-            .chain(named)
-            .all(|id| id.as_str().is_some())
+        let own = self.message_id().as_str().is_some() && self.sender_id().as_str().is_some();
+        own && self.causal_history().all(|named| named.is_text())
     }
 
     fn number(&self, at: usize) -> usize {

@@ -77,8 +77,11 @@ pub enum RejectReason {
         /// `max_hint_len`.
         limit: usize,
     },
-    /// An id is not UTF-8, which the LIP-109 dialect requires.
+    /// An id is not UTF-8, which the LIP-109 dialect requires: the channel writes it, or may come to.
     IdNotUtf8,
+    /// A nim message has or names an id that is not UTF-8. The channel writes LIP-109, or may come to, and
+    /// could not pass it on: others would lack it for ever.
+    NotText,
     /// The content is empty, which is how sync messages are told.
     EmptyContent,
     /// The content is longer than `max_content_len`.
@@ -159,6 +162,10 @@ impl fmt::Display for RejectReason {
                 write!(f, "a retrieval hint has {len} bytes, and max_hint_len allows {limit}")
             }
             Self::IdNotUtf8 => f.write_str("an id is not UTF-8, which LIP-109 requires"),
+            Self::NotText => f.write_str(
+                "the message has or names an id that is not UTF-8, so it could not be passed on in \
+                 LIP-109, which the channel writes or may come to write",
+            ),
             Self::EmptyContent => f.write_str("the content is empty, as that of syncs alone is"),
             Self::ContentTooLong { len, limit } => {
                 write!(f, "the content has {len} bytes, and max_content_len allows {limit}")

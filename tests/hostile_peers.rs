@@ -11,7 +11,8 @@ use std::{env, fs};
 use bytes::{BufMut, Bytes, BytesMut};
 use common::peer::{Said, entry, lip109, nim};
 use common::{
-    EPOCH_MS, at, channel, delivered, drain, ids, node, open, publish, run, sends, sent, status,
+    EPOCH_MS, Faults, Group, at, channel, delivered, drain, ids, node, open, publish, run, sends,
+    sent, status,
 };
 use proptest::prelude::*;
 use sds_proto::bloom::Geometry;
@@ -335,25 +336,88 @@ fn oversized_ids_are_refused() {
     assert_eq!(status(&node), Status::default());
 }
 
-/// Every participant that hears a nim peer with odd ids would otherwise be mute among LIP-109 ones.
+/// Nim messages with ids that are not UTF-8, in each place where the log keeps one.
+fn not_text() -> [Said; 4] {
+    let odd = || entry(&[0xfd][..], "bob");
+    let mut named_sender = entry("b0", "bob");
+    named_sender.sender_id = [0xfc][..].into();
+    let mut sender = nim("n4", 4);
+    sender.message.sender_id = [0xfb][..].into();
+    let nameless = Said::new(WireDialect::NimSds, &[0xff, 0xfe][..], EPOCH_MS + 1);
+    [nameless, nim("n2", 2).naming(odd()), nim("n3", 3).naming(named_sender), sender]
+}
+
+/// Nobody could be told of it, or answered who asks for it: it would be in one log alone, for ever.
 #[test]
-fn ids_that_lip109_cannot_say_do_not_spoil_own_messages() {
-    for dialect in [Dialect::Lip109, Dialect::Bridge] {
-        let mut node = node("alice", alice().dialect(dialect));
-        let mut said = nim("x", 1);
-        said.message.message_id = MessageId::from(&[0xff, 0xfe][..]);
-        node.handle(at(5), said.input()).expect("nim-sds allows any bytes");
-        let odd = entry(&[0xfd][..], "bob");
-        node.handle(at(5), nim("n2", 2).naming(odd).input()).expect("taken");
-        node.handle(at(5), publish("m1")).expect("published");
-        let mut effects = drain(&mut node);
-        effects.extend(run(&mut node, 400_000));
-        for bytes in sent(&effects) {
-            let decoded = wire::decode(&bytes, &Limits::default());
-            assert!(decoded.is_ok(), "{decoded:?}");
+fn what_cannot_be_passed_on_in_lip109_is_refused() {
+    let mirror = |initial| Dialect::Mirror { initial };
+    for dialect in
+        [Dialect::Lip109, Dialect::Bridge, mirror(WireDialect::Lip109), mirror(WireDialect::NimSds)]
+    {
+        let mut node = node("alice", alice().dialect(dialect).auto_open(true));
+        let _opened = drain(&mut node);
+        for said in not_text() {
+            let other = said.clone().in_channel("another");
+            for said in [said, other] {
+                let refused = node.handle(at(5), said.input()).expect_err("not text");
+                assert_eq!(refused.reason, RejectReason::NotText);
+            }
         }
-        assert!(sends(&effects, SendReason::New) > 0 && sends(&effects, SendReason::Sync) > 0);
+        assert_eq!(status(&node), Status::default(), "{dialect:?}");
+        assert_eq!((node.channels().count(), node.poll_effect()), (1, None));
+        let mut own = publish("m1");
+        if let Input::Publish { message_id, .. } = &mut own {
+            *message_id = [0xfa][..].into();
+        }
+        let refused = node.handle(at(5), own).expect_err("not text");
+        assert_eq!(refused.reason, RejectReason::IdNotUtf8);
     }
+    let mut node = node("alice", alice().dialect(Dialect::NimSds));
+    for said in not_text() {
+        node.handle(at(5), said.input()).expect("nim-sds takes any bytes");
+    }
+}
+
+#[test]
+fn a_nim_sync_that_names_what_is_not_text_is_heard() {
+    let mut node = node("alice", alice());
+    node.handle(at(0), publish("m1")).expect("published");
+    let mut sync = nim("s1", 5).sync().after(["m1", "b1"]).naming(entry(&[0xfd][..], "bob"));
+    let mut learnt = entry("b1", "bob");
+    learnt.sender_id = [0xfb][..].into();
+    sync.message.causal_history.push(learnt);
+    node.handle(at(5), sync.input()).expect("taken");
+    let effects = run(&mut node, 200_000);
+    let acked = |effect: &Effect| matches!(effect, Effect::Acked { message_id, .. } if message_id.as_str() == Some("m1"));
+    assert!(effects.iter().any(acked));
+    assert_eq!(status(&node).missing, 1, "b1 is wanted, and what cannot be asked for is not");
+    let asked = sent(&effects).iter().any(|bytes| {
+        let (_, message) = wire::decode(bytes, &Limits::default()).expect("a message");
+        message.repair_request == [entry("b1", "bob")]
+    });
+    assert!(asked, "b1 is asked for, by the sender that can be said");
+}
+
+/// The same among those that hear all of it, and one that hears what the others do not.
+#[test]
+fn a_message_that_is_not_text_splits_no_lip109_group() {
+    let configs = ["alice", "bob", "carol"]
+        .map(|name| Config::builder().participant_id(name.into()).build().expect("valid"));
+    let faults = Faults { loss: 0, dup: 0, delay_ms: 20 };
+    let mut group = Group::new(configs.to_vec(), 7, faults);
+    for said in not_text() {
+        group.handle(0, said.input()).unwrap_or_else(|rejected| {
+            assert_eq!(rejected.reason, RejectReason::NotText);
+        });
+    }
+    for n in 0..40 {
+        group.handle(n % 3, publish(&format!("m{n}"))).expect("published");
+        group.run_until(group.now / 1_000 + 1_000, |_| false);
+    }
+    group.run_until(group.now / 1_000 + 200_000, |_| false);
+    group.check_converged();
+    assert_eq!(group.logged(0), 40);
+    assert!(group.nodes.iter().all(|node| status(node).missing == 0));
 }
 
 /// The bytes of all cases of all vector files.

@@ -32,7 +32,7 @@ impl Snapshot {
     /// What nim-sds did under its own rules is set right: of messages with one id the first stays;
     /// syncs are no part of the log, but dependencies on them are met; messages without id are left
     /// out, and so are those that a node would refuse now for their Lamport time, among them
-    /// negative ones. Messages that are not acknowledged are resent from the beginning, for nim-sds
+    /// negative ones, or, where it writes LIP-109, for ids that are not UTF-8. Messages that are not acknowledged are resent from the beginning, for nim-sds
     /// has counted attempts and sent nothing. Repairs are scheduled anew.
     ///
     /// ```
@@ -84,9 +84,11 @@ impl Channel {
         let meta = &data.meta;
         let limit =
             latest_lamport(&self.config, cx.now, self.clock.current()).min(i64::MAX.unsigned_abs());
+        let only_text = self.config.speaks(WireDialect::Lip109);
         let acceptable = |message: &Message| {
             let lamport = message.lamport.filter(|lamport| *lamport <= limit)?;
-            (!message.message_id.is_empty()).then_some(lamport)
+            let can_pass_on = !only_text || message.borrowed().is_text();
+            (!message.message_id.is_empty() && can_pass_on).then_some(lamport)
         };
         let unacked = || meta.outgoing_buffer.iter().map(|unacked| &unacked.message);
         let unacked_ids: BTreeSet<_> = unacked().map(|message| &message.message_id).collect();
@@ -119,7 +121,7 @@ impl Channel {
             let digest = self.ids.digest(repair.message_id.as_bytes());
             let named = &repair.entry;
             let is_named = named.message_id == repair.message_id && !named.message_id.is_empty();
-            if is_named && self.ids.place(digest).is_none() {
+            if is_named && self.can_say(named.borrowed()) && self.ids.place(digest).is_none() {
                 let named_by = self.sender_digest(named.sender_id.borrowed());
                 self.want(cx, named.borrowed(), digest, named_by, false, true);
             }

@@ -84,6 +84,8 @@ pub(super) struct Logged {
     /// Whether its turn to be evicted came while it was pinned.
     overdue: bool,
     is_head: bool,
+    /// Whether it may be named. Otherwise it is no head and awaits no witness.
+    nameable: bool,
     /// Whether it is our own, or its sender can know that it came, as somebody else has named it.
     witnessed: bool,
     /// Whether it is an own message that nobody acknowledged in all its resends.
@@ -98,6 +100,8 @@ pub(super) struct NewEntry {
     pub(super) gap: bool,
     pub(super) own: bool,
     pub(super) heard: Dialects,
+    /// Whether it can be passed on, and so be named.
+    pub(super) nameable: bool,
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +160,8 @@ impl Log {
 
     /// An entry came again, so its sender does not know that it had come.
     pub(super) fn await_witness_again(&mut self, slot: Slot, now: Instant) {
-        if self.get(slot).is_some_and(|logged| logged.witnessed && !logged.own) {
+        let waited = |logged: &Logged| logged.witnessed && !logged.own && logged.nameable;
+        if self.get(slot).is_some_and(waited) {
             self.await_witness(slot, now);
         }
     }
@@ -233,14 +238,17 @@ impl Log {
             bridge: None,
             pins: 0,
             overdue: false,
-            is_head: true,
-            witnessed: new.own,
+            is_head: new.nameable,
+            nameable: new.nameable,
+            witnessed: new.own || !new.nameable,
             unconfirmed: false,
         });
-        self.heads.insert((lamport, slot));
+        if new.nameable {
+            self.heads.insert((lamport, slot));
+        }
         self.order.insert(at, (time, slot));
         self.age.push_back((seq, slot));
-        if !new.own {
+        if !new.own && new.nameable {
             self.await_witness(slot, now);
         }
         slot
@@ -365,15 +373,16 @@ impl Log {
             self.rotated_heads().map(|(_, slot)| slot).take(max_heads).collect()
         };
         let room = max_heads.saturating_sub(named.len());
-        let is_head =
-            |slot: Slot| !headless && self.entries.get(slot).is_some_and(|logged| logged.is_head);
+        let logged = |slot: Slot| self.entries.get(slot);
+        let is_head = |slot: Slot| !headless && logged(slot).is_some_and(|logged| logged.is_head);
+        let nameable = |slot: Slot| logged(slot).is_some_and(|logged| logged.nameable);
         let unwitnessed = self.unwitnessed.iter().copied();
         named.extend(unwitnessed.filter(|slot| !is_head(*slot)).take(room));
         for (_, slot) in self.order.iter().rev() {
             if named.len() >= len {
                 break;
             }
-            if !is_head(*slot) && !named.contains(slot) {
+            if nameable(*slot) && !is_head(*slot) && !named.contains(slot) {
                 named.push(*slot);
             }
         }
@@ -488,6 +497,7 @@ mod tests {
             gap: false,
             own: false,
             heard: Dialects::default(),
+            nameable: true,
         };
         let (slot, _, follows) = log.insert(new, Instant::from_millis(lamport));
         (slot, follows.as_ref().map(id_of))

@@ -76,6 +76,11 @@ impl Channel {
         let named_by = self.sender_digest(message.sender_id);
         let (mut missing, mut all_met) = (Vec::new(), true);
         for (named, dep) in message.causal_history.iter().zip(deps) {
+            if !self.can_say(*named) {
+                // It could not be asked for, nor would it be taken in.
+                all_met = false;
+                continue;
+            }
             match self.ids.place(*dep) {
                 Some(Place::Logged(slot)) => {
                     self.log.named_by(slot, message.sender_id);

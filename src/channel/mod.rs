@@ -53,7 +53,7 @@ use self::sync::SyncState;
 use self::wanted::Wanted;
 use crate::config::{Config, Dialect};
 use crate::effect::Effect;
-use crate::entry::DeliverySeq;
+use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
 use crate::id::{ChannelId, IdRef, MessageId};
 use crate::lamport::LamportClock;
@@ -327,10 +327,15 @@ impl Channel {
         }
     }
 
-    /// Whether every dialect we speak can say these ids: LIP-109's are text.
+    /// Whether every dialect that we write, or may come to write, can say these ids.
     fn can_say(&self, named: HistoryEntryRef<'_>) -> bool {
-        !self.own_dialects().contains(&WireDialect::Lip109)
-            || (named.message_id.as_str().is_some() && named.sender_id.as_str().is_some())
+        !self.config.speaks(WireDialect::Lip109) || named.is_text()
+    }
+
+    /// Whether all of an entry can be said in every dialect that we write, or may come to write, so that
+    /// whoever hears its name can ask for it and be answered. No other entry is named.
+    fn can_pass_on(&self, entry: &LogEntry) -> bool {
+        !self.config.speaks(WireDialect::Lip109) || entry.is_text()
     }
 
     /// Whether `sender` is us. An empty id never is.

@@ -33,6 +33,11 @@ pub(crate) fn check(
     if !config.accepts(dialect) {
         return Err(RejectReason::DialectNotAccepted(dialect));
     }
+    // Nobody who writes LIP-109 could name it, or answer who asks for it: it would be here alone, for ever.
+    let passes_on_text = dialect == WireDialect::NimSds && config.speaks(WireDialect::Lip109);
+    if passes_on_text && message.kind() == Kind::Content && !message.is_text() {
+        return Err(RejectReason::NotText);
+    }
     let limit = latest_lamport(config, now, clock);
     match message.lamport.filter(|lamport| *lamport > limit) {
         Some(lamport) => Err(RejectReason::ClockSkew { lamport, limit }),

@@ -98,6 +98,7 @@ impl Channel {
             own: stored.own,
             // Unless a copy is pending, it need not be bridged.
             heard: Dialects::BOTH,
+            nameable: self.can_pass_on(&stored.entry),
         };
         let slot = self.log.restore(new, stored.seq, cx.now.mono);
         if let Some(logged) = self.log.get_mut(slot) {

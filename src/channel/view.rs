@@ -58,10 +58,7 @@ impl Channel {
     }
 
     pub(crate) fn next_causal_history(&self) -> impl Iterator<Item = IdRef<'_>> {
-        let named = self.log.next_history(self.config.causal_history_len, self.config.max_heads);
-        named
-            .into_iter()
-            .filter_map(|slot| self.log.get(slot).map(|logged| logged.entry.message_id()))
+        self.next_history().0.into_iter().map(|named| named.message_id)
     }
 
     pub(crate) fn unmet(

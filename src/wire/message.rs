@@ -155,6 +155,12 @@ impl MessageRef<'_> {
         kind(self.lamport, self.content)
     }
 
+    /// Whether LIP-109 can say all that is logged of it.
+    pub(crate) fn is_text(&self) -> bool {
+        let own = self.message_id.as_str().is_some() && self.sender_id.as_str().is_some();
+        own && self.causal_history.iter().all(HistoryEntryRef::is_text)
+    }
+
     /// The same message, to be encoded. In the dialect it was decoded from it becomes the canonical
     /// form of the same bytes.
     #[must_use]
@@ -233,6 +239,11 @@ impl HistoryEntryRef<'_> {
             retrieval_hint: self.retrieval_hint.map(|hint| datagram.slice_ref(hint)),
             sender_id: datagram.slice_ref(self.sender_id.as_bytes()).into(),
         }
+    }
+
+    /// Whether LIP-109 can say its ids.
+    pub(crate) fn is_text(&self) -> bool {
+        self.message_id.as_str().is_some() && self.sender_id.as_str().is_some()
     }
 
     /// Bytes of ids and hint.
