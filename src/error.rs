@@ -91,7 +91,8 @@ pub enum RejectReason {
         /// `max_content_len`.
         limit: usize,
     },
-    /// The message id is known in the channel.
+    /// A message with this id was published or received in the channel. An id that was merely named by
+    /// others, given up or declared met can be published.
     IdKnown,
     /// The message is not in the log.
     NotLogged,

@@ -234,6 +234,49 @@ proptest! {
     }
 
     #[test]
+    fn publishing_what_others_named_gives_the_same_log(
+        history in history(),
+        own in prop::collection::vec(any::<bool>(), 24),
+        wall in 0..60_u64,
+        seed in any::<u64>(),
+    ) {
+        // What is alice's is named by others before she has published it.
+        let others: Vec<Bytes> = datagrams(&history)
+            .into_iter()
+            .zip(&own)
+            .filter_map(|(datagram, own)| (!own).then_some(datagram))
+            .collect();
+        let mut rng = common::Rng(seed);
+        let mut arrivals: Vec<Input> = others.iter().cloned().map(Input::Datagram).collect();
+        let ids = (0..history.len()).filter(|n| own[*n]);
+        arrivals.extend(ids.map(|n| publish(&format!("m{n}"))));
+        rng.shuffle(&mut arrivals);
+        let mut alice = node("alice", Config::builder());
+        for input in arrivals {
+            alice.handle(at(wall), input).expect("taken");
+        }
+        let effects = drain(&mut alice);
+        check_causal(&effects);
+        let status = alice.status(&channel()).expect("open");
+        prop_assert_eq!((status.logged, status.incoming, status.missing), (history.len(), 0, 0));
+
+        let sent = effects.iter().filter_map(|effect| match effect {
+            Effect::Send { bytes, .. } => Some(bytes.clone()),
+            _ => None,
+        });
+        let mut heard: Vec<Bytes> = others.iter().cloned().chain(sent).collect();
+        rng.shuffle(&mut heard);
+        let mut bob = node("bob", Config::builder());
+        for datagram in heard {
+            bob.handle(at(100), Input::Datagram(datagram)).expect("taken");
+        }
+        check_causal(&drain(&mut bob));
+        prop_assert_eq!(digests(&bob), digests(&alice));
+        let status = bob.status(&channel()).expect("open");
+        prop_assert_eq!((status.incoming, status.missing), (0, 0));
+    }
+
+    #[test]
     fn a_delivery_names_the_entry_before_it(history in history(), seed in any::<u64>()) {
         let mut datagrams = datagrams(&history);
         common::Rng(seed).shuffle(&mut datagrams);

@@ -41,7 +41,12 @@ impl Channel {
         let place = self.ids.place(digest);
         // The record may have forgotten an own message that the log had to let go of.
         let waits = self.outgoing.seq_of(digest).is_some();
-        if waits || !matches!(place, None | Some(Place::Sync)) {
+        // Naming an id, or giving it up, does not use it: only a message does.
+        let used = matches!(
+            place,
+            Some(Place::Logged(_) | Place::Evicted | Place::Incoming(_) | Place::Received)
+        );
+        if waits || used {
             if broken::is(Break::Refusal) {
                 self.clock.observe(self.clock.current() + 1);
             }
@@ -49,6 +54,11 @@ impl Channel {
         }
         let lamport = self.clock.next(cx.now.wall).ok_or(RejectReason::ClockExhausted)?;
         self.make_outgoing_room(cx)?;
+        // Others have named it: we may have published it before our state was lost.
+        let want = match place {
+            Some(Place::Wanted(slot)) => self.unwant(cx, slot),
+            _ => None,
+        };
 
         let requests = self.take_due_requests(cx);
         let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
@@ -69,6 +79,10 @@ impl Channel {
         self.log.told(self.config.causal_history_len, self.config.max_heads);
         self.log_own(cx, entry, digest, deps, dialects);
         sends.into_iter().for_each(|send| cx.outbox.effect(send));
+        if let Some(want) = want {
+            // It is in the log before them, so none of them has a gap, whatever their Lamport times.
+            self.release(cx, &want.waiters, false);
+        }
         self.settle(cx);
         Ok(())
     }
