@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::channel;
+use crate::channel::{self, MAX_NAMED};
 use crate::config::{Config, Durability, OnLost};
 use crate::effect::{Effect, PersistId, RetrievalId};
 use crate::id::ChannelId;
@@ -30,7 +30,7 @@ pub(crate) const WAITER: usize = 16;
 /// Records that a change touches and others of its kind do not, at most.
 const STEPS: usize = 2;
 /// Bytes that surround the ids of an entry on the wire, at most.
-const FRAMING: usize = 16;
+pub(crate) const FRAMING: usize = 16;
 
 /// Bytes for what a waiting message depends on: for each a digest, and its place among those that
 /// wait for it.
@@ -118,11 +118,17 @@ const fn largest_heard(config: &Config) -> usize {
     on_the_wire(config, entries, config.max_filter_len)
 }
 
-/// Bytes of the largest message that is sent: an own one, or somebody else's without a filter.
+/// Bytes of the largest message that is sent: an own one, somebody else's without a filter, or a sync
+/// that names more than either.
 fn largest_sent(config: &Config) -> usize {
     let history = config.max_heads.max(config.causal_history_len);
     let entries = history + config.max_repair_requests_burst;
-    on_the_wire(config, entries.max(config.max_history_entries), largest_filter(config))
+    let content =
+        on_the_wire(config, entries.max(config.max_history_entries), largest_filter(config));
+    let named = history.max(config.max_history_entries.min(MAX_NAMED));
+    let entries = named + config.max_repair_requests_burst;
+    let sync = on_the_wire(config, entries, largest_filter(config)) - config.max_content_len;
+    content.max(sync)
 }
 
 const fn on_the_wire(config: &Config, entries: usize, filter: usize) -> usize {

@@ -278,6 +278,7 @@ impl Channel {
         }));
         if !own {
             self.note_foreign(cx, slot, arrived.heard);
+            self.keep_up(cx);
         }
         self.arm_sync(cx);
         slot
@@ -379,6 +380,7 @@ impl Channel {
             Place::Logged(slot) => {
                 if resent {
                     self.log.await_witness_again(slot, cx.now.mono);
+                    self.keep_up(cx);
                 }
                 let Some(logged) = self.log.get_mut(slot) else { return };
                 logged.heard = logged.heard.with(heard);

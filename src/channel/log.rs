@@ -12,6 +12,7 @@ use crate::broken::{self, Break};
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::IdRef;
+use crate::memory::FRAMING;
 use crate::sorted::{Position, Sorted};
 use crate::time::Instant;
 use crate::timer::TimerKey;
@@ -23,11 +24,25 @@ pub(super) type OrderKey = (u64, Slot);
 /// Deliveries that are compared to before an id is hashed.
 const NEWEST: usize = 2;
 
-/// Entries of others remembered as unwitnessed, the newest ones.
-pub(super) const MAX_UNWITNESSED: usize = 64;
+/// Entries of others remembered as unwitnessed, the newest ones: as many as a talker may have
+/// unacknowledged by default.
+pub(super) const MAX_UNWITNESSED: usize = 1_024;
+/// Most bytes that a message names beyond `max_heads` entries, so that it still fits into a datagram.
+const MAX_NAMED_BYTES: usize = 16 << 10;
 
 /// Heads are walked by Lamport time, and may be in any order beyond that.
 pub(super) type HeadKey = (u64, Slot);
+
+/// How many entries a message names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Naming {
+    /// At least so many, if there are.
+    pub(super) len: usize,
+    /// Heads, at most.
+    pub(super) max_heads: usize,
+    /// Heads and what nobody but its sender has named, at most. Not below `max_heads`.
+    pub(super) max_named: usize,
+}
 
 /// A set of dialects.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -90,6 +105,14 @@ pub(super) struct Logged {
     witnessed: bool,
     /// Whether it is an own message that nobody acknowledged in all its resends.
     pub(super) unconfirmed: bool,
+}
+
+impl Logged {
+    /// Bytes that a message takes to name it, or some more.
+    fn named_bytes(&self) -> usize {
+        let ids = self.entry.message_id().len() + self.entry.sender_id().len();
+        ids + self.hint.as_ref().map_or(0, Bytes::len) + FRAMING
+    }
 }
 
 /// What an entry brings with it into the log.
@@ -172,8 +195,16 @@ impl Log {
             return;
         };
         logged.witnessed = true;
-        // What is named is mostly new.
-        if let Some(at) = self.unwitnessed.iter().rposition(|listed| *listed == slot) {
+        self.list_no_more(slot);
+    }
+
+    /// Takes an entry out of the list of those that are not witnessed. It is looked for from both ends:
+    /// messages name the newest, syncs and eviction the oldest.
+    fn list_no_more(&mut self, slot: Slot) {
+        let len = self.unwitnessed.len();
+        let is_here = |at: &usize| self.unwitnessed.get(*at) == Some(&slot);
+        let mut ends = (0..len.div_ceil(2)).flat_map(|at| [len - 1 - at, at]);
+        if let Some(at) = ends.find(is_here) {
             self.unwitnessed.remove(at);
         }
     }
@@ -361,9 +392,10 @@ impl Log {
     }
 
     /// The entries to name next: up to `max_heads` heads, in rotation if there are more, and as far as
-    /// there is room among these what nobody but its sender has named; filled up to `len` with the
-    /// newest others; in the log's order.
-    pub(super) fn next_history(&self, len: usize, max_heads: usize) -> SmallVec<[Slot; 16]> {
+    /// `max_named` leaves room what nobody but its sender has named; filled up to `len` with the newest
+    /// others; in the log's order.
+    pub(super) fn next_history(&self, naming: Naming) -> SmallVec<[Slot; 16]> {
+        let Naming { len, max_heads, max_named } = naming;
         let headless = broken::is(Break::Heads);
         let mut named: SmallVec<[Slot; 16]> = if headless {
             SmallVec::new()
@@ -372,12 +404,17 @@ impl Log {
         } else {
             self.rotated_heads().map(|(_, slot)| slot).take(max_heads).collect()
         };
-        let room = max_heads.saturating_sub(named.len());
         let logged = |slot: Slot| self.entries.get(slot);
         let is_head = |slot: Slot| !headless && logged(slot).is_some_and(|logged| logged.is_head);
         let nameable = |slot: Slot| logged(slot).is_some_and(|logged| logged.nameable);
-        let unwitnessed = self.unwitnessed.iter().copied();
-        named.extend(unwitnessed.filter(|slot| !is_head(*slot)).take(room));
+        let mut bytes = 0;
+        for slot in self.unwitnessed.iter().copied().filter(|slot| !is_head(*slot)) {
+            bytes += logged(slot).map_or(0, Logged::named_bytes);
+            if named.len() >= max_named || (named.len() >= max_heads && bytes > MAX_NAMED_BYTES) {
+                break;
+            }
+            named.push(slot);
+        }
         for (_, slot) in self.order.iter().rev() {
             if named.len() >= len {
                 break;
@@ -402,9 +439,10 @@ impl Log {
     }
 
     /// A message has just named what was to be named next, and the rotation moves on past its heads.
-    pub(super) fn told(&mut self, len: usize, max_heads: usize) {
+    pub(super) fn told(&mut self, naming: Naming) {
+        let max_heads = naming.max_heads;
         if !self.unwitnessed.is_empty() {
-            for slot in self.next_history(len, max_heads) {
+            for slot in self.next_history(naming) {
                 self.witnessed(slot);
             }
         }
@@ -451,10 +489,8 @@ impl Log {
         if logged.is_head {
             self.heads.remove(&(logged.entry.lamport(), slot));
         }
-        if !logged.witnessed
-            && let Some(at) = self.unwitnessed.iter().position(|listed| *listed == slot)
-        {
-            self.unwitnessed.remove(at);
+        if !logged.witnessed {
+            self.list_no_more(slot);
         }
         self.bytes -= logged.entry.size();
         Some(logged)
@@ -526,6 +562,11 @@ mod tests {
         assert_eq!(ids(&log), ["z", "a", "b", "c", "0"]);
     }
 
+    /// As a message names that makes no room for what only its sender has named.
+    const fn naming(len: usize, max_heads: usize) -> Naming {
+        Naming { len, max_heads, max_named: max_heads }
+    }
+
     /// Entries of one sender, each of which names the one before it.
     fn chain(log: &mut Log, lamports: core::ops::RangeInclusive<u64>) -> Vec<Slot> {
         let mut slots = Vec::new();
@@ -549,8 +590,8 @@ mod tests {
         log.named_by(slots[1], "other".into());
         log.named_by(slots[2], "".into());
         let next = |log: &mut Log| {
-            let named = log.next_history(2, 3);
-            log.told(2, 3);
+            let named = log.next_history(naming(2, 3));
+            log.told(naming(2, 3));
             names(log, &named)
         };
         assert_eq!(next(&mut log), [1, 4, 6], "the head, and what there is room for");
@@ -570,12 +611,31 @@ mod tests {
     }
 
     #[test]
+    fn a_message_with_more_room_names_what_waits_as_far_as_bytes_allow() {
+        let mut log = Log::default();
+        let slots = chain(&mut log, 1..=6);
+        let roomy = Naming { max_named: 5, ..naming(2, 2) };
+        assert_eq!(names(&log, &log.next_history(roomy)), [1, 2, 3, 4, 6]);
+        if let Some(logged) = log.get_mut(slots[2]) {
+            logged.hint = Some(Bytes::from(vec![0; MAX_NAMED_BYTES]));
+        }
+        assert_eq!(names(&log, &log.next_history(roomy)), [1, 2, 6]);
+        log.told(naming(2, 2));
+        log.told(naming(2, 2));
+        assert_eq!(names(&log, &log.next_history(roomy)), [3, 6], "however many bytes");
+        log.told(roomy);
+        assert_eq!(names(&log, &log.next_history(roomy)), [4, 5, 6]);
+        log.told(roomy);
+        assert_eq!(log.unwitnessed_len(), 0);
+    }
+
+    #[test]
     fn what_a_message_names_to_fill_up_is_told_too() {
         let mut log = Log::default();
         chain(&mut log, 1..=6);
-        assert_eq!(names(&log, &log.next_history(5, 2)), [1, 3, 4, 5, 6]);
-        log.told(5, 2);
-        assert_eq!(names(&log, &log.next_history(0, 9)), [2, 6]);
+        assert_eq!(names(&log, &log.next_history(naming(5, 2))), [1, 3, 4, 5, 6]);
+        log.told(naming(5, 2));
+        assert_eq!(names(&log, &log.next_history(naming(0, 9))), [2, 6]);
     }
 
     #[test]
@@ -585,8 +645,8 @@ mod tests {
         assert!(log.evict(1, usize::MAX).is_some() && log.evict(1, usize::MAX).is_some());
         assert_eq!(log.unwitnessed_len(), 1);
         put(&mut log, 7, "in the place of another");
-        assert_eq!(names(&log, &log.next_history(0, 9)), [3, 7]);
-        log.told(0, 9);
+        assert_eq!(names(&log, &log.next_history(naming(0, 9))), [3, 7]);
+        log.told(naming(0, 9));
         assert_eq!(log.unwitnessed_len(), 0);
     }
 
@@ -595,10 +655,10 @@ mod tests {
         let (mut log, at) = (Log::default(), Instant::from_millis);
         let slots = chain(&mut log, 1..=MAX_UNWITNESSED as u64 + 2);
         assert_eq!(log.unwitnessed_since(9), Some(at(1)), "however many follow");
-        assert_eq!(names(&log, &log.next_history(0, 2)), [3, MAX_UNWITNESSED as u64 + 2]);
+        assert_eq!(names(&log, &log.next_history(naming(0, 2))), [3, MAX_UNWITNESSED as u64 + 2]);
         // Unless their sender sends them again.
         log.await_witness_again(slots[0], at(99));
-        assert_eq!(names(&log, &log.next_history(0, 2)), [4, MAX_UNWITNESSED as u64 + 2]);
+        assert_eq!(names(&log, &log.next_history(naming(0, 2))), [4, MAX_UNWITNESSED as u64 + 2]);
         log.all_named_by("s".into());
         assert_eq!(log.unwitnessed_len(), MAX_UNWITNESSED, "not by another");
         log.all_named_by("other".into());
@@ -641,9 +701,9 @@ mod tests {
         log.witnessed(first);
         log.named(fourth);
         log.witnessed(fourth);
-        assert_eq!(names(&log, &log.next_history(2, 16)), [2, 3]);
-        assert_eq!(names(&log, &log.next_history(3, 16)), [2, 3, 4]);
-        assert_eq!(names(&log, &log.next_history(9, 16)), [1, 2, 3, 4]);
+        assert_eq!(names(&log, &log.next_history(naming(2, 16))), [2, 3]);
+        assert_eq!(names(&log, &log.next_history(naming(3, 16))), [2, 3, 4]);
+        assert_eq!(names(&log, &log.next_history(naming(9, 16))), [1, 2, 3, 4]);
     }
 
     #[test]
@@ -654,8 +714,8 @@ mod tests {
         }
         let mut told = vec![];
         for left in [3, 1, 0] {
-            told.push(names(&log, &log.next_history(1, 2)));
-            log.told(2, 2);
+            told.push(names(&log, &log.next_history(naming(1, 2))));
+            log.told(naming(2, 2));
             assert_eq!(log.rotation_left, left);
         }
         assert_eq!(told, [vec![1, 2], vec![3, 4], vec![1, 5]]);

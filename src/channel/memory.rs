@@ -60,7 +60,7 @@ fn log(config: &Config, sum: Tally) -> Tally {
         .sorted::<OrderKey>(count)
         .tree::<HeadKey, ()>(count)
         .vec(count, size_of::<(DeliverySeq, Slot)>())
-        .vec(MAX_UNWITNESSED, size_of::<Slot>())
+        .vec(count.min(MAX_UNWITNESSED), size_of::<Slot>())
         .tree::<DeliverySeq, Slot>(count.min(config.max_outgoing + config.max_answers))
 }
 

@@ -39,6 +39,7 @@ use bytes::{Bytes, BytesMut};
 pub(crate) use self::memory::of_channel;
 pub(crate) use self::missing::MAX_CHAIN;
 pub(crate) use self::receive::check;
+pub(crate) use self::sync::MAX_NAMED;
 pub use self::view::{LogView, Status};
 
 use self::answers::Answers;

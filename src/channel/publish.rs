@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::incoming::{Arrived, Deps, Waiters};
-use super::log::Dialects;
+use super::log::{Dialects, Naming};
 use super::outgoing::Unacked;
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
@@ -63,7 +63,7 @@ impl Channel {
         let requests = self.take_due_requests(cx);
         let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
         let (entry, deps) = {
-            let (named, deps) = self.next_history();
+            let (named, deps) = self.next_history(self.naming());
             let me = self.config.participant_id.as_bytes();
             (LogEntry::of(message_id.as_bytes(), me, lamport, &named, content), deps)
         };
@@ -76,7 +76,7 @@ impl Channel {
             }));
             self.sync.note_traffic(*dialect, cx.now.mono);
         }
-        self.log.told(self.config.causal_history_len, self.config.max_heads);
+        self.log.told(self.naming());
         self.log_own(cx, entry, digest, deps, dialects);
         sends.into_iter().for_each(|send| cx.outbox.effect(send));
         if let Some(want) = want {
@@ -143,9 +143,15 @@ impl Channel {
         full.then_some(RejectReason::OutgoingFull { limit: max_log_bytes })
     }
 
+    /// How many entries the next content message names.
+    pub(super) fn naming(&self) -> Naming {
+        let Config { causal_history_len: len, max_heads, .. } = *self.config;
+        Naming { len, max_heads, max_named: max_heads }
+    }
+
     /// The causal history of the next message, and the digests of what it names.
-    pub(super) fn next_history(&self) -> (History<'_>, Deps) {
-        let named = self.log.next_history(self.config.causal_history_len, self.config.max_heads);
+    pub(super) fn next_history(&self, naming: Naming) -> (History<'_>, Deps) {
+        let named = self.log.next_history(naming);
         let logged = named.iter().filter_map(|slot| self.log.get(*slot));
         logged
             .map(|logged| {

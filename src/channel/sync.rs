@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-use super::log::{Dialects, Logged};
+use super::log::{Dialects, Logged, Naming};
 use super::record::IdDigest;
 use super::repair::arithmetic;
 use super::slots::Slot;
@@ -25,6 +25,8 @@ use crate::wire::{HistoryEntry, HistoryEntryRef, Outgoing as Encoding, WireDiale
 pub(super) const RECENT_SYNCS: usize = 8;
 /// Heads looked for in somebody else's sync, at most.
 const MAX_HEADS_COMPARED: usize = 256;
+/// Most entries that a sync names.
+pub(crate) const MAX_NAMED: usize = 256;
 /// Times that the wait before a hastened sync doubles, at most.
 const MAX_DOUBLED: u32 = 8;
 
@@ -36,6 +38,8 @@ pub(super) struct SyncState {
     /// Whether somebody lacks a head of ours and is to hear of it soon. Until the timer runs out,
     /// nobody else makes it sooner: of the many messages that a group repairs each brings a new head.
     hurries: bool,
+    /// Whether the timer was set for the sake of the many entries that nobody but their senders has named.
+    keeps_up: bool,
     /// The newest delivery, and the turns since that were taken for such a reason, whether we told its
     /// heads then or somebody else had.
     hurried: (DeliverySeq, u32),
@@ -101,6 +105,35 @@ impl Channel {
         }
     }
 
+    /// Brings the next sync forward if there is much to acknowledge. A talker must not wait until the quiet
+    /// time is over, and who syncs first does so for all.
+    pub(super) fn keep_up(&mut self, cx: &mut Cx<'_>) {
+        if self.sync.keeps_up || !self.has_much_to_acknowledge() || !self.may_sync_at_all() {
+            return;
+        }
+        self.sync.keeps_up = true;
+        let shortest = self.config.repair_sync_min;
+        let delay = cx.rng.duration(shortest / 2, shortest * 4);
+        self.hasten_sync(cx, cx.now.mono + delay);
+    }
+
+    /// Whether what nobody but its sender has named would fill half of a sync.
+    fn has_much_to_acknowledge(&self) -> bool {
+        self.log.unwitnessed_len() >= self.max_named().div_ceil(2)
+    }
+
+    /// Most entries that a sync names: what everybody takes in who has the same settings.
+    fn max_named(&self) -> usize {
+        self.config.max_history_entries.min(MAX_NAMED).max(self.config.max_heads)
+    }
+
+    /// How many entries the next sync names.
+    fn sync_naming(&self) -> Naming {
+        let naming = self.naming();
+        let many = self.log.unwitnessed_len() > naming.max_heads;
+        if many { Naming { max_named: self.max_named(), ..naming } } else { naming }
+    }
+
     fn may_sync_at_all(&self) -> bool {
         self.config.sync && self.own_dialects().iter().any(|dialect| self.may_sync(*dialect))
     }
@@ -156,9 +189,11 @@ impl Channel {
         if mem::take(&mut self.sync.hurries) {
             self.sync.hurried.1 = self.sync.hurried.1.saturating_add(1);
         }
+        self.sync.keeps_up = false;
         let max_heads = self.config.max_heads;
         let needed = self.wanted.has_due()
             || self.log.rotation_left > 0
+            || self.has_much_to_acknowledge()
             || self.has_kept_senders_waiting(cx, max_heads);
         // A node that mirrors its peers may have come to speak the nim dialect since.
         if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
@@ -175,6 +210,7 @@ impl Channel {
         self.send_sync(cx);
         let more = self.wanted.has_due()
             || self.log.rotation_left > 0
+            || self.has_much_to_acknowledge()
             // If the next one has room for many.
             || self.has_kept_senders_waiting(cx, max_heads / 2 + 1);
         if more {
@@ -214,7 +250,7 @@ impl Channel {
                 self.encode_sync(cx, *dialect, &message_id, lamport, &requests);
             }
         }
-        self.log.told(self.config.causal_history_len, self.config.max_heads);
+        self.log.told(self.sync_naming());
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
         self.ids.remember_sync(digest);
@@ -238,7 +274,7 @@ impl Channel {
                 message_id: message_id.as_bytes(),
                 channel_id: self.id.as_bytes(),
                 lamport: Some(lamport),
-                causal_history: &self.next_history().0,
+                causal_history: &self.next_history(self.sync_naming()).0,
                 filter,
                 repair_request: requests,
                 content: None,

@@ -58,7 +58,7 @@ impl Channel {
     }
 
     pub(crate) fn next_causal_history(&self) -> impl Iterator<Item = IdRef<'_>> {
-        self.next_history().0.into_iter().map(|named| named.message_id)
+        self.next_history(self.naming()).0.into_iter().map(|named| named.message_id)
     }
 
     pub(crate) fn unmet(

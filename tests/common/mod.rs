@@ -158,6 +158,8 @@ pub struct Group {
     pub told: Vec<Vec<Effect>>,
     pub sends: BTreeMap<String, u64>,
     pub bytes_sent: u64,
+    /// Bytes sent, by reason.
+    pub bytes: BTreeMap<String, u64>,
     in_flight: BTreeMap<(u64, u64), (usize, Bytes)>,
     sequence: u64,
 }
@@ -174,6 +176,7 @@ impl Group {
             rng: Rng(seed),
             sends: BTreeMap::new(),
             bytes_sent: 0,
+            bytes: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             sequence: 0,
         };
@@ -211,6 +214,7 @@ impl Group {
                 }
                 Effect::Send { bytes, why, .. } => {
                     *self.sends.entry(format!("{why:?}")).or_default() += 1;
+                    *self.bytes.entry(format!("{why:?}")).or_default() += bytes.len() as u64;
                     self.bytes_sent += bytes.len() as u64;
                     self.broadcast(from, &bytes);
                 }
