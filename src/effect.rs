@@ -189,6 +189,18 @@ pub enum Effect {
         /// The newest time, at which timers stand.
         newest: Instant,
     },
+    /// A message came under our own participant id that this node did not make. Either another node has the
+    /// same `participant_id`: each takes the other's messages for its own, so neither acknowledges them.
+    /// Give every node its own. Or we made it before our state was lost: then there is nothing to do. Or
+    /// it is forged. Told once a channel. An anonymous node is never told.
+    ParticipantIdInUse {
+        /// The channel.
+        channel: ChannelId,
+        /// The message: a content message, or a sync.
+        message_id: MessageId,
+        /// The message's Lamport time.
+        lamport: u64,
+    },
     /// A logged message cannot be sent in the LIP-109 dialect, because an id in it is not UTF-8. It is from
     /// a time when the channel wrote nim-sds alone; others are refused as
     /// [`RejectReason::NotText`](crate::RejectReason::NotText).
@@ -229,6 +241,7 @@ impl Effect {
             | Self::FilterIgnored { .. }
             | Self::ClockBehind { .. }
             | Self::TimeBehind { .. }
+            | Self::ParticipantIdInUse { .. }
             | Self::NotText { .. } => 0,
         };
         size_of::<Self>() + kept

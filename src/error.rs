@@ -322,6 +322,8 @@ pub enum StoreError {
     Corrupt,
     /// Its version is not known.
     Version,
+    /// What it holds is the state of another participant id.
+    OtherParticipant,
 }
 
 impl fmt::Display for StoreError {
@@ -333,6 +335,10 @@ impl fmt::Display for StoreError {
                 "what the store holds is damaged, contradicts itself, or is sealed under another key"
             }
             Self::Version => "the store was written by a release with another format",
+            Self::OtherParticipant => {
+                "the store holds the channel of another participant than participant_id: start with the id \
+                 that it was written under, or set adopt_store to go on with it under the new one"
+            }
         })
     }
 }

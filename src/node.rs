@@ -397,6 +397,10 @@ impl Node {
         let snapshot = result.as_ref().map_err(|error| failed(*error))?;
         if let Some(snapshot) = snapshot {
             snapshot.check().map_err(|error| failed(error.into()))?;
+            let (stored, ours) = (&snapshot.participant_id, &config.participant_id);
+            if !stored.is_empty() && stored != ours && !config.adopt_store {
+                return Err(failed(StoreError::OtherParticipant));
+            }
         }
         let (config, cx) = (Arc::clone(config), &mut cx!(self));
         let channel = match snapshot {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::bloom::Probe;
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
-use crate::id::{ChannelId, IdRef, MessageId};
+use crate::id::{ChannelId, IdRef, MessageId, ParticipantId};
 use crate::stored::{StoredError, Table};
 use crate::time::UnixMillis;
 use crate::wire::{HistoryEntry, WireDialect};
@@ -37,6 +37,7 @@ impl Change {
             | ChangeKind::WantedRemoved(id)
             | ChangeKind::AnswerRemoved(id)
             | ChangeKind::AnswerSet(StoredAnswer { message_id: id, .. }) => id.len(),
+            ChangeKind::Participant(id) => id.len(),
             ChangeKind::Created { .. }
             | ChangeKind::Clock(_)
             | ChangeKind::Recorded(_)
@@ -133,6 +134,8 @@ pub enum ChangeKind {
     /// Deliveries of ids that were recorded up to this number, and whose bodies are gone, may never
     /// have been told to the application.
     Untold(u64),
+    /// The state is that of this participant; an empty id: of an anonymous one.
+    Participant(ParticipantId),
     /// The channel is to be forgotten altogether.
     Erased,
 }
@@ -262,6 +265,8 @@ pub struct StoredMet {
 pub struct Snapshot {
     /// Key of the digests in `record` and `met`.
     pub record_key: [u64; 2],
+    /// Whose state it is. Empty: an anonymous participant's, or that of a release that did not keep this.
+    pub participant_id: ParticipantId,
     /// Lamport clock.
     pub lamport: u64,
     /// Bodies by number of delivery.
@@ -372,6 +377,7 @@ impl Snapshot {
             }
             ChangeKind::Consumed(up_to) => self.consumed = *up_to,
             ChangeKind::Untold(number) => self.untold = Some(*number),
+            ChangeKind::Participant(id) => self.participant_id.clone_from(id),
         }
     }
 

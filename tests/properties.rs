@@ -105,7 +105,8 @@ impl Told {
             | Effect::Conflict { .. }
             | Effect::FilterIgnored { .. }
             | Effect::ClockBehind { .. }
-            | Effect::TimeBehind { .. } => self.at_once.push(effect),
+            | Effect::TimeBehind { .. }
+            | Effect::ParticipantIdInUse { .. } => self.at_once.push(effect),
             other => self.ordered.push(other),
         }
     }

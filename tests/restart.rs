@@ -7,14 +7,17 @@ mod common;
 
 use core::time::Duration;
 
+use std::sync::Arc;
+
 use common::peer::{entry, lip109, nim};
 use common::store::{Store, start, strict};
-use common::{EPOCH_MS, Faults, Group, at, channel, delivered, ids, open, publish};
+use common::{EPOCH_MS, Faults, Group, at, channel, delivered, drain, ids, open, publish};
 use sds_proto::bloom::Geometry;
+use sds_proto::snapshot::{Change, ChangeKind};
 use sds_proto::wire::{self, HistoryEntry, Limits, WireDialect};
 use sds_proto::{
     ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, Instant, LoadId, LogDigest,
-    MessageId, Node, Now, RejectReason, SendReason, Status, StoreError, UnixMillis,
+    MessageId, Node, Now, PersistId, RejectReason, SendReason, Status, StoreError, UnixMillis,
 };
 
 /// Ids of the messages that `effects` acknowledge, and of those that they possibly do.
@@ -605,4 +608,70 @@ fn a_group_whose_members_restart_at_any_time_converges_as_if_they_had_not() {
         assert!(restarts > 20, "{restarts}");
         group.check_converged();
     }
+}
+
+/// What opening the channel on what `store` has is refused for.
+fn refusal(config: ConfigBuilder, store: &Store) -> Option<RejectReason> {
+    let mut node = Node::new(config.build().expect("valid settings"));
+    node.handle(at(5), open()).expect("opens");
+    let load = drain(&mut node).into_iter().find_map(|effect| match effect {
+        Effect::Load { id, .. } => Some(id),
+        _ => None,
+    });
+    let load = load.expect("its state is asked for");
+    let refused = node.handle(at(5), store.load(load, &channel())).err()?;
+    assert!(node.log(&channel()).is_none());
+    Some(refused.reason)
+}
+
+#[test]
+fn a_store_of_another_participant_is_refused() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    assert_eq!(refusal(strict(), &store), None);
+    let other = RejectReason::LoadFailed(StoreError::OtherParticipant);
+    let as_bob = || strict().participant_id("bob".into());
+    assert_eq!(refusal(as_bob(), &store), Some(other));
+    assert_eq!(refusal(strict().participant_id("".into()), &store), Some(other));
+    assert_eq!(refusal(as_bob().adopt_store(true), &store), None);
+}
+
+#[test]
+fn an_adopted_store_is_kept_under_the_new_id() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    let as_bob = || strict().participant_id("bob".into());
+    let (mut node, told) = start(as_bob().adopt_store(true), &mut store, 5);
+    assert_eq!(delivered(&told), ids(&["m1"]));
+    assert!(told.iter().all(|effect| !matches!(effect, Effect::ParticipantIdInUse { .. })));
+    take(&mut node, &mut store, 6, publish("m2"));
+    let log = node.log(&channel()).expect("open");
+    let senders: Vec<_> = log.iter().map(|entry| entry.sender_id().to_string()).collect();
+    assert_eq!(senders, ["alice", "bob"], "what alice has said stays hers");
+    assert_eq!(refusal(as_bob(), &store), None);
+    let other = RejectReason::LoadFailed(StoreError::OtherParticipant);
+    assert_eq!(refusal(strict(), &store), Some(other));
+
+    // An anonymous participant leaves it to whoever comes next.
+    start(strict().participant_id("".into()).adopt_store(true), &mut store, 7);
+    assert_eq!(refusal(strict(), &store), None);
+}
+
+#[test]
+fn a_store_that_does_not_say_whose_it_is_is_adopted() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    take(&mut node, &mut store, 1, publish("m1"));
+    let id = |store: &Store| store.disk.load(&channel()).expect("created").participant_id;
+    assert_eq!(id(&store), "alice".into());
+    store.write(
+        PersistId(99),
+        Arc::new([Change { channel: channel(), kind: ChangeKind::Participant("".into()) }]),
+    );
+    let _unasked = store.answer();
+    assert_eq!(id(&store), "".into());
+    start(strict().participant_id("bob".into()), &mut store, 2);
+    assert_eq!(id(&store), "bob".into());
 }

@@ -56,7 +56,7 @@ use crate::config::{Config, Dialect};
 use crate::effect::Effect;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
-use crate::id::{ChannelId, IdRef, MessageId};
+use crate::id::{ChannelId, IdRef, MessageId, ParticipantId};
 use crate::lamport::LamportClock;
 use crate::outbox::Outbox;
 use crate::rng::Rng;
@@ -157,6 +157,7 @@ pub(crate) struct Channel {
     /// Whether the log may hold own messages that nobody acknowledged in all their resends.
     has_unconfirmed: bool,
     told_clock_behind: bool,
+    told_id_in_use: bool,
     /// Number of an id, up to which evicted deliveries may be such that the application was never
     /// told of before a restart: nobody knows which.
     untold: Option<u64>,
@@ -173,7 +174,17 @@ impl Channel {
         key: [u64; 2],
     ) -> Self {
         cx.outbox.change(&id, || ChangeKind::Created { record_key: key });
-        Self::empty(id, config, key)
+        let channel = Self::empty(id, config, key);
+        channel.keep_participant(cx, &ParticipantId::default());
+        channel
+    }
+
+    /// Has the store keep whose state it is, unless it says that it is ours.
+    fn keep_participant(&self, cx: &mut Cx<'_>, stored: &ParticipantId) {
+        let ours = &self.config.participant_id;
+        if ours != stored {
+            cx.outbox.change(&self.id, || ChangeKind::Participant(ours.clone()));
+        }
     }
 
     fn empty(id: ChannelId, config: Arc<Config>, key: [u64; 2]) -> Self {
@@ -195,6 +206,7 @@ impl Channel {
             lost: 0,
             has_unconfirmed: false,
             told_clock_behind: false,
+            told_id_in_use: false,
             untold: None,
             ephemerals: VecDeque::new(),
             consumed: DeliverySeq::default(),

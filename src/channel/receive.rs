@@ -108,6 +108,10 @@ impl Channel {
             self.release(cx, &waiters, true);
         }
         if self.is_me(message.sender_id) || self.sync.is_own(digest) {
+            // It may be an echo, unless it is ahead of the clock, which is where our newest was.
+            if self.is_me(message.sender_id) && lamport > self.clock.current() {
+                self.report_id_in_use(cx, message, lamport);
+            }
             return;
         }
         let deps = self.dep_digests(message);
@@ -164,6 +168,9 @@ impl Channel {
             self.heard_again(cx, place, heard, message.bloom_filter.is_some());
             self.report_conflict(cx, place, message, lamport);
             return Ok(());
+        }
+        if self.is_me(message.sender_id) {
+            self.report_id_in_use(cx, message, lamport);
         }
         let want = match place {
             Some(Place::Wanted(slot)) => self.unwant(cx, slot),
@@ -360,6 +367,15 @@ impl Channel {
             self.told_clock_behind = true;
             let (channel, sender_id) = (self.id.clone(), sender.into());
             cx.outbox.report(Effect::ClockBehind { channel, sender_id, lamport });
+        }
+    }
+
+    /// Tells once that somebody else has our participant id, or that we lost our state.
+    fn report_id_in_use(&mut self, cx: &mut Cx<'_>, message: &MessageRef<'_>, lamport: u64) {
+        if !self.told_id_in_use {
+            self.told_id_in_use = true;
+            let (channel, message_id) = (self.id.clone(), message.message_id.into());
+            cx.outbox.report(Effect::ParticipantIdInUse { channel, message_id, lamport });
         }
     }
 

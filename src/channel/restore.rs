@@ -31,6 +31,7 @@ impl Channel {
         snapshot: &Snapshot,
     ) -> Self {
         let mut channel = Self::empty(id, config, snapshot.record_key);
+        channel.keep_participant(cx, &snapshot.participant_id);
         channel.clock.observe(snapshot.lamport);
         channel.restore_ids(cx, snapshot);
         for stored in snapshot.log.values() {

@@ -8,6 +8,8 @@ use core::time::Duration;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::bloom::Geometry;
+#[cfg(doc)]
+use crate::error::StoreError;
 use crate::id::{ChannelId, ParticipantId};
 use crate::wire::{Limits, WireDialect};
 
@@ -178,6 +180,10 @@ config! {
     max_auto_channels: usize = 1_024;
     /// What waits for the store. Default: [`Durability::None`].
     durability: Durability = Durability::None;
+    /// Whether the stored state of a channel that was written under another `participant_id` is gone on
+    /// with under ours. Otherwise it is refused: [`StoreError::OtherParticipant`]. What was published
+    /// under the old id stays that of its author, and is sent again under it. Default: no.
+    adopt_store: bool = false;
     /// Whether a delivery counts as consumed once its effect was polled, so that it is not
     /// delivered again after a restart. Default: no, the application says how far it got.
     auto_consume: bool = false;

@@ -146,7 +146,12 @@ impl Run {
             _ => Dialect::Bridge,
         };
         let small = Config::builder().participant_id("p".into()).durability(Durability::Strict);
-        let small = small.bloom_capacity(10).max_log_messages(4).max_outgoing(4).max_ids(16);
+        let small = small
+            .adopt_store(true)
+            .bloom_capacity(10)
+            .max_log_messages(4)
+            .max_outgoing(4)
+            .max_ids(16);
         let small = small.max_met_ids(4).max_wanted(6).max_incoming_messages(6).dialect(dialect);
         let config = small.auto_consume(settings & 4 == 0).build().expect("valid settings");
         let mut run = Self {

@@ -168,12 +168,13 @@ fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
             seq: near(source, last),
             hint: Bytes::copy_from_slice(source.short()),
         },
-        _ => match source.byte() % 6 {
+        _ => match source.byte() % 7 {
             0 => ChangeKind::IncomingRemoved(id(source)),
             1 => ChangeKind::WantedRemoved(id(source)),
             2 => ChangeKind::AnswerRemoved(id(source)),
             3 => ChangeKind::MetForgotten { up_to: source.any_number() },
             4 => ChangeKind::Untold(source.any_number()),
+            5 => ChangeKind::Participant(sender(source)),
             _ => ChangeKind::Consumed(near(source, last).max(DeliverySeq(1))),
         },
     }

@@ -75,6 +75,14 @@ impl Simulation {
                     self.fail(Some(index), (17, what));
                 }
             }
+            Effect::ParticipantIdInUse { channel, message_id, .. } if *channel == self.channel => {
+                let number = self.registry.number(message_id);
+                let judge = &self.members[index].judge;
+                if number.is_some_and(|number| judge.has_delivered(number)) {
+                    let what = format!("it does not know any more that it made {message_id}");
+                    self.fail(Some(index), (17, what));
+                }
+            }
             _ => {}
         }
     }

@@ -103,6 +103,8 @@ fn steps(kind: &ChangeKind) -> Steps<'_> {
         ChangeKind::Hint { seq, hint } => put(Row::Hint(*seq, hint)),
         ChangeKind::Consumed(up_to) => put(Row::Consumed(*up_to)),
         ChangeKind::Untold(number) => put(Row::Untold(*number)),
+        ChangeKind::Participant(id) if id.is_empty() => remove(Key::only(Table::Participant)),
+        ChangeKind::Participant(id) => put(Row::Participant(id)),
         ChangeKind::Erased => smallvec![Step::Clear],
     }
 }

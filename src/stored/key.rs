@@ -23,6 +23,8 @@ pub enum Table {
     Floor = 0x04,
     /// Up to which received id deliveries may never have been told.
     Untold = 0x05,
+    /// Whose state it is.
+    Participant = 0x06,
     /// The id record.
     Ids = 0x10,
     /// Ids that count as met without being logged.
@@ -44,13 +46,14 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Channel,
         Self::Clock,
         Self::Delivered,
         Self::Consumed,
         Self::Floor,
         Self::Untold,
+        Self::Participant,
         Self::Ids,
         Self::Met,
         Self::Log,
@@ -82,6 +85,7 @@ impl fmt::Display for Table {
             Self::Consumed => "consumed",
             Self::Floor => "floor",
             Self::Untold => "untold",
+            Self::Participant => "participant",
             Self::Ids => "ids",
             Self::Met => "met",
             Self::Log => "log",

@@ -24,6 +24,7 @@
 //! | 03 | consumed | – | 1 number of the newest delivery that the application is done with |
 //! | 04 | floor | – | 1 newest Lamport time whose id is forgotten |
 //! | 05 | untold | – | 1 number in the table of ids, up to which evicted deliveries may never have been told |
+//! | 06 | participant | – | 1 participant id whose state it is; no record if that is empty, or was not kept yet |
 //! | 10 | ids | number in order of arrival | 1 digest of the id, 2 Lamport time, 3? and 4? hashes for LIP-109 filters, 5? and 6? for nim-sds filters |
 //! | 11 | met | number in order of arrival | 1 digest of the id, 2? flag: given up |
 //! | 20 | log | number of the delivery | 1 message id, 2? sender id, 3 Lamport time, 4* causal history, 5 content, 6? flag: has a gap, 7? flag: own |

@@ -12,7 +12,7 @@ use super::row::Row;
 use super::{VERSION, field};
 use crate::digest::LogDigest;
 use crate::entry::DeliverySeq;
-use crate::id::IdRef;
+use crate::id::{IdRef, ParticipantId};
 use crate::snapshot::{
     IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
     StoredOutgoing, StoredWanted,
@@ -90,6 +90,9 @@ impl Reader {
             Table::Consumed => f.positive(field::ONLY).map(|seq| state.consumed = DeliverySeq(seq)),
             Table::Floor => f.number(field::ONLY).map(|lamport| state.floor = Some(lamport)),
             Table::Untold => f.number(field::ONLY).map(|number| state.untold = Some(number)),
+            Table::Participant => {
+                f.some(field::ONLY).map(|id| state.participant_id = ParticipantId::from(id))
+            }
             Table::Ids => {
                 let number = key.number()?;
                 let record = IdRecord {

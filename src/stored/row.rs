@@ -7,6 +7,7 @@ use super::{VERSION, field};
 use crate::bloom::Probe;
 use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
+use crate::id::ParticipantId;
 use crate::snapshot::{
     IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
     StoredOutgoing, StoredWanted,
@@ -23,6 +24,7 @@ pub(super) enum Row<'a> {
     Consumed(DeliverySeq),
     Floor(u64),
     Untold(u64),
+    Participant(&'a ParticipantId),
     Id(&'a IdRecord),
     Met(&'a StoredMet),
     Logged(&'a StoredEntry),
@@ -46,6 +48,8 @@ impl<'a> Row<'a> {
             (consumed.0 > 0).then_some(Self::Consumed(consumed)),
             snapshot.floor.map(Self::Floor),
             snapshot.untold.map(Self::Untold),
+            (!snapshot.participant_id.is_empty())
+                .then_some(Self::Participant(&snapshot.participant_id)),
         ];
         single
             .into_iter()
@@ -74,6 +78,7 @@ impl<'a> Row<'a> {
             Self::Consumed(_) => Key::only(Table::Consumed),
             Self::Floor(_) => Key::only(Table::Floor),
             Self::Untold(_) => Key::only(Table::Untold),
+            Self::Participant(_) => Key::only(Table::Participant),
             Self::Id(record) => Key::number(Table::Ids, record.number),
             Self::Met(met) => Key::number(Table::Met, met.number),
             Self::Logged(stored) => Key::number(Table::Log, stored.seq.0),
@@ -109,6 +114,7 @@ impl Encode for Row<'_> {
             }
             Self::Consumed(seq) => sink.number(field::ONLY, seq.0),
             Self::Hint(_, hint) => sink.bytes(field::ONLY, hint),
+            Self::Participant(id) => sink.bytes(field::ONLY, id.as_bytes()),
             Self::Delivered(seq, digest) => {
                 sink.number(field::DELIVERED_SEQ, seq.0);
                 sink.bytes(field::DELIVERED_DIGEST, &digest.to_bytes());

@@ -324,6 +324,9 @@ impl Script {
                 let millis = |at: &Instant| at.as_micros() / 1_000;
                 format!("time {} ms behind {} ms", millis(told), millis(newest))
             }
+            Effect::ParticipantIdInUse { message_id, lamport, .. } => {
+                format!("own id in use by another: {message_id} at={lamport}")
+            }
             Effect::NotText { message_id, .. } => format!("not text {message_id}"),
             other => format!("{other:?}"),
         }
@@ -433,6 +436,7 @@ fn changed(kind: &ChangeKind) -> String {
         ChangeKind::Hint { seq, .. } => format!("hint #{}", seq.0),
         ChangeKind::Consumed(up_to) => format!("consumed #{}", up_to.0),
         ChangeKind::Untold(number) => format!("untold up to id {number}"),
+        ChangeKind::Participant(id) => format!("participant {id}"),
         ChangeKind::Erased => "erased".into(),
         other => format!("{other:?}"),
     }
@@ -513,6 +517,7 @@ fn set(builder: ConfigBuilder, name: &str, value: &str) -> ConfigBuilder {
     let yes = value == "yes";
     match name {
         "participant" => builder.participant_id(value.into()),
+        "adopt_store" => builder.adopt_store(yes),
         "auto_open" => builder.auto_open(yes),
         "max_auto_channels" => builder.max_auto_channels(number()),
         "accept_lip109" => builder.accept_lip109(yes),

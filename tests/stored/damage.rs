@@ -162,13 +162,14 @@ fn keys_that_do_not_fit_their_table_are_refused() {
 }
 
 /// Each table whose only record is told by its first byte.
-const SINGLE: [(u8, Table); 6] = [
+const SINGLE: [(u8, Table); 7] = [
     (0, Table::Channel),
     (1, Table::Clock),
     (2, Table::Delivered),
     (3, Table::Consumed),
     (4, Table::Floor),
     (5, Table::Untold),
+    (6, Table::Participant),
 ];
 
 #[test]

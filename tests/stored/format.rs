@@ -43,6 +43,7 @@ pub(crate) fn everything() -> Snapshot {
     state.digest = LogDigest::from_bytes([0xd1; 16]);
     state.floor = Some(7);
     state.untold = Some(1);
+    state.participant_id = "alice".into();
     let first = log_entry("m1", "", 1_767_225_600_000, &[]);
     let second = log_entry("m2", "alice", 1_767_225_600_001, &[entry("m1", ""), hinted("m0", "h")]);
     for (seq, entry, gap, own) in [(299, &first, true, false), (300, &second, false, true)] {
@@ -138,6 +139,39 @@ fn the_bytes_are_those_of_version_1() {
     assert_eq!(golden(&state), text);
     assert_eq!(read(&records(&state)), Ok(Some(Box::new(state.clone()))));
     assert_eq!(Snapshot::decode(&state.encode()), Ok(Box::new(state)));
+}
+
+/// The first trees of version 1 wrote these: without a participant id, times of resends, and times waited.
+#[test]
+fn the_first_records_and_blob_of_version_1_are_read() {
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "tests/stored/version-1-first.txt"].iter().collect();
+    let text = fs::read_to_string(path).expect("committed");
+    let mut state = everything();
+    state.participant_id = "".into();
+    state.outgoing.remove(&DeliverySeq(297));
+    state.wanted.remove(&MessageId::from("long"));
+    assert_eq!(golden(&state), text, "and are still written, for a state without these");
+    let (records, blob) = parsed(&text);
+    assert_eq!(read(&records), Ok(Some(Box::new(state.clone()))));
+    assert_eq!(Snapshot::decode(&blob), Ok(Box::new(state)));
+}
+
+/// The records of a text as [`golden`] makes it, and the blob.
+fn parsed(text: &str) -> (Records, Vec<u8>) {
+    let (mut records, mut blob) = (Records::new(), Vec::new());
+    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        match key {
+            "blob" => blob = unhex(value),
+            key => drop(records.insert(unhex(key), unhex(value))),
+        }
+    }
+    (records, blob)
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<_> = text.chars().map(|c| c.to_digit(16).expect("hex")).collect();
+    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
 #[test]

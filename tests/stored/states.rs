@@ -145,6 +145,7 @@ fn kind() -> impl Strategy<Value = ChangeKind> {
         1 => any::<u64>().prop_map(ChangeKind::Floor),
         1 => seq().prop_map(ChangeKind::Consumed),
         1 => (1..10_u64).prop_map(ChangeKind::Untold),
+        1 => "[pq]{0,2}".prop_map(|id: String| ChangeKind::Participant(id.as_str().into())),
         2 => outgoing().prop_map(ChangeKind::OutgoingSet),
         1 => seq().prop_map(ChangeKind::OutgoingRemoved),
         2 => bridge().prop_map(ChangeKind::BridgeSet),

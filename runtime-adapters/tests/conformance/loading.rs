@@ -195,6 +195,38 @@ pub(crate) fn records_that_make_no_sense_are_refused<D: Driver>() {
     });
 }
 
+pub(crate) fn a_store_of_another_participant_is_refused<D: Driver>() {
+    run(async {
+        let records = Memory::default();
+        let join = |config| {
+            let options = Options::default().store(records.clone());
+            join_with::<D>(config, MemoryGroup::new(1).join(), options)
+        };
+        let (alice, mut events) = join(strict("alice")).await;
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        next_delivery(&mut events).await;
+        drop(alice);
+
+        let options = Options::default().store(records.clone());
+        let transport = MemoryGroup::new(1).join();
+        let (bob, mut events) = D::new().spawn_with(strict("bob"), transport, options).unwrap();
+        let refused = bob.open(CHANNEL).await;
+        let other = RejectReason::LoadFailed(StoreError::OtherParticipant);
+        assert_eq!(refused, Err(HandleError::Rejected(other)));
+        assert!(refused.unwrap_err().to_string().contains("adopt_store"));
+        let told = |event| match event {
+            Event::LoadFailed { error, .. } => Some(error),
+            _ => None,
+        };
+        assert_eq!(next(&mut events, told).await, StoreError::OtherParticipant);
+        drop(bob);
+
+        let adopts = durable("bob", Durability::Strict).adopt_store(true).build().unwrap();
+        let (bob, _events) = join(adopts).await;
+        assert_eq!(logged(&bob).await, ["m1".into()]);
+    });
+}
+
 pub(crate) fn a_thousand_channels_come_back<D: Driver>() {
     const CHANNELS: usize = 1_000;
     run(async {

@@ -89,6 +89,7 @@ conformance! {
         a_channel_closed_or_emptied_while_it_is_loaded_is_not_given_the_old_state,
         a_dropped_channel_leaves_no_records_and_a_closed_one_all,
         records_that_make_no_sense_are_refused,
+        a_store_of_another_participant_is_refused,
         a_thousand_channels_come_back,
     }
     store {
