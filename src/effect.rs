@@ -10,7 +10,7 @@ use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::StoreError;
 use crate::id::{ChannelId, MessageId, ParticipantId};
 use crate::snapshot::Change;
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::wire::{HistoryEntry, WireDialect};
 
 /// Number of a write. Ids increase; completing one completes all before it.
@@ -172,7 +172,7 @@ pub enum Effect {
         error: FilterError,
     },
     /// A message's Lamport time is far behind ours: its sender's clock differs or counts in
-    /// seconds. Told once a channel.
+    /// seconds. Told once a channel. [`WallClockOff`](Self::WallClockOff) is about our own.
     ClockBehind {
         /// The channel.
         channel: ChannelId,
@@ -188,6 +188,16 @@ pub enum Effect {
         told: Instant,
         /// The newest time, at which timers stand.
         newest: Instant,
+    },
+    /// Our own wall clock seems to be off by more than `max_clock_skew`: then others refuse what we send, or
+    /// we refuse what they do. For ten minutes the Lamport times of more senders than were heard otherwise
+    /// have run at such a distance from it. In a group of two nobody can tell whose clock it is. Times
+    /// in seconds, as nim-sds has them, do not count. Told once a node.
+    WallClockOff {
+        /// Our wall clock.
+        ours: UnixMillis,
+        /// The Lamport time of the newest message of the others.
+        theirs: UnixMillis,
     },
     /// A message came under our own participant id that this node did not make. Either another node has the
     /// same `participant_id`: each takes the other's messages for its own, so neither acknowledges them.
@@ -241,6 +251,7 @@ impl Effect {
             | Self::FilterIgnored { .. }
             | Self::ClockBehind { .. }
             | Self::TimeBehind { .. }
+            | Self::WallClockOff { .. }
             | Self::ParticipantIdInUse { .. }
             | Self::NotText { .. } => 0,
         };

@@ -164,6 +164,7 @@ mod broken;
 #[doc(hidden)]
 pub mod broken;
 mod channel;
+mod clock_watch;
 mod config;
 mod deadlines;
 mod digest;

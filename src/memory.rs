@@ -8,6 +8,7 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::channel::{self, MAX_NAMED};
+use crate::clock_watch::{Heard, MAX_SENDERS};
 use crate::config::{Config, Durability, OnLost};
 use crate::effect::{Effect, PersistId, RetrievalId};
 use crate::id::ChannelId;
@@ -171,6 +172,7 @@ fn of_node(config: &Config) -> usize {
         .vec(incoming + chain * history, size_of::<u32>())
         .tree::<u32, ()>(chain)
         .vec(MAX_RETRIEVALS + 1, size_of::<(RetrievalId, ChannelId)>())
+        .vec(MAX_SENDERS, size_of::<Heard>())
         .each(MAX_RETRIEVALS + 1, config.max_id_len + SHARED);
     if config.on_lost == OnLost::Drop {
         sum = sum.vec(incoming, size_of::<Bytes>()).each(incoming, config.max_id_len);

@@ -11,6 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::broken::{self, Break};
 use crate::channel::{self, Channel, Cx, LogView, Status};
+use crate::clock_watch::ClockWatch;
 use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::effect::{Effect, LoadId, RetrievalId};
@@ -22,7 +23,7 @@ use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::{Instant, Now};
 use crate::timer::{Deadline, Why};
-use crate::wire::{self, HistoryEntryRef, WireDialect};
+use crate::wire::{self, HistoryEntryRef, MessageRef, WireDialect};
 
 /// A deadline passed by more than this was slept through: nobody was there to do what was due. The
 /// time does not count as time in which what is missing could have come.
@@ -58,6 +59,7 @@ pub struct Node {
     clock_regressions: u64,
     /// Whether it was told that monotonic time is far behind.
     told_time_behind: bool,
+    clock_watch: ClockWatch,
 }
 
 /// A channel we take part in.
@@ -109,6 +111,7 @@ impl Node {
             woke: AWAKE_START,
             clock_regressions: 0,
             told_time_behind: false,
+            clock_watch: ClockWatch::default(),
         }
     }
 
@@ -239,7 +242,7 @@ impl Node {
 
     fn apply(&mut self, input: &Input) -> Result<(), RejectReason> {
         match input {
-            Input::Datagram(bytes) => self.datagram(bytes),
+            Input::Datagram(bytes) => self.heard(bytes),
             Input::Publish { channel, message_id, content, kind } => {
                 self.publish(channel, message_id, content, *kind)
             }
@@ -276,20 +279,53 @@ impl Node {
         }
     }
 
+    /// Takes in a message that was just sent, but for repeats and repair.
+    fn heard(&mut self, bytes: &Bytes) -> Result<(), RejectReason> {
+        let (dialect, message) = self.decode(bytes)?;
+        let result = self.receive(dialect, &message, bytes);
+        let refused = matches!(result, Err(RejectReason::ClockSkew { .. }));
+        let me = &self.config.participant_id;
+        if let Some(lamport) = message.lamport
+            && (result.is_ok() || refused)
+            && (message.sender_id.is_empty() || message.sender_id != *me)
+        {
+            let mut hasher = SipHasher13::new_with_keys(self.config.seed, 0x7364_732d_636c_6f63);
+            hasher.write(message.sender_id.as_bytes());
+            let (skew, sender) = (self.config.max_clock_skew, hasher.finish128().h1);
+            let off = self.clock_watch.hears(self.now, skew, sender, lamport, refused);
+            if let Some((ours, theirs)) = off {
+                self.outbox.report(Effect::WallClockOff { ours, theirs });
+            }
+        }
+        result
+    }
+
     fn datagram(&mut self, bytes: &Bytes) -> Result<(), RejectReason> {
+        let (dialect, message) = self.decode(bytes)?;
+        self.receive(dialect, &message, bytes)
+    }
+
+    fn decode<'a>(&self, bytes: &'a Bytes) -> Result<(WireDialect, MessageRef<'a>), RejectReason> {
         if let Some(reason) = self.outbox.refuses() {
             return Err(reason);
         }
-        let (dialect, message) =
-            wire::decode_ref(bytes, &self.config.limits()).map_err(RejectReason::Decode)?;
+        wire::decode_ref(bytes, &self.config.limits()).map_err(RejectReason::Decode)
+    }
+
+    fn receive(
+        &mut self,
+        dialect: WireDialect,
+        message: &MessageRef<'_>,
+        bytes: &Bytes,
+    ) -> Result<(), RejectReason> {
         let id = message.channel_id.as_bytes();
         if !self.channels.contains_key(id) {
             if self.config.auto_open {
-                channel::check(&self.config, self.now, 0, dialect, &message)?;
+                channel::check(&self.config, self.now, 0, dialect, message)?;
             }
             self.auto_open(id)?;
         }
-        self.with_channel(id, |channel, cx| channel.receive(cx, dialect, &message, bytes))
+        self.with_channel(id, |channel, cx| channel.receive(cx, dialect, message, bytes))
     }
 
     fn auto_open(&mut self, id: &[u8]) -> Result<(), RejectReason> {

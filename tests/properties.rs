@@ -106,6 +106,7 @@ impl Told {
             | Effect::FilterIgnored { .. }
             | Effect::ClockBehind { .. }
             | Effect::TimeBehind { .. }
+            | Effect::WallClockOff { .. }
             | Effect::ParticipantIdInUse { .. } => self.at_once.push(effect),
             other => self.ordered.push(other),
         }

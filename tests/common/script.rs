@@ -324,6 +324,9 @@ impl Script {
                 let millis = |at: &Instant| at.as_micros() / 1_000;
                 format!("time {} ms behind {} ms", millis(told), millis(newest))
             }
+            Effect::WallClockOff { ours, theirs } => {
+                format!("own wall clock off: {}, others {}", ours.0, theirs.0)
+            }
             Effect::ParticipantIdInUse { message_id, lamport, .. } => {
                 format!("own id in use by another: {message_id} at={lamport}")
             }
