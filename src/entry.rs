@@ -58,11 +58,9 @@ impl LogEntry {
         causal_history: &[HistoryEntryRef<'_>],
         content: &[u8],
     ) -> Self {
-        let named: usize =
-            causal_history.iter().map(|named| NAMED_HEAD + named.payload_len()).sum();
-        let content_at = HEAD + message_id.len() + sender_id.len() + named;
+        let content_at = Self::size_of(message_id, sender_id, causal_history);
         let len = content_at + content.len();
-        assert!(u32::try_from(len).is_ok(), "a log entry is smaller than 4 GiB");
+        assert!(Self::can_be_laid_out(len), "a log entry is smaller than 4 GiB");
         let mut record: Arc<[u8]> = iter::repeat_n(0, len).collect();
         let mut writer = Writer(Arc::get_mut(&mut record).expect("nobody else has it yet"));
         writer.put(&lamport.to_le_bytes());
@@ -85,6 +83,30 @@ impl LogEntry {
         }
         writer.put(content);
         Self(record)
+    }
+
+    /// The largest size of an entry: numbers in it have 32 bits. `Config` allows no larger one.
+    pub(crate) const MAX_SIZE: u64 = u32::MAX as u64;
+
+    /// The size of the largest entry of ids, hints, named entries and content of at most so many.
+    pub(crate) const fn largest(id: u64, hint: u64, named: u64, content: u64) -> u64 {
+        let each = NAMED_HEAD as u64 + 2 * id + hint;
+        HEAD as u64 + 2 * id + named * each + content
+    }
+
+    /// The size of an entry of these parts but for its content.
+    pub(crate) fn size_of(
+        message_id: &[u8],
+        sender_id: &[u8],
+        causal_history: &[HistoryEntryRef<'_>],
+    ) -> usize {
+        let named = causal_history.iter().map(|named| NAMED_HEAD + named.payload_len());
+        HEAD + message_id.len() + sender_id.len() + named.sum::<usize>()
+    }
+
+    /// Whether an entry can have this size.
+    pub(crate) fn can_be_laid_out(size: usize) -> bool {
+        size as u64 <= Self::MAX_SIZE
     }
 
     /// The message's id.
@@ -255,6 +277,21 @@ mod tests {
         assert_eq!(entry.content(), b"hello");
         assert_eq!(entry.content_bytes(), "hello");
         assert_eq!(entry.size(), HEAD + 2 + 5 + 3 * (NAMED_HEAD + 5) + 4 + 5);
+        let largest = LogEntry::largest(5, 4, 3, 5);
+        assert_eq!(largest, (HEAD + 2 * 5 + 3 * (NAMED_HEAD + 2 * 5 + 4) + 5) as u64);
+        assert!(entry.size() as u64 <= largest);
+    }
+
+    #[test]
+    fn an_entry_is_as_large_as_its_parts_may_be() {
+        let (id, hint) = ([b'x'; 7], [b'h'; 3]);
+        let named = HistoryEntryRef {
+            message_id: IdRef::new(&id),
+            retrieval_hint: Some(&hint),
+            sender_id: IdRef::new(&id),
+        };
+        let entry = LogEntry::new(id, id, 1, [named; 4], [0; 9]);
+        assert_eq!(entry.size() as u64, LogEntry::largest(7, 3, 4, 9));
     }
 
     #[test]

@@ -33,6 +33,16 @@ pub enum RejectReason {
     /// The channel waits for its state from the store. The first message of a channel that is opened
     /// by it (`auto_open`) is refused so, and has opened it: repair asks for it again.
     ChannelLoading,
+    /// By the settings of the channel more could be sent than a node with the settings of this one takes
+    /// in: what is received is held to those of the node, for all its channels.
+    ChannelExceedsNode {
+        /// The channel's setting.
+        field: &'static str,
+        /// The most that it allows to be sent.
+        value: u64,
+        /// The most that the node takes in.
+        bound: u64,
+    },
     /// No state was asked for under this id, it came already, or the channel was closed since.
     NotLoading,
     /// The store could not give the channel's state. The channel still waits for it: ask the
@@ -129,6 +139,11 @@ impl fmt::Display for RejectReason {
             Self::ChannelNotOpen => f.write_str("the channel is not open"),
             Self::ChannelAlreadyOpen => f.write_str("the channel is open already"),
             Self::ChannelLoading => f.write_str("the channel waits for its state from the store"),
+            Self::ChannelExceedsNode { field, value, bound } => write!(
+                f,
+                "{field} is {value} in the settings of the channel, and those of the node take in no more \
+                 than {bound}: raise the node's limit"
+            ),
             Self::NotLoading => f.write_str(
                 "the channel does not wait for this answer: its state came already, or it was closed \
                  since it was asked for",
@@ -248,6 +263,14 @@ pub enum ConfigError {
         /// That field's value.
         bound: u64,
     },
+    /// `max_content_len`, `max_id_len`, `max_hint_len` and `max_history_entries` together allow a message that
+    /// is too large for the log.
+    EntryTooLarge {
+        /// The size of the largest message that they allow, in bytes.
+        bytes: u64,
+        /// The largest one that the log can hold, in bytes.
+        limit: u64,
+    },
     /// A chance that is not between 0 and 1, both excluded.
     NotAChance {
         /// The field.
@@ -277,6 +300,11 @@ impl fmt::Display for ConfigError {
                 let unit = unit(field);
                 write!(f, "{field} is {value}{unit}, above {bound_field}, which is {bound}{unit}")
             }
+            Self::EntryTooLarge { bytes, limit } => write!(
+                f,
+                "max_content_len, max_id_len, max_hint_len and max_history_entries allow a message of \
+                 {bytes} bytes, above {limit}, the most that the log can hold in one: lower one of them"
+            ),
             Self::NotAChance { field, value } => {
                 write!(f, "{field} is {value}, but must be above 0 and below 1")
             }

@@ -302,7 +302,7 @@ mod tests {
             .max_held_bytes(bytes)
             .max_id_len(64 << 10)
             .max_hint_len(64 << 10)
-            .max_history_entries(64 << 10)
+            .max_history_entries(16_000)
             .max_request_entries(64 << 10)
             .max_content_len(1 << 30)
             .max_filter_len(1 << 30);

@@ -12,7 +12,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::broken::{self, Break};
 use crate::channel::{self, Channel, Cx, LogView, Status};
 use crate::clock_watch::ClockWatch;
-use crate::config::Config;
+use crate::config::{Config, Excess};
 use crate::deadlines::Deadlines;
 use crate::effect::{Effect, LoadId, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
@@ -402,6 +402,9 @@ impl Node {
         let config = Arc::clone(config.unwrap_or(&self.config));
         if config.speaks(WireDialect::Lip109) && id.as_str().is_none() {
             return Err(RejectReason::IdNotUtf8);
+        }
+        if let Some(Excess { field, value, bound, .. }) = config.excess_over(&self.config) {
+            return Err(RejectReason::ChannelExceedsNode { field, value, bound });
         }
         // An allocation of its own, whatever the id came in.
         let id = ChannelId::from(id.as_bytes());

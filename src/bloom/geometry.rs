@@ -119,6 +119,11 @@ impl Geometry {
         (self.capacity * 6 / 5) as usize
     }
 
+    /// The largest geometry that a filter of this one rolls to in the nim dialect.
+    pub(crate) fn rolled(&self) -> Self {
+        self.resized(self.max_capacity() as u64)
+    }
+
     /// The same number of hash functions and bits per element, for another capacity.
     ///
     /// The caller bounds `capacity` by 1.2 times that of `self`.

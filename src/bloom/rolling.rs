@@ -164,7 +164,7 @@ impl RollingFilter {
         }
         match self.rolling {
             Rolling::Fixed => self.geometry,
-            Rolling::NimClass | Rolling::Sized => self.geometry.resized(self.max_capacity() as u64),
+            Rolling::NimClass | Rolling::Sized => self.geometry.rolled(),
         }
     }
 

@@ -32,7 +32,8 @@ impl Snapshot {
     /// What nim-sds did under its own rules is set right: of messages with one id the first stays;
     /// syncs are no part of the log, but dependencies on them are met; messages without id are left
     /// out, and so are those that a node would refuse now for their Lamport time, among them
-    /// negative ones, or, where it writes LIP-109, for ids that are not UTF-8. Messages that are not acknowledged are resent from the beginning, for nim-sds
+    /// negative ones, for being beyond a limit of `config`, or, where LIP-109 may be written, for ids that
+    /// are not UTF-8. Messages that are not acknowledged are resent from the beginning, for nim-sds
     /// has counted attempts and sent nothing. Repairs are scheduled anew.
     ///
     /// ```
@@ -84,11 +85,18 @@ impl Channel {
         let meta = &data.meta;
         let limit =
             latest_lamport(&self.config, cx.now, self.clock.current()).min(i64::MAX.unsigned_abs());
+        let limits = self.config.limits();
         let only_text = self.config.speaks(WireDialect::Lip109);
+        let can_pass_on = |message: &Message| {
+            let message = message.borrowed();
+            let history = message.causal_history.iter().copied();
+            let content = message.content.unwrap_or_default();
+            limits.admit(message.message_id, message.sender_id, history, content)
+                && (!only_text || message.is_text())
+        };
         let acceptable = |message: &Message| {
             let lamport = message.lamport.filter(|lamport| *lamport <= limit)?;
-            let can_pass_on = !only_text || message.borrowed().is_text();
-            (!message.message_id.is_empty() && can_pass_on).then_some(lamport)
+            (!message.message_id.is_empty() && can_pass_on(message)).then_some(lamport)
         };
         let unacked = || meta.outgoing_buffer.iter().map(|unacked| &unacked.message);
         let unacked_ids: BTreeSet<_> = unacked().map(|message| &message.message_id).collect();

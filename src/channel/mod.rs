@@ -351,6 +351,15 @@ impl Channel {
         !self.config.speaks(WireDialect::Lip109) || entry.is_text()
     }
 
+    /// The same of an entry from a store, which may be from a time of other settings: it must be within
+    /// the limits of these, too, as those of peers are.
+    fn can_still_pass_on(&self, entry: &LogEntry) -> bool {
+        let history = entry.causal_history();
+        let limits = self.config.limits();
+        self.can_pass_on(entry)
+            && limits.admit(entry.message_id(), entry.sender_id(), history, entry.content())
+    }
+
     /// Whether `sender` is us. An empty id never is.
     fn is_me(&self, sender: IdRef<'_>) -> bool {
         !sender.is_empty() && sender == self.config.participant_id

@@ -99,11 +99,12 @@ impl Channel {
             own: stored.own,
             // Unless a copy is pending, it need not be bridged.
             heard: Dialects::BOTH,
-            nameable: self.can_pass_on(&stored.entry),
+            nameable: self.can_still_pass_on(&stored.entry),
         };
         let slot = self.log.restore(new, stored.seq, cx.now.mono);
         if let Some(logged) = self.log.get_mut(slot) {
-            logged.hint = snapshot.hints.get(&stored.seq).cloned();
+            let hint = snapshot.hints.get(&stored.seq);
+            logged.hint = hint.filter(|hint| hint.len() <= self.config.max_hint_len).cloned();
         }
         if self.ids.set(digest, Place::Logged(slot)).is_named {
             self.log.named(slot);

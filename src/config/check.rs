@@ -4,8 +4,12 @@ use core::time::Duration;
 
 use super::{Config, ConfigBuilder, Dialect, FilterPolicy, LAST_ROUNDS, MAX_GROUPS, default_t_max};
 use crate::bloom::Geometry;
+use crate::entry::LogEntry;
 use crate::error::ConfigError;
-use crate::wire::WireDialect;
+use crate::wire::{WireDialect, nim_container_len};
+
+/// Bytes of the ids of own syncs: two numbers of 64 bits in hexadecimal.
+const SYNC_ID_LEN: usize = 32;
 
 impl ConfigBuilder {
     /// Checks every setting and every relation between settings.
@@ -20,7 +24,12 @@ impl ConfigBuilder {
         self.check_relations()?;
         let geometry = Geometry::new(u64::from(self.bloom_capacity), self.bloom_error_rate)
             .map_err(ConfigError::Bloom)?;
-        Ok(self.into_config(geometry))
+        let config = self.into_config(geometry);
+        config.check_log_entries()?;
+        match config.excess_over(&config) {
+            Some(excess) => Err(excess.into()),
+            None => Ok(config),
+        }
     }
 
     fn check_counts(&self) -> Result<(), ConfigError> {
@@ -151,6 +160,106 @@ impl ConfigBuilder {
     }
 }
 
+/// A setting by which a node can send more than a peer takes in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Excess {
+    /// The setting of the node that sends.
+    pub(crate) field: &'static str,
+    /// The most that it can send.
+    pub(crate) value: u64,
+    /// The setting of its peer.
+    pub(crate) bound_field: &'static str,
+    /// The most that the peer takes in.
+    pub(crate) bound: u64,
+}
+
+impl From<Excess> for ConfigError {
+    fn from(excess: Excess) -> Self {
+        let Excess { field, value, bound_field, bound } = excess;
+        Self::Above { field, value, bound_field, bound }
+    }
+}
+
+impl Config {
+    /// The first way in which a node with these settings can send more than a node of the settings of
+    /// `peer` takes in, in any message: its own, its syncs, and what it passes on. Its ids, contents and
+    /// hints are as long as its own limits allow.
+    pub(crate) fn excess_over(&self, peer: &Self) -> Option<Excess> {
+        let (named_field, named) = self.most_named();
+        let if_any = |sent: bool, most: usize| if sent { most } else { 0 };
+        let filter = |dialect| if_any(self.speaks(dialect), self.longest_filter(dialect));
+        let own = "bloom_capacity as a filter";
+        let sent = [
+            ("max_id_len", self.max_id_len, "max_id_len", peer.max_id_len),
+            (
+                "the length of sync ids",
+                if_any(self.syncs(), SYNC_ID_LEN),
+                "max_id_len",
+                peer.max_id_len,
+            ),
+            ("max_hint_len", self.max_hint_len, "max_hint_len", peer.max_hint_len),
+            (named_field, named, "max_history_entries", peer.max_history_entries),
+            (
+                "max_history_entries",
+                self.max_history_entries,
+                "max_history_entries",
+                peer.max_history_entries,
+            ),
+            (
+                "max_repair_requests_burst",
+                if_any(self.repair, self.max_repair_requests_burst),
+                "max_request_entries",
+                peer.max_request_entries,
+            ),
+            ("max_content_len", self.max_content_len, "max_content_len", peer.max_content_len),
+            (own, filter(WireDialect::Lip109), "max_filter_len", peer.max_filter_len),
+            (own, filter(WireDialect::NimSds), "max_filter_len", peer.max_filter_len),
+        ];
+        let mut sent = sent.into_iter().map(|(field, value, bound_field, bound)| Excess {
+            field,
+            value: value as u64,
+            bound_field,
+            bound: bound as u64,
+        });
+        sent.find(|excess| excess.value > excess.bound)
+    }
+
+    /// The most entries that a message of ours can name of its own accord, and the setting that says so.
+    fn most_named(&self) -> (&'static str, usize) {
+        let heads = ("max_heads", self.max_heads);
+        let filled_up = ("causal_history_len", self.causal_history_len);
+        if heads.1 >= filled_up.1 { heads } else { filled_up }
+    }
+
+    /// Whether ids may be as long as those of syncs.
+    pub(super) const fn takes_syncs(&self) -> bool {
+        self.max_id_len >= SYNC_ID_LEN
+    }
+
+    /// Whether sync messages are sent in any dialect.
+    const fn syncs(&self) -> bool {
+        self.sync && (self.speaks(WireDialect::Lip109) || self.sync_to_nim)
+    }
+
+    /// Bytes of the largest filter that is sent in a dialect, its container included.
+    fn longest_filter(&self, dialect: WireDialect) -> usize {
+        match dialect {
+            WireDialect::Lip109 => self.geometry.word_count() * size_of::<u64>(),
+            WireDialect::NimSds => nim_container_len(&self.geometry.rolled()),
+        }
+    }
+
+    /// Checks that the largest entry that these lengths allow can be laid out.
+    fn check_log_entries(&self) -> Result<(), ConfigError> {
+        let [id, hint, named, content] =
+            [self.max_id_len, self.max_hint_len, self.max_history_entries, self.max_content_len]
+                .map(|most| most as u64);
+        let bytes = LogEntry::largest(id, hint, named, content);
+        let limit = LogEntry::MAX_SIZE;
+        if bytes > limit { Err(ConfigError::EntryTooLarge { bytes, limit }) } else { Ok(()) }
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -193,6 +302,52 @@ mod tests {
 
         let error = Config::builder().max_ids(11_999).build().unwrap_err();
         assert!(matches!(error, ConfigError::Above { bound_field: "max_ids", .. }));
+    }
+
+    #[test]
+    fn what_an_identical_peer_would_refuse_is_refused() {
+        let above = |builder: ConfigBuilder| match builder.build() {
+            Err(ConfigError::Above { field, bound_field, .. }) => (field, bound_field),
+            other => panic!("{other:?}"),
+        };
+        let builder = Config::builder;
+        let entries = "max_history_entries";
+        assert_eq!(above(builder().max_history_entries(15)), ("max_heads", entries));
+        let few = builder().max_history_entries(15).max_heads(1);
+        assert_eq!(above(few.causal_history_len(16)), ("causal_history_len", entries));
+        let requests = ("max_repair_requests_burst", "max_request_entries");
+        assert_eq!(above(builder().max_request_entries(0)), requests);
+        assert_eq!(above(builder().max_request_entries(31)), requests);
+        assert!(builder().max_request_entries(0).repair(false).build().is_ok());
+        assert_eq!(above(builder().max_id_len(31)), ("the length of sync ids", "max_id_len"));
+        assert!(builder().max_id_len(31).sync(false).build().is_ok());
+        let filter = ("bloom_capacity as a filter", "max_filter_len");
+        let many = |capacity| builder().bloom_capacity(capacity).max_ids(100_000);
+        assert!(many(34_900).build().is_ok());
+        assert_eq!(above(many(35_000)), filter);
+        assert!(many(35_000).max_filter_len(66_000).build().is_ok());
+        // Once it has rolled, it is a fifth larger in the other dialect.
+        let nim = |capacity| many(capacity).dialect(Dialect::NimSds);
+        assert!(nim(29_000).build().is_ok());
+        assert_eq!(above(nim(29_200)), filter);
+        let error = builder().max_history_entries(15).build().unwrap_err();
+        let said = "max_heads is 16, above max_history_entries, which is 15";
+        assert_eq!(error.to_string(), said);
+    }
+
+    #[test]
+    fn the_largest_entry_that_settings_allow_can_be_laid_out() {
+        let largest = |builder: ConfigBuilder| {
+            builder.max_content_len(1 << 30).max_id_len(64 << 10).max_hint_len(64 << 10)
+        };
+        let error = largest(Config::builder()).max_history_entries(64 << 10).build().unwrap_err();
+        assert!(matches!(error, ConfigError::EntryTooLarge { .. }), "{error}");
+        // As many entries as fit, and one more.
+        let each = 12 + 3 * (64 << 10);
+        let fit = (usize::try_from(u32::MAX).unwrap() - 24 - 2 * (64 << 10) - (1 << 30)) / each;
+        assert!(largest(Config::builder()).max_history_entries(fit).build().is_ok());
+        let error = largest(Config::builder()).max_history_entries(fit + 1).build().unwrap_err();
+        assert!(error.to_string().contains("max_history_entries"), "{error}");
     }
 
     #[test]

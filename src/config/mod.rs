@@ -1,6 +1,9 @@
 //! Configuration: every period, bound and choice of a node, checked once when it is built.
 
 mod check;
+mod compatible;
+
+pub(crate) use check::Excess;
 
 use core::hash::Hasher;
 use core::time::Duration;
@@ -207,8 +210,8 @@ config! {
     /// them to its users as empty messages; turn it on where all peers are ours.
     sync_to_nim: bool = false;
     /// Ids a bloom filter is laid out for. Default 10,000; in a group with `@waku/sds` nothing
-    /// else. Memory: some 23 bytes an id for the nim dialect and 13 for LIP-109, where spoken; 2 more
-    /// while the filter rolls.
+    /// else. A filter of so many must be within `max_filter_len`. Memory: some 23 bytes an id for the
+    /// nim dialect and 13 for LIP-109, where spoken; 2 more while the filter rolls.
     bloom_capacity: u32 = 10_000;
     /// Chance of a false positive of a full filter, from 0 to 1. Default 0.001; in a group with
     /// `@waku/sds` nothing else.
@@ -222,9 +225,10 @@ config! {
     /// the same. Default: yes.
     keep_lip109_filters: bool = true;
 
-    /// Fewest entries named in a message's causal history, as far as the log has them. Default 2.
+    /// Fewest entries named in a message's causal history, as far as the log has them; at most
+    /// `max_history_entries`. Default 2.
     causal_history_len: usize = 2;
-    /// Most heads named in one message; more are rotated through the following ones. What nobody but its
+    /// Most heads named in one message, at most `max_history_entries`; more are rotated through the following ones. What nobody but its
     /// sender has named is named as well where they leave room. Default 16.
     max_heads: usize = 16;
     /// Most bodies in the log of one channel. Default 10,000. Memory: some 210 bytes an entry
@@ -295,7 +299,7 @@ config! {
     response_groups: u32 = 1;
     /// Repair requests attached to a message when few are due. Default 3.
     max_repair_requests: usize = 3;
-    /// Repair requests attached to a message when many are due. Default 32.
+    /// Repair requests attached to a message when many are due, at most `max_request_entries`. Default 32.
     max_repair_requests_burst: usize = 32;
     /// Shortest time between two sync messages sent for the sake of repair requests. Default 1 s.
     repair_sync_min: Duration = Duration::from_secs(1);
@@ -318,13 +322,14 @@ config! {
     /// Furthest a message's Lamport time may be ahead of our wall clock; without a wall clock, of our
     /// Lamport clock or of the year 2100, whichever is later. Default 24 h.
     max_clock_skew: Duration = Duration::from_secs(24 * 3_600);
-    /// Longest id taken in or published, in bytes. Default 256.
+    /// Longest id taken in or published, in bytes. Default 256; at least 32 where syncs are sent.
     max_id_len: usize = 256;
     /// Longest retrieval hint, in bytes. Default 256.
     max_hint_len: usize = 256;
-    /// Most causal history entries of a received message. Default 256.
+    /// Most causal history entries of a received message. Default 256. Times the lengths of two ids and a
+    /// hint, and with content and its own ids, it must stay below 4 GiB.
     max_history_entries: usize = 256;
-    /// Most repair requests of a received message. Default 256.
+    /// Most repair requests of a received message. Default 256; 0 only without `repair`.
     max_request_entries: usize = 256;
     /// Longest content, in bytes. Default 1 MiB.
     max_content_len: usize = 1 << 20;

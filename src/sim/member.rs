@@ -104,6 +104,7 @@ pub(super) fn settings(plan: &Plan, seed: u64, index: usize) -> ConfigBuilder {
         .participant_id(format!("p{index}").as_str().into())
         .seed(Rng::new(seed ^ (index as u64) << 32).next_u64())
         .bloom_capacity(messages as u32)
+        .max_filter_len((4 * messages).max(64 << 10))
         .max_ids(3 * messages.max(log))
         .max_log_messages(log)
         .max_outgoing(log.min(1_000))

@@ -186,6 +186,9 @@ impl<'a> Record<'a> {
             history.push(self.named(named)?);
         }
         let content = self.some(field::ENTRY_CONTENT)?;
+        if !LogEntry::can_be_laid_out(LogEntry::size_of(id, sender, &history) + content.len()) {
+            return Err(self.wrong(field::ENTRY_CONTENT));
+        }
         Ok(LogEntry::of(id, sender, lamport, &history, content))
     }
 

@@ -1,11 +1,12 @@
 //! The container of a bloom filter in each dialect: what surrounds the words, not what they mean.
 
 use bytes::BytesMut;
+use quick_protobuf::sizeofs::sizeof_varint;
 
 use super::error::DecodeError;
 use super::reader::{Fields, bytes_tag, number_tag};
 use super::writer::{Encode, Sink};
-use crate::bloom::RecalledFilter;
+use crate::bloom::{Geometry, RecalledFilter};
 
 const WORDS: u32 = 1;
 const CAPACITY: u32 = 2;
@@ -124,6 +125,19 @@ impl FilterField<'_> {
     }
 }
 
+/// Bytes of a filter of this geometry in the container of nim-sds.
+pub(crate) fn nim_container_len(geometry: &Geometry) -> usize {
+    let numbers = FilterField::Nim {
+        words: &[],
+        capacity: geometry.capacity(),
+        error_rate_millionths: geometry.error_rate_millionths().into(),
+        k: geometry.k().into(),
+        m_bits: geometry.m_bits(),
+    };
+    let words = geometry.word_count() * size_of::<u64>();
+    numbers.encoded_len() - sizeof_varint(0) + sizeof_varint(words as u64) + words
+}
+
 impl Encode for FilterField<'_> {
     fn write<S: Sink>(&self, sink: &mut S) {
         match *self {
@@ -175,6 +189,15 @@ mod tests {
             m_bits: 80,
         };
         assert_eq!(NimFilter::decode(&nim), Ok(filter));
+    }
+
+    #[test]
+    fn the_length_of_a_nim_container_is_told_without_its_words() {
+        for capacity in [1, 60, 100, 10_000, 100_000] {
+            let geometry = Geometry::new(capacity, 0.01).unwrap();
+            let filter = crate::bloom::Filter::new(geometry);
+            assert_eq!(nim_container_len(&geometry), filter.nim_field().encoded_len());
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ use bytes::Bytes;
 
 pub use detect::{channel_id, detect};
 pub use error::DecodeError;
+pub(crate) use filter::nim_container_len;
 pub use filter::{FilterField, NimFilter};
 pub use message::{HistoryEntry, HistoryEntryRef, Kind, Message, MessageRef, Outgoing};
 pub(crate) use reader::{Field, Fields, Value};

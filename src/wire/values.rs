@@ -54,6 +54,30 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether a message with these parts is within the limits: one that comes from elsewhere than the
+    /// decoder.
+    pub(crate) fn admit<'a>(
+        &self,
+        message_id: IdRef<'_>,
+        sender_id: IdRef<'_>,
+        causal_history: impl ExactSizeIterator<Item = HistoryEntryRef<'a>>,
+        content: &[u8],
+    ) -> bool {
+        let is_short = |id: IdRef<'_>| id.len() <= self.max_id_len;
+        let hint_len = |named: &HistoryEntryRef<'_>| named.retrieval_hint.map_or(0, <[u8]>::len);
+        is_short(message_id)
+            && is_short(sender_id)
+            && content.len() <= self.max_content_len
+            && causal_history.len() <= self.max_history
+            && causal_history.into_iter().all(|named| {
+                is_short(named.message_id)
+                    && is_short(named.sender_id)
+                    && hint_len(&named) <= self.max_hint_len
+            })
+    }
+}
+
 /// Turns fields into values.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'l> {

@@ -19,6 +19,7 @@ pub(crate) fn idle_channels(status: &mut Status) {
         .dialect(Dialect::Lip109)
         .bloom_capacity(10_000)
         .bloom_error_rate(0.001)
+        .max_filter_len(24 << 10)
         .max_ids(12_000);
     (_, status.idle_lip109) = idle(lip109);
     heap::forget_peak();

@@ -150,7 +150,9 @@ impl Settings {
             // Ids are remembered for as long as filters hold them, and longer.
             let ids = usize::try_from(capacity).unwrap_or(usize::MAX);
             let ids = ids.saturating_add(ids.div_ceil(5)).max(12_000);
-            builder.bloom_capacity(capacity).max_ids(ids)
+            // A filter takes at most 14 bytes an id, however seldom it may err.
+            let filter_len = (64 << 10).max((capacity as usize).saturating_mul(16));
+            builder.bloom_capacity(capacity).max_ids(ids).max_filter_len(filter_len)
         });
         builder = set(builder, keys.bloom_filter_error_rate, ConfigBuilder::bloom_error_rate);
         builder = set(builder, keys.max_message_history, |builder, messages| {
