@@ -46,9 +46,9 @@ impl From<RejectReason> for Failure {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others are the caller's fault")]
     fn from(reason: RejectReason) -> Self {
         let code = match reason {
-            RejectReason::Decode(_) | RejectReason::DialectNotAccepted(_) => {
-                Code::DeserializationError
-            }
+            RejectReason::Decode(_)
+            | RejectReason::DialectNotAccepted(_)
+            | RejectReason::NotText => Code::DeserializationError,
             RejectReason::ContentTooLong { .. } => Code::MessageTooLarge,
             RejectReason::Degraded
             | RejectReason::StoreTooSlow { .. }
