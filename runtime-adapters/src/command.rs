@@ -2,6 +2,7 @@
 
 use sds_proto::{ChannelId, ContentDigest, Input, LogDigest, LogEntry, Status};
 
+use crate::keeper::Listing;
 use crate::metrics::Metrics;
 use crate::opening::Verdict;
 use crate::reply::Reply;
@@ -13,6 +14,7 @@ pub(crate) enum Command {
     Log { channel: ChannelId, reply: Reply<Option<LogSnapshot>> },
     Status { channel: ChannelId, reply: Reply<Option<Status>> },
     Channels { reply: Reply<Vec<ChannelId>> },
+    StoredChannels { reply: Listing },
     Metrics { reply: Reply<Metrics> },
 }
 

@@ -153,6 +153,10 @@ impl Driver {
             }
             Command::Status { channel, reply } => reply.send(self.node.status(&channel)),
             Command::Channels { reply } => reply.send(self.node.channels().cloned().collect()),
+            Command::StoredChannels { reply } => match &mut self.keeper {
+                Some(keeper) => keeper.list(reply),
+                None => reply.send(Ok(Vec::new())),
+            },
             Command::Metrics { reply } => reply.send(self.metrics()),
         }
     }
@@ -208,6 +212,7 @@ impl Driver {
                 let loaded = self.node.handle(self.clock.now(), answer);
                 self.loaded(&channel, loaded.map_err(|rejected| rejected.reason));
             }
+            Answer::Listed => {}
         }
         Poll::Ready(())
     }

@@ -57,6 +57,8 @@ impl Error for StartError {}
 pub enum HandleError {
     /// The node refused it; nothing changed.
     Rejected(RejectReason),
+    /// The store could not answer.
+    Store(StoreError),
     /// There is no room for the command now; nothing changed. Only calls that do not wait, like
     /// [`try_publish`](crate::Handle::try_publish), say so.
     Full,
@@ -69,6 +71,7 @@ impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(reason) => reason.fmt(f),
+            Self::Store(error) => write!(f, "the store could not answer: {error}"),
             Self::Full => f.write_str(
                 "the driver has no room for the command now: try again once earlier ones were \
                  answered",

@@ -277,6 +277,19 @@ impl Handle {
         self.ask(|reply| Command::Channels { reply }).await
     }
 
+    /// The channels that the store has records of, in the order of their ids, whether they are open
+    /// or not: after a restart, those to open. Without a store there are none. What was to be
+    /// written before the call may or may not be among them.
+    ///
+    /// # Errors
+    ///
+    /// [`Store`](HandleError::Store) with what the store said, or
+    /// [`Stopped`](HandleError::Stopped).
+    pub async fn stored_channels(&self) -> Result<Vec<ChannelId>, HandleError> {
+        let listed = self.ask(|reply| Command::StoredChannels { reply }).await?;
+        listed.map_err(HandleError::Store)
+    }
+
     /// What the driver has counted so far.
     ///
     /// # Errors

@@ -10,36 +10,58 @@ use sds_proto::snapshot::{Change, Snapshot};
 use sds_proto::stored::{self, Write};
 use sds_proto::{ChannelId, LoadId, PersistId, StoreError};
 
+use crate::reply::Reply;
 use crate::store::{Record, Store, StoreFuture};
 use crate::trace::{Span, event, span};
 
 /// A store, what it is at, and what comes next. Writes that come while another is under way
-/// become one; writes and loads take turns.
+/// become one; writes and reads take turns.
 pub(crate) struct Keeper {
     store: Box<dyn Store>,
     under_way: Option<UnderWay>,
     next_write: Option<(PersistId, Vec<Write>)>,
-    loads: VecDeque<(LoadId, ChannelId)>,
-    /// Whether a load comes before the next write, if there is one.
-    load_first: bool,
+    reads: VecDeque<Read>,
+    /// Whether a read comes before the next write, if there is one.
+    read_first: bool,
+}
+
+/// Where the channels are told that a store has records of.
+pub(crate) type Listing = Reply<Result<Vec<ChannelId>, StoreError>>;
+
+/// What is to be read.
+enum Read {
+    Load(LoadId, ChannelId),
+    Channels(Listing),
 }
 
 enum UnderWay {
     Write { id: PersistId, operations: usize, since: Instant, span: Span, write: StoreFuture<()> },
     Load { id: LoadId, channel: ChannelId, load: StoreFuture<Vec<Record>> },
+    Channels { listing: Option<Listing>, list: StoreFuture<Vec<ChannelId>> },
 }
 
 /// What the store answered.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Persisted { id: PersistId, operations: usize, took: Duration, result: Result<(), StoreError> },
-    Loaded { id: LoadId, channel: ChannelId, result: Result<Option<Box<Snapshot>>, StoreError> },
+    Persisted {
+        id: PersistId,
+        operations: usize,
+        took: Duration,
+        result: Result<(), StoreError>,
+    },
+    Loaded {
+        id: LoadId,
+        channel: ChannelId,
+        result: Result<Option<Box<Snapshot>>, StoreError>,
+    },
+    /// Told already.
+    Listed,
 }
 
 impl Keeper {
     pub(crate) const fn new(store: Box<dyn Store>) -> Self {
-        let loads = VecDeque::new();
-        Self { store, under_way: None, next_write: None, loads, load_first: false }
+        let reads = VecDeque::new();
+        Self { store, under_way: None, next_write: None, reads, read_first: false }
     }
 
     /// Has the changes written, with what waits to be written already. The answer to the newest
@@ -57,19 +79,24 @@ impl Keeper {
 
     /// Has the state of a channel read.
     pub(crate) fn load(&mut self, id: LoadId, channel: ChannelId) {
-        self.loads.push_back((id, channel));
+        self.reads.push_back(Read::Load(id, channel));
+    }
+
+    /// Has the channels listed that there are records of.
+    pub(crate) fn list(&mut self, listing: Listing) {
+        self.reads.push_back(Read::Channels(listing));
     }
 
     /// Whether nothing is under way nor waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.under_way.is_none() && self.next_write.is_none() && self.loads.is_empty()
+        self.under_way.is_none() && self.next_write.is_none() && self.reads.is_empty()
     }
 
     /// Puts and removals that the store has not answered.
     pub(crate) fn waiting(&self) -> usize {
         let under_way = match &self.under_way {
             Some(UnderWay::Write { operations, .. }) => *operations,
-            Some(UnderWay::Load { .. }) | None => 0,
+            Some(UnderWay::Load { .. } | UnderWay::Channels { .. }) | None => 0,
         };
         under_way + self.next_write.as_ref().map_or(0, |(_, writes)| writes.len())
     }
@@ -101,6 +128,13 @@ impl Keeper {
                 let result = records.and_then(|records| snapshot(&records));
                 Answer::Loaded { id: *id, channel: channel.clone(), result }
             }
+            Some(UnderWay::Channels { listing, list }) => {
+                let channels = ready!(list.as_mut().poll(cx));
+                if let Some(listing) = listing.take() {
+                    listing.send(channels);
+                }
+                Answer::Listed
+            }
         };
         self.under_way = None;
         Poll::Ready(answer)
@@ -110,17 +144,25 @@ impl Keeper {
         if self.under_way.is_some() {
             return;
         }
-        let write = self.next_write.take_if(|_| !self.load_first || self.loads.is_empty());
+        let write = self.next_write.take_if(|_| !self.read_first || self.reads.is_empty());
         if let Some((id, batch)) = write {
-            self.load_first = true;
+            self.read_first = true;
             let (operations, since) = (batch.len(), Instant::now());
             let span = span!(debug_span, "store_write", operations);
             let write = span.within(|| self.store.write(batch));
             self.under_way = Some(UnderWay::Write { id, operations, since, span, write });
-        } else if let Some((id, channel)) = self.loads.pop_front() {
-            self.load_first = false;
-            let load = self.store.load(&channel);
-            self.under_way = Some(UnderWay::Load { id, channel, load });
+        } else if let Some(read) = self.reads.pop_front() {
+            self.read_first = false;
+            self.under_way = Some(match read {
+                Read::Load(id, channel) => {
+                    let load = self.store.load(&channel);
+                    UnderWay::Load { id, channel, load }
+                }
+                Read::Channels(listing) => {
+                    let list = self.store.channels();
+                    UnderWay::Channels { listing: Some(listing), list }
+                }
+            });
         }
     }
 }
@@ -167,6 +209,7 @@ mod tests {
         match keeper.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Answer::Persisted { id, result, .. }) => Some(Ok((id.0, result.is_ok()))),
             Poll::Ready(Answer::Loaded { channel, .. }) => Some(Err(channel)),
+            Poll::Ready(Answer::Listed) => panic!("nobody asked"),
             Poll::Pending => None,
         }
     }

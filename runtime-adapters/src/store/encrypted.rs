@@ -85,6 +85,10 @@ impl<S: Store> Store for Encrypted<S> {
             Ok(records)
         })
     }
+
+    fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+        self.inner.channels()
+    }
 }
 
 /// The secret that records are sealed with. Wiped from memory when it is dropped.
@@ -187,6 +191,9 @@ mod tests {
             }
             fn load(&mut self, _: &ChannelId) -> StoreFuture<Vec<Record>> {
                 Box::pin(core::future::ready(Ok(self.0.clone())))
+            }
+            fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+                unreachable!("nobody asks")
             }
         }
         Encrypted::new(Holding(records.to_vec()), key(1))

@@ -2,6 +2,7 @@
 
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sds_proto::stored::Write;
@@ -175,15 +176,48 @@ impl<S: Store> Store for Faulty<S> {
                 return Err(StoreError::Unavailable);
             }
             let loaded = lock(&shared).inner.load(&channel);
-            let mut records: Records = loaded.await?.into_iter().collect();
+            let loaded = loaded.await?;
             let cached = lock(&shared).cached.clone();
-            for write in cached.iter().filter(|write| write.channel == channel) {
-                records.apply(&write.op);
-            }
+            let records = records(loaded, &channel, &cached);
             polls(fate.after).await;
             Ok(records.iter().collect())
         })
     }
+
+    fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+        let fate = self.faults.fate(0);
+        let (shared, switch) = (Arc::clone(&self.shared), self.switch.clone());
+        Box::pin(async move {
+            polls(fate.before).await;
+            switch.passed().await?;
+            if fate.fails {
+                return Err(StoreError::Unavailable);
+            }
+            let listed = lock(&shared).inner.channels();
+            let mut channels: BTreeSet<_> = listed.await?.into_iter().collect();
+            let cached = lock(&shared).cached.clone();
+            let touched: BTreeSet<_> = cached.iter().map(|write| &write.channel).collect();
+            for channel in touched {
+                let loaded = lock(&shared).inner.load(channel);
+                if records(loaded.await?, channel, &cached).is_empty() {
+                    channels.remove(channel);
+                } else {
+                    channels.insert(channel.clone());
+                }
+            }
+            polls(fate.after).await;
+            Ok(channels.into_iter().collect())
+        })
+    }
+}
+
+/// What a channel's records are once what was answered is on the disk too.
+fn records(loaded: Vec<Record>, channel: &ChannelId, cached: &[Write]) -> Records {
+    let mut records: Records = loaded.into_iter().collect();
+    for write in cached.iter().filter(|write| write.channel == *channel) {
+        records.apply(&write.op);
+    }
+    records
 }
 
 /// Tells a [`Faulty`] store what to do from now on. Clones tell the same store.
@@ -329,6 +363,11 @@ mod tests {
         store.start(Durability::Relaxed).unwrap();
         store.write(batch(1)).wait().unwrap();
         assert_eq!(store.load(&channel).wait().unwrap().len(), 1);
+        assert_eq!(store.channels().wait(), Ok(vec![channel.clone()]));
+        let clear = |channel| Write { channel, op: sds_proto::stored::Op::Clear };
+        store.write(vec![clear(channel.clone())]).wait().unwrap();
+        assert_eq!(store.channels().wait(), Ok(Vec::new()));
+        store.write(batch(1)).wait().unwrap();
         drop(store);
         assert!(records.channels().is_empty());
 

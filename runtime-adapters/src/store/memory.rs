@@ -57,4 +57,9 @@ impl Store for Memory {
         let (memory, channel) = (self.clone(), channel.clone());
         Box::pin(async move { Ok(memory.records(&channel)) })
     }
+
+    fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+        let memory = self.clone();
+        Box::pin(async move { Ok(Self::channels(&memory)) })
+    }
 }

@@ -94,6 +94,13 @@ pub trait Store: Send + 'static {
     ///
     /// They cannot be read.
     fn load(&mut self, channel: &ChannelId) -> StoreFuture<Vec<Record>>;
+
+    /// The channels of which there are records, in the order of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    fn channels(&mut self) -> StoreFuture<Vec<ChannelId>>;
 }
 
 /// One record of a channel.

@@ -39,6 +39,10 @@ pub(crate) fn a_store_that_cannot_be_used_keeps_the_driver_from_starting<D: Driv
         fn load(&mut self, _: &ChannelId) -> StoreFuture<Vec<Record>> {
             unreachable!("it did not start")
         }
+
+        fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+            unreachable!("it did not start")
+        }
     }
 
     let options = Options::default().store(Unusable);
@@ -181,6 +185,10 @@ pub(crate) fn records_that_make_no_sense_are_refused<D: Driver>() {
             }
             Box::pin(async { Ok(records) })
         }
+
+        fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+            Store::channels(&mut self.0)
+        }
     }
 
     run(async {
@@ -224,6 +232,46 @@ pub(crate) fn a_store_of_another_participant_is_refused<D: Driver>() {
         let adopts = durable("bob", Durability::Strict).adopt_store(true).build().unwrap();
         let (bob, _events) = join(adopts).await;
         assert_eq!(logged(&bob).await, ["m1".into()]);
+    });
+}
+
+pub(crate) fn the_stored_channels_are_listed_whether_open_or_not<D: Driver>() {
+    run(async {
+        let records = Memory::default();
+        let start = || {
+            let (options, switch) = switched(&records);
+            let transport = MemoryGroup::new(1).join();
+            let (handle, events) =
+                D::new().spawn_with(strict("alice"), transport, options).unwrap();
+            (handle, events, switch)
+        };
+        let ids = |ids: &[&str]| Ok(ids.iter().map(|id| ChannelId::from(*id)).collect::<Vec<_>>());
+        let (alice, _events, _) = start();
+        assert_eq!(alice.stored_channels().await, ids(&[]));
+        for channel in ["b", "a", "ab"] {
+            alice.open(channel).await.unwrap();
+        }
+        alice.close("ab").await.unwrap();
+        alice.shutdown().await;
+
+        let (alice, _events, switch) = start();
+        assert_eq!(alice.stored_channels().await, ids(&["a", "ab", "b"]));
+        assert_eq!(alice.channels().await, ids(&[]));
+        alice.open("a").await.unwrap();
+        alice.drop_channel("a").await.unwrap();
+        // Writes come before what is asked later.
+        alice.open("b").await.unwrap();
+        assert_eq!(alice.stored_channels().await, ids(&["ab", "b"]));
+        switch.fail(Some(StoreError::Corrupt));
+        let error = alice.stored_channels().await.unwrap_err();
+        assert_eq!(error, HandleError::Store(StoreError::Corrupt));
+        assert!(error.to_string().contains("damaged"), "{error}");
+
+        let transport = MemoryGroup::new(1).join();
+        let (alice, _events) =
+            D::new().spawn_with(config("alice"), transport, Options::default()).unwrap();
+        alice.open("a").await.unwrap();
+        assert_eq!(alice.stored_channels().await, ids(&[]));
     });
 }
 

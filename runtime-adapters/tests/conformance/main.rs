@@ -90,6 +90,7 @@ conformance! {
         a_dropped_channel_leaves_no_records_and_a_closed_one_all,
         records_that_make_no_sense_are_refused,
         a_store_of_another_participant_is_refused,
+        the_stored_channels_are_listed_whether_open_or_not,
         a_thousand_channels_come_back,
     }
     store {

@@ -32,6 +32,11 @@ impl<S: Store> Store for Hasty<S> {
         drop(self.inner.write(core::mem::take(&mut self.waiting)));
         self.inner.load(channel)
     }
+
+    fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+        drop(self.inner.write(core::mem::take(&mut self.waiting)));
+        self.inner.channels()
+    }
 }
 
 impl<S: Store> Drop for Hasty<S> {

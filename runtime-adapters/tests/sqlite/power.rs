@@ -199,6 +199,10 @@ fn a_store_that_answers_too_early_is_found_out() {
         fn load(&mut self, channel: &sds_proto::ChannelId) -> StoreFuture<Vec<Record>> {
             self.0.load(channel)
         }
+
+        fn channels(&mut self) -> StoreFuture<Vec<sds_proto::ChannelId>> {
+            self.0.channels()
+        }
     }
 
     let open = |machine: &Machine, path: &Path| Ok(Hasty(open(machine, path)?));

@@ -25,6 +25,7 @@ fn it_keeps_what_a_store_in_memory_keeps_across_reopening() {
             seen += records.len();
             assert_eq!(records, load(&mut memory, channel).unwrap(), "{channel:?}");
         }
+        assert_eq!(store.channels().wait(), Ok(memory.channels()));
     }
     assert!(seen > 500, "only {seen} records were compared");
 }

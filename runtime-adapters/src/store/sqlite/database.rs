@@ -33,6 +33,10 @@ const REMOVE: &str = "DELETE FROM records WHERE channel = ?1 AND key = ?2";
 const REMOVE_RANGE: &str = "DELETE FROM records WHERE channel = ?1 AND key BETWEEN ?2 AND ?3";
 const CLEAR: &str = "DELETE FROM records WHERE channel = ?1";
 const LOAD: &str = "SELECT channel, key, checksum, value FROM records WHERE channel = ?1";
+/// One record of the next channel: a seek, however many records a channel has.
+const NEXT_CHANNEL: &str = "
+    SELECT channel, key, checksum, value FROM records WHERE channel > ?1
+    ORDER BY channel, key LIMIT 1";
 const LOAD_ALL: &str = "SELECT channel, key, checksum, value FROM records";
 
 /// An open file that nobody else can open.
@@ -111,7 +115,7 @@ impl Database {
             let first = finding.lines().find(|line| !line.starts_with("***"));
             return Err(OpenReason::Corrupt { finding: first.unwrap_or("no details").into() });
         }
-        for statement in [PUT, REMOVE, REMOVE_RANGE, CLEAR, LOAD] {
+        for statement in [PUT, REMOVE, REMOVE_RANGE, CLEAR, LOAD, NEXT_CHANNEL] {
             // Fails if the table is not the one that this release makes.
             let prepared = self.connection.prepare_cached(statement);
             prepared.map_err(|error| OpenReason::Corrupt { finding: error.to_string() })?;
@@ -179,6 +183,30 @@ impl Database {
         };
         let records: Vec<Option<Record>> = load().map_err(store_error)?;
         records.into_iter().collect::<Option<_>>().ok_or(StoreError::Corrupt)
+    }
+
+    /// The channels that have records, in order.
+    pub(super) fn channels(&self) -> Result<Vec<ChannelId>, StoreError> {
+        let mut channels: Vec<ChannelId> = Vec::new();
+        loop {
+            // No channel's id is empty.
+            let last = channels.last().map_or(&[][..], |channel| channel.as_bytes());
+            match self.channel_after(last).map_err(store_error)? {
+                None => return Ok(channels),
+                Some(next) => channels.push(next.ok_or(StoreError::Corrupt)?),
+            }
+        }
+    }
+
+    /// The next channel, if there is one; `None` in place of its id if the record that says so is
+    /// damaged.
+    fn channel_after(&self, channel: &[u8]) -> rusqlite::Result<Option<Option<ChannelId>>> {
+        let mut statement = self.connection.prepare_cached(NEXT_CHANNEL)?;
+        let mut rows = statement.query([channel])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let sound = record(row)?.is_some();
+        let id = row.get_ref(0)?.as_blob()?;
+        Ok(Some(sound.then(|| ChannelId::from(id))))
     }
 }
 

@@ -109,6 +109,10 @@ impl Store for Sqlite {
         let channel = channel.clone();
         self.ask(|reply| Request::Load { channel, reply })
     }
+
+    fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+        self.ask(|reply| Request::Channels { reply })
+    }
 }
 
 impl Drop for Sqlite {

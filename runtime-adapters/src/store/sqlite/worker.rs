@@ -15,6 +15,7 @@ pub(super) enum Request {
     Synchronous { level: Synchronous, reply: Reply<Result<(), StoreError>> },
     Write(WriteRequest),
     Load { channel: ChannelId, reply: Reply<Result<Vec<Record>, StoreError>> },
+    Channels { reply: Reply<Result<Vec<ChannelId>, StoreError>> },
 }
 
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(super) fn serve(mut database: Database, mut requests: Receiver<Request>) {
         match request {
             Request::Synchronous { level, reply } => reply.send(database.set_synchronous(level)),
             Request::Load { channel, reply } => reply.send(database.load(&channel)),
+            Request::Channels { reply } => reply.send(database.channels()),
             Request::Write(first) => {
                 let mut group = vec![first];
                 group.extend(core::iter::from_fn(|| next_write(&mut requests)));
@@ -44,6 +46,7 @@ fn next_write(requests: &mut Receiver<Request>) -> Option<WriteRequest> {
     requests.peek().filter(|request| matches!(request, Request::Write(_)))?;
     match requests.try_recv() {
         Ok(Request::Write(write)) => Some(write),
-        Ok(Request::Synchronous { .. } | Request::Load { .. }) | Err(_) => None,
+        Ok(Request::Synchronous { .. } | Request::Load { .. } | Request::Channels { .. })
+        | Err(_) => None,
     }
 }
