@@ -6,11 +6,13 @@ use crate::keeper::Listing;
 use crate::metrics::Metrics;
 use crate::opening::Verdict;
 use crate::reply::Reply;
+use crate::waiting::Publish;
 
 /// One question or order, and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Input { input: Input, verdict: Verdict },
+    Publish(Publish),
     Log { channel: ChannelId, reply: Reply<Option<LogSnapshot>> },
     Status { channel: ChannelId, reply: Reply<Option<Status>> },
     Channels { reply: Reply<Vec<ChannelId>> },

@@ -2,21 +2,25 @@
 //! on nothing and knows no runtime.
 
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
-use sds_proto::{ChannelId, Config, Effect, Input, Node, RejectReason};
+use sds_proto::{ChannelId, Config, Effect, Input, Node, PublishKind, RejectReason, Rejected};
 
 use crate::clock::Clock;
 use crate::command::{Command, LogSnapshot};
+use crate::error::HandleError;
 use crate::event::{Event, EventSink};
 use crate::keeper::{Answer, Keeper};
 use crate::metrics::Metrics;
 use crate::opening::{Opening, Verdict};
+use crate::reply::Reply;
 use crate::trace::event;
 use crate::transport::{Received, SendError};
+use crate::waiting::{Publish, Waiting};
 
 /// A node and everything about driving it that needs no runtime.
 #[derive(Debug)]
@@ -30,9 +34,36 @@ pub(crate) struct Driver {
     /// When a write that failed is made again.
     retry_at: Option<sds_proto::Instant>,
     sends: VecDeque<Bytes>,
-    max_sends: usize,
-    max_datagram_len: usize,
+    bounds: Bounds,
+    waiting: Waiting,
+    /// Whether some of them wait for events to be read.
+    events_held_back: bool,
+    /// While too many events are unread.
+    stall: Option<Stall>,
+    stopping: bool,
     metrics: Metrics,
+}
+
+/// Bounds of a driver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Most datagrams that wait for the transport.
+    pub(crate) sends: usize,
+    /// Most messages that are held until events have been read, but for those whose calls wait.
+    pub(crate) held: usize,
+    /// Longest time that a message waits for room while no event is read.
+    pub(crate) max_stall: Duration,
+    /// Longest datagram that the transport takes.
+    pub(crate) max_datagram_len: usize,
+}
+
+/// Events are unread, and nobody reads them.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// Events that had been read when it began.
+    read: u64,
+    /// When nothing waits for it any longer; `None`: never.
+    until: Option<Instant>,
 }
 
 impl Driver {
@@ -41,8 +72,7 @@ impl Driver {
         clock: Clock,
         keeper: Option<Keeper>,
         events: EventSink,
-        max_sends: usize,
-        max_datagram_len: usize,
+        bounds: Bounds,
     ) -> Self {
         Self {
             keeper,
@@ -52,8 +82,11 @@ impl Driver {
             opening: Opening::default(),
             retry_at: None,
             sends: VecDeque::new(),
-            max_sends,
-            max_datagram_len,
+            bounds,
+            waiting: Waiting::default(),
+            events_held_back: false,
+            stall: None,
+            stopping: false,
             metrics: Metrics::default(),
         }
     }
@@ -65,7 +98,7 @@ impl Driver {
 
     /// Whether another datagram may be queued for sending.
     pub(crate) fn can_queue_send(&self) -> bool {
-        self.sends.len() < self.max_sends
+        self.sends.len() < self.bounds.sends
     }
 
     /// Routes one effect of the node; `false` if there is none.
@@ -75,7 +108,7 @@ impl Driver {
         };
         match (effect, &mut self.keeper) {
             (Effect::Send { channel, bytes, message_id, why, .. }, _) => {
-                let (len, limit) = (bytes.len(), self.max_datagram_len);
+                let (len, limit) = (bytes.len(), self.bounds.max_datagram_len);
                 if len > limit {
                     self.metrics.too_large += 1;
                     event!(warn, %channel, %message_id, len, limit, "message too large to send");
@@ -94,6 +127,10 @@ impl Driver {
                 } else if effect == Effect::Recovered {
                     self.retry_at = None;
                     event!(info, "recovered");
+                }
+                if let Effect::Acked { channel, .. } | Effect::Unconfirmed { channel, .. } = &effect
+                {
+                    self.waiting.make_ready(channel);
                 }
                 self.metrics.count_told(&effect);
                 self.report(Event::Node(effect));
@@ -117,10 +154,39 @@ impl Driver {
         }
     }
 
-    /// Whether input may be taken in; if the application has too much to read, `cx` is woken
+    /// Whether datagrams may be taken in; if the application has too much to read, `cx` is woken
     /// when it has read some.
-    pub(crate) fn wants_input(&self, cx: &Context<'_>) -> bool {
-        self.events.has_room(cx)
+    pub(crate) fn wants_datagrams(&mut self, cx: &Context<'_>) -> bool {
+        if self.events.has_room(cx) {
+            self.stall = None;
+            if core::mem::take(&mut self.events_held_back) {
+                self.waiting.make_all_ready();
+            }
+            return true;
+        }
+        let (now, read) = (Instant::now(), self.events.read());
+        match self.stall {
+            Some(stall) if stall.read == read => {
+                if stall.until.is_some_and(|until| until <= now) {
+                    self.refuse_waiting();
+                }
+            }
+            Some(_) | None => {
+                let until = now.checked_add(self.bounds.max_stall);
+                self.stall = Some(Stall { read, until });
+            }
+        }
+        false
+    }
+
+    /// Whether another command may be carried out, whatever it is.
+    pub(crate) const fn wants_commands(&self) -> bool {
+        self.waiting.held() < self.bounds.held
+    }
+
+    /// When those that wait for room are refused, unless an event is read before.
+    pub(crate) fn stalled_until(&self) -> Option<Instant> {
+        self.stall.filter(|_| self.waiting.len() > 0).and_then(|stall| stall.until)
     }
 
     pub(crate) fn receive(&mut self, received: Received) {
@@ -145,6 +211,7 @@ impl Driver {
     pub(crate) fn carry_out(&mut self, command: Command) {
         match command {
             Command::Input { input, verdict } => self.input(input, verdict),
+            Command::Publish(publish) => self.publish(publish),
             Command::Log { channel, reply } => {
                 reply.send(self.node.log(&channel).map(|log| {
                     let entries = log.iter().cloned().collect();
@@ -161,10 +228,92 @@ impl Driver {
         }
     }
 
+    /// Publishes a message, or lets it wait.
+    fn publish(&mut self, publish: Publish) {
+        let no_room = HandleError::Full;
+        if publish.waits && self.waiting.is_waited_in(&publish.channel) {
+            self.waiting.push(publish, no_room);
+        } else if let Some((publish, reason)) = self.try_publish(publish) {
+            self.waiting.push(publish, reason);
+        }
+    }
+
+    /// Whether there may be room for a message that waits.
+    pub(crate) fn may_publish(&self) -> bool {
+        self.waiting.is_ready()
+    }
+
+    /// Publishes messages that waited, at most so many.
+    pub(crate) fn publish_waiting(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(publish) = self.waiting.next_ready() else { return };
+            if let Some((publish, reason)) = self.try_publish(publish) {
+                self.waiting.push_back_first(publish, reason);
+            }
+        }
+    }
+
+    /// Publishes a message. It comes back if it is to wait for room, and why.
+    fn try_publish(&mut self, publish: Publish) -> Option<(Publish, HandleError)> {
+        let makes_events = publish.kind == PublishKind::Content && !self.stopping;
+        if makes_events && self.events.is_overfull() {
+            self.events_held_back = true;
+            return Some((publish, HandleError::Full));
+        }
+        let Publish { channel, message_id, content, kind, waits, verdict } = publish;
+        let input = Input::Publish { channel, message_id, content, kind };
+        let Err(Rejected { reason, input }) = self.node.handle(self.clock.now(), input) else {
+            verdict.send(Ok(()));
+            return None;
+        };
+        let refusal = HandleError::Rejected(reason);
+        match (reason, *input) {
+            (
+                RejectReason::OutgoingFull { .. },
+                Input::Publish { channel, message_id, content, kind },
+            ) if waits => {
+                let publish = Publish { channel, message_id, content, kind, waits, verdict };
+                Some((publish, refusal))
+            }
+            _ => {
+                self.refuse(verdict, refusal);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, verdict: Reply<Result<(), HandleError>>, reason: HandleError) {
+        self.metrics.refused += 1;
+        verdict.send(Err(reason));
+    }
+
+    /// Nobody reads events, so that there will be no room.
+    fn refuse_waiting(&mut self) {
+        for (publish, reason) in self.waiting.take_all() {
+            self.refuse(publish.verdict, reason);
+        }
+    }
+
+    /// What waits for events to be read waits no more, and what waits for acknowledgements is not
+    /// published: whoever waits hears that the driver stops.
+    pub(crate) fn stop_publishing(&mut self) {
+        self.stopping = true;
+        self.waiting.make_all_ready();
+        while let Some(publish) = self.waiting.next_ready() {
+            drop(self.try_publish(publish));
+        }
+    }
+
     /// Hands an input to the node, and says what became of it as soon as that is known.
     fn input(&mut self, input: Input, verdict: Verdict) {
         let opened =
             if let Input::Open { channel, .. } = &input { Some(channel.clone()) } else { None };
+        let closed = if let Input::Close { channel } | Input::Drop { channel } = &input {
+            Some(channel.clone())
+        } else {
+            None
+        };
+        let empties = input == Input::Reset;
         let (abandoned, instead) = self.abandoned_by(&input);
         if let Err(rejected) = self.node.handle(self.clock.now(), input) {
             self.metrics.refused += 1;
@@ -172,6 +321,13 @@ impl Driver {
         }
         for channel in abandoned {
             self.opening.settle(&channel, instead);
+        }
+        for publish in closed.iter().flat_map(|channel| self.waiting.take_channel(channel)) {
+            self.metrics.refused += 1;
+            publish.verdict.send(Err(HandleError::Rejected(RejectReason::ChannelNotOpen)));
+        }
+        if empties {
+            self.waiting.make_all_ready();
         }
         if let Some(channel) = opened {
             event!(debug, %channel, "opening");
@@ -268,6 +424,7 @@ impl Driver {
             }
         }
         metrics.clock_regressions = self.node.clock_regressions();
+        metrics.publishes_waiting = self.waiting.len() as u64;
         metrics.sends_waiting = self.sends.len() as u64;
         metrics.events_unread = self.events.unread() as u64;
         metrics.store_waiting = self.keeper.as_ref().map_or(0, Keeper::waiting) as u64;

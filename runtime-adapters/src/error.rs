@@ -59,8 +59,9 @@ pub enum HandleError {
     Rejected(RejectReason),
     /// The store could not answer.
     Store(StoreError),
-    /// There is no room for the command now; nothing changed. Only calls that do not wait, like
-    /// [`try_publish`](crate::Handle::try_publish), say so.
+    /// There is no room for the command now; nothing changed. Said by calls that do not wait, like
+    /// [`try_publish`](crate::Handle::try_publish), and to messages that have waited in vain for
+    /// unread events to be read, for [`Options::max_stall`](crate::Options::max_stall).
     Full,
     /// The driver has stopped. If it was stopped by [`shutdown`](crate::Handle::shutdown) or by
     /// dropping all handles, nothing was done; if its future was dropped, it may have been.
@@ -74,7 +75,7 @@ impl fmt::Display for HandleError {
             Self::Store(error) => write!(f, "the store could not answer: {error}"),
             Self::Full => f.write_str(
                 "the driver has no room for the command now: try again once earlier ones were \
-                 answered",
+                 answered, and unread events were read",
             ),
             Self::Stopped => f.write_str("the driver has stopped, and nothing more can be asked"),
         }

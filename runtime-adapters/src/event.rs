@@ -104,6 +104,7 @@ impl Events {
     fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
         let mut state = self.0.lock();
         if let Some(event) = state.events.pop_front() {
+            state.read += 1;
             let room = state.events.len() < self.0.capacity;
             let driver = if room { state.driver.take() } else { None };
             drop(state);
@@ -157,6 +158,16 @@ impl EventSink {
         let room = state.events.len() < self.queue.capacity;
         state.driver = (!room).then(|| cx.waker().clone());
         room
+    }
+
+    /// Whether twice as many wait to be read as there is room for.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.queue.lock().events.len() >= self.queue.capacity.saturating_mul(2)
+    }
+
+    /// Events that have been read so far.
+    pub(crate) fn read(&self) -> u64 {
+        self.queue.lock().read
     }
 
     /// Events that wait to be read.
@@ -213,6 +224,7 @@ impl Queue {
 #[derive(Debug, Default)]
 struct State {
     events: VecDeque<Event>,
+    read: u64,
     skipped: u64,
     reader: Option<Waker>,
     driver: Option<Waker>,

@@ -20,6 +20,7 @@ use crate::event_loop::thread::LoopThread;
 use crate::metrics::Metrics;
 use crate::port::Outlet;
 use crate::reply::{self, Answer, Reply};
+use crate::waiting::Publish;
 
 /// Tells a driver what to do. Clones talk to the same driver, from any thread.
 ///
@@ -35,7 +36,8 @@ use crate::reply::{self, Answer, Reply};
 /// Every method may be cancelled by dropping its future. Until the driver has room for the
 /// command the future has done nothing, and dropping it means that the call was never made. From
 /// then on the command is carried out whether or not anybody waits; dropping the future then only
-/// discards the answer. Nothing is done halfway. Questions ([`log`](Self::log),
+/// discards the answer. The one exception is a message that waits for room: dropping the future of
+/// its [`publish`](Self::publish) means that it is not published. Nothing is done halfway. Questions ([`log`](Self::log),
 /// [`status`](Self::status), [`channels`](Self::channels), [`metrics`](Self::metrics)) change
 /// nothing either way.
 #[derive(Clone, Debug)]
@@ -73,18 +75,27 @@ impl Handle {
     /// received it, and may be before it is stored. It is reported as delivered among the events,
     /// like those of others: under [`Strict`](sds_proto::Durability::Strict) once it is safe.
     ///
-    /// Cancelling it before the driver took the command means that nothing was published;
-    /// cancelling it later, that it is published unless the node refuses it, and that an error and
-    /// the content in it are lost.
+    /// Waits while as many messages of the channel are unacknowledged as
+    /// [`max_outgoing`](Config::max_outgoing) or [`max_log_bytes`](Config::max_log_bytes) allows:
+    /// until somebody acknowledges one, or one is given up as unconfirmed. Those that wait are
+    /// published in the order of the calls. Alone in a group without resends it waits for ever, so put
+    /// a time limit on it, or use [`try_publish`](Self::try_publish). It does not wait for a store
+    /// that fails, is too slow, or still loads the channel.
+    ///
+    /// Cancelling it before the driver took the command, or while it waits for room, means that
+    /// nothing was published; cancelling it otherwise, that it is published unless the node refuses
+    /// it, and that an error and the content in it are lost.
     ///
     /// # Errors
     ///
     /// [`Rejected`](HandleError::Rejected) by the node, for example because the channel is not
-    /// open, the id is known, or [`OutgoingFull`](RejectReason::OutgoingFull), when it is worth
-    /// trying again after an acknowledgement, [`Degraded`](RejectReason::Degraded) until
+    /// open or is closed meanwhile, the id is known, [`Degraded`](RejectReason::Degraded) until
     /// [`Effect::Recovered`](sds_proto::Effect::Recovered) says that the store works again, or
-    /// [`StoreTooSlow`](RejectReason::StoreTooSlow); or [`Stopped`](HandleError::Stopped). The
-    /// error gives the content back.
+    /// [`StoreTooSlow`](RejectReason::StoreTooSlow). [`OutgoingFull`](RejectReason::OutgoingFull) or
+    /// [`Full`](HandleError::Full) if it has waited for room while so many events were unread that
+    /// no acknowledgement is heard, and nobody read one for
+    /// [`Options::max_stall`](crate::Options::max_stall): read some first.
+    /// [`Stopped`](HandleError::Stopped). The error gives the content back.
     pub async fn publish(
         &self,
         channel: impl Into<ChannelId>,
@@ -96,11 +107,13 @@ impl Handle {
     }
 
     /// Publishes a message if there is room for the command now, and does not wait for the node
-    /// to accept it: the [`Publication`] says when it has. Any number may be on their way.
+    /// to accept it: the [`Publication`] says when it has. Any number may be on their way. One for
+    /// which its channel has no room now does not wait: its `Publication` resolves to
+    /// [`OutgoingFull`](RejectReason::OutgoingFull).
     ///
     /// # Errors
     ///
-    /// [`Full`](HandleError::Full), when it is worth trying again once earlier commands have been
+    /// [`Full`(HandleError::Full), when it is worth trying again once earlier commands have been
     /// answered, or [`Stopped`](HandleError::Stopped). The error gives the content back. A handle
     /// of an event loop that several threads use by reference also is full while another call
     /// waits for room or is taking it; clones are not.
@@ -112,7 +125,7 @@ impl Handle {
     ) -> Result<Publication, PublishError> {
         let kind = PublishKind::Content;
         let (command, answer, content) =
-            publishing(kind, channel.into(), message_id.into(), content.into());
+            publishing(kind, false, channel.into(), message_id.into(), content.into());
         match self.commands.try_send(command) {
             Ok(()) => Ok(Publication { asked: self.asked(answer), content }),
             Err(reason) => Err(PublishError { reason, content }),
@@ -124,7 +137,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish); also
+    /// As [`publish`](Self::publish), but for want of room; also
     /// [`EphemeralNotInDialect`](RejectReason::EphemeralNotInDialect).
     pub async fn publish_ephemeral(
         &self,
@@ -325,7 +338,8 @@ impl Handle {
         message_id: MessageId,
         content: Bytes,
     ) -> Result<(), PublishError> {
-        let (command, answer, content) = publishing(kind, channel, message_id, content);
+        let waits = kind == PublishKind::Content;
+        let (command, answer, content) = publishing(kind, waits, channel, message_id, content);
         match self.commands.send(command).await {
             Ok(()) => Publication { asked: self.asked(answer), content }.await,
             Err(reason) => Err(PublishError { reason, content }),
@@ -353,24 +367,25 @@ impl Handle {
 /// The command, where its answer arrives, and the content to give back.
 fn publishing(
     kind: PublishKind,
+    waits: bool,
     channel: ChannelId,
     message_id: MessageId,
     content: Bytes,
-) -> (Command, Answer<Result<(), RejectReason>>, Bytes) {
+) -> (Command, Answer<Result<(), HandleError>>, Bytes) {
     let (verdict, answer) = reply::pair();
     let given = content.clone();
-    let input = Input::Publish { channel, message_id, content, kind };
-    (Command::Input { input, verdict }, answer, given)
+    let publish = Publish { channel, message_id, content, kind, waits, verdict };
+    (Command::Publish(publish), answer, given)
 }
 
 /// A message on its way to the node, from [`Handle::try_publish`].
 ///
-/// Resolves as [`Handle::publish`] does. Dropping it discards the answer; the message is published
+/// Resolves as [`Handle::publish`] does, but does not wait for acknowledgements. Dropping it discards the answer; the message is published
 /// all the same, unless the node refuses it.
 #[derive(Debug)]
 #[must_use = "whether the message was accepted is known only to whoever awaits it"]
 pub struct Publication {
-    asked: Asked<Result<(), RejectReason>>,
+    asked: Asked<Result<(), HandleError>>,
     content: Bytes,
 }
 
@@ -380,8 +395,7 @@ impl Future for Publication {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reason = match ready!(Pin::new(&mut self.asked).poll(cx)) {
             Ok(Ok(())) => return Poll::Ready(Ok(())),
-            Ok(Err(reason)) => HandleError::Rejected(reason),
-            Err(error) => error,
+            Ok(Err(reason)) | Err(reason) => reason,
         };
         let content = core::mem::take(&mut self.content);
         Poll::Ready(Err(PublishError { reason, content }))

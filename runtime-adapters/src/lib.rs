@@ -65,12 +65,16 @@
 //!
 //! * *Commands*: [`Options::commands`] wait at most; then calls of a [`Handle`] wait, and
 //!   [`try_publish`](Handle::try_publish) says that it is full.
-//! * *Events*: once [`Options::events`] wait to be read, the driver takes in neither datagrams
-//!   nor commands until one is read. Timers go on, so that resends, repairs and syncs still
-//!   leave, and what they have to report is queued beyond the bound: that is at most a few events
-//!   for each message the node holds. Events that repeat by themselves are then
-//!   [skipped](Event::Skipped) instead; no other event is ever lost. A task that awaits a
-//!   `Handle` and reads no events meanwhile can therefore wait for ever.
+//! * *Events*: once [`Options::events`] wait to be read, the driver takes in no datagrams until one
+//!   is read. Commands are carried out and timers go on, so that resends, repairs and syncs still
+//!   leave; what they have to report is queued beyond the bound: that is at most a few events for
+//!   each message the node holds. Once twice as many wait, messages to publish wait as well, for
+//!   at most [`Options::max_stall`] without one being read. No other call of a [`Handle`] depends on
+//!   the events. Events that repeat by themselves are [skipped](Event::Skipped) beyond the bound;
+//!   no other event is ever lost.
+//! * *Messages nobody has acknowledged*: [`max_outgoing`](sds_proto::Config::max_outgoing); beyond,
+//!   [`publish`](Handle::publish) waits, in each channel in the order of the calls, and
+//!   [`try_publish`](Handle::try_publish) says so.
 //! * *What waits for the store*: [`max_held_effects`](sds_proto::Config::max_held_effects); beyond,
 //!   the node refuses messages, its own and those of others, and its timers stand still.
 //! * *Datagrams to send*: [`Options::sends`]; beyond, effects stay in the node until the
@@ -122,6 +126,7 @@ pub mod tokio;
 mod trace;
 pub mod transport;
 mod wait;
+mod waiting;
 
 pub use clock::{Clock, Jumps};
 pub use command::LogSnapshot;

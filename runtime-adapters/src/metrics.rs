@@ -121,6 +121,8 @@ metrics! {
     Gauge incoming,
     /// Dependencies that are not here.
     Gauge wanted,
+    /// Messages to publish that wait for room.
+    Gauge publishes_waiting,
     /// Datagrams that wait for the transport.
     Gauge sends_waiting,
     /// Events that nobody has read yet.

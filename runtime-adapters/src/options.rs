@@ -14,6 +14,7 @@ pub struct Options {
     pub(crate) events: usize,
     pub(crate) sends: usize,
     pub(crate) flush: Duration,
+    pub(crate) max_stall: Duration,
     pub(crate) clock: Option<Clock>,
     pub(crate) store: Option<Box<dyn Store>>,
 }
@@ -27,8 +28,9 @@ impl Options {
         self
     }
 
-    /// Events that may wait to be read before the driver takes in nothing more. Default 1,024;
-    /// 0 counts as 1. Memory: some 200 bytes each, and content that the log holds as well.
+    /// Events that may wait to be read before the driver receives nothing more; from twice as many on
+    /// it publishes nothing either. Default 1,024; 0 counts as 1. Memory: some 200 bytes each, and
+    /// content that the log holds as well.
     pub const fn events(mut self, events: usize) -> Self {
         self.events = events;
         self
@@ -45,6 +47,15 @@ impl Options {
     /// the transport to take what there is to send. Default 1 s.
     pub const fn flush(mut self, flush: Duration) -> Self {
         self.flush = flush;
+        self
+    }
+
+    /// Longest time that a message to publish waits for room while so many events are unread that
+    /// nothing is received, acknowledgements included, and none of them is read. After that it is
+    /// refused, or who reads the events and publishes in one task would wait for itself. Default
+    /// 5 s.
+    pub const fn max_stall(mut self, max_stall: Duration) -> Self {
+        self.max_stall = max_stall;
         self
     }
 
@@ -71,6 +82,7 @@ impl Default for Options {
             events: 1_024,
             sends: 256,
             flush: Duration::from_secs(1),
+            max_stall: Duration::from_secs(5),
             clock: None,
             store: None,
         }
@@ -79,12 +91,13 @@ impl Default for Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { commands, events, sends, flush, clock, store } = self;
+        let Self { commands, events, sends, flush, max_stall, clock, store } = self;
         f.debug_struct("Options")
             .field("commands", commands)
             .field("events", events)
             .field("sends", sends)
             .field("flush", flush)
+            .field("max_stall", max_stall)
             .field("clock", clock)
             .field("has_store", &store.is_some())
             .finish()

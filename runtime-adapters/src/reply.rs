@@ -19,6 +19,11 @@ impl<T> Reply<T> {
     pub(crate) fn send(self, answer: T) {
         settle(&self.0, State::Given(answer));
     }
+
+    /// Whether whoever asked has stopped waiting.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl<T> Drop for Reply<T> {

@@ -13,7 +13,7 @@ use futures_core::Stream;
 use sds_proto::{Config, Durability};
 
 use crate::clock::Clock;
-use crate::driver::Driver;
+use crate::driver::{Bounds, Driver};
 use crate::error::StartError;
 use crate::event::{self, Events};
 use crate::handle::Handle;
@@ -82,8 +82,14 @@ impl<T: Transport, C: Timer> Run<T, C> {
             event!(info, durability = ?config.durability(), max_datagram_len = limit, "started");
         });
         let clock = options.clock.unwrap_or_else(Clock::start);
+        let bounds = Bounds {
+            sends: options.sends.max(1),
+            held: options.commands.max(1),
+            max_stall: options.max_stall,
+            max_datagram_len: limit,
+        };
         let running = Running {
-            driver: Driver::new(config, clock, keeper, sink, options.sends.max(1), limit),
+            driver: Driver::new(config, clock, keeper, sink, bounds),
             transport,
             timer,
             timer_at: None,
@@ -197,6 +203,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
         if self.flush_until.is_none() && self.stop.as_mut().poll_next(cx).is_ready() {
             self.flush_until = Some(Instant::now() + self.flush);
             self.commands.close();
+            self.driver.stop_publishing();
             event!(info, "shutting down");
         }
         if let Some(flush_until) = self.flush_until {
@@ -206,14 +213,15 @@ impl<T: Transport, C: Timer> Running<T, C> {
             return end;
         }
         let mut again = false;
-        if self.driver.wants_input(cx) {
+        if self.driver.wants_datagrams(cx) {
             again |= self.receive(cx) == Part::Budget;
-            again |= self.carry_out(cx) == Part::Budget;
         }
+        self.driver.publish_waiting(COMMAND_BUDGET);
+        again |= self.carry_out(cx) == Part::Budget;
         self.driver.tick();
         match self.settle(cx) {
             Some(end) => end,
-            None if again => Turn::Again,
+            None if again || self.driver.may_publish() => Turn::Again,
             None => self.sleep(self.driver.deadline(), cx),
         }
     }
@@ -276,6 +284,9 @@ impl<T: Transport, C: Timer> Running<T, C> {
 
     fn carry_out(&mut self, cx: &mut Context<'_>) -> Part {
         for _ in 0..COMMAND_BUDGET {
+            if !self.driver.wants_commands() {
+                return Part::Done;
+            }
             match self.commands.poll_next(cx) {
                 Poll::Ready(Some(command)) => self.driver.carry_out(command),
                 // The end of the commands shows as the order to stop, which is looked at first.
@@ -287,7 +298,9 @@ impl<T: Transport, C: Timer> Running<T, C> {
 
     /// Sleeps until the node's deadline, until a pause ends, or until something else wakes.
     fn sleep(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Turn {
-        let at = deadline.into_iter().chain(self.receive_after).chain(self.flush_until).min();
+        let stalled_until = self.driver.stalled_until();
+        let at = deadline.into_iter().chain(self.receive_after).chain(self.flush_until);
+        let at = at.chain(stalled_until).min();
         if at != self.timer_at {
             self.timer.set(at);
             self.timer_at = at;
@@ -304,6 +317,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
         while let Some(command) = self.commands.try_next() {
             self.driver.carry_out(command);
         }
+        self.driver.stop_publishing();
         if Instant::now() >= flush_until {
             while self.driver.route_effect() {}
             event!(warn, stored = self.driver.is_stored(), "stopped before all was flushed");

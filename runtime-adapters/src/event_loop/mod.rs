@@ -35,9 +35,8 @@
 //! # Back-pressure
 //!
 //! A lane that is full makes [`Handle::publish`] wait and [`Handle::try_publish`] say so. It fills
-//! when the event loop is slower than the thread, and when it takes nothing in because the
-//! transport takes no more or [`Options::events`] are unread: a thread that waits for an answer
-//! should not be the one that reads the events.
+//! when the event loop is slower than the thread, when the transport takes no more, and when twice
+//! [`Options::events`] are unread and as many publications as a lane holds wait for that.
 //!
 //! # The end
 //!

@@ -31,7 +31,8 @@ pub trait Transport: Send + 'static {
     /// Sends a datagram to the group.
     ///
     /// `Pending` means that it is not yet out, to some at least: the next call must be with the
-    /// same datagram.
+    /// same datagram. A driver that has more to send than it may keep waits for this, and carries out
+    /// no commands meanwhile: a transport whose link is down for long should drop datagrams instead.
     ///
     /// # Errors
     ///

@@ -13,6 +13,7 @@ mod drivers;
 mod ending;
 mod gate;
 mod group;
+mod guides;
 mod loading;
 mod observe;
 mod pressure;
@@ -68,6 +69,16 @@ conformance! {
         a_publication_says_what_became_of_it,
         events_that_are_read_late_are_all_there_in_order,
         unread_events_that_repeat_are_skipped_and_counted,
+        every_call_is_answered_while_nobody_reads_the_events,
+        a_publish_waits_for_room_in_the_order_of_the_calls,
+        a_publish_that_waits_for_room_hears_that_there_will_be_none,
+        a_reset_makes_room_for_a_publish_that_waits,
+        who_publishes_and_reads_no_events_is_refused_at_last,
+    }
+    guides {
+        the_loop_that_consumes_reads_three_thousand_events,
+        the_loop_on_a_thread_reads_three_thousand_events,
+        the_loop_that_prints_reads_three_thousand_events,
     }
     threads {
         many_threads_publish_and_nothing_is_lost_or_overtaken,

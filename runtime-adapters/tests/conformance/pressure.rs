@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::thread;
 
-use sds_proto::Effect;
+use futures_lite::future::{or, poll_once, zip};
+use sds_proto::{Config, DeliverySeq, Effect, RejectReason, RetrievalId, Retrieved};
 use sds_runtime::transport::MemoryGroup;
 use sds_runtime::{Event, Events, Handle, HandleError, Options, Wait};
 
@@ -59,7 +60,7 @@ pub(crate) fn a_publication_says_what_became_of_it<D: Driver>() {
         drop(dropped);
         assert_eq!(accepted.await, Ok(()));
         let error = repeated.await.unwrap_err();
-        let known = sds_proto::RejectReason::IdKnown;
+        let known = RejectReason::IdKnown;
         assert_eq!((error.reason, error.content), (HandleError::Rejected(known), "again".into()));
         assert_eq!(handle.log(CHANNEL).await.unwrap().entries.len(), 2);
         handle.shutdown().await;
@@ -126,4 +127,188 @@ pub(crate) fn unread_events_that_repeat_are_skipped_and_counted<D: Driver>() {
         assert!(skipped > 0);
         assert!(handle.metrics().await.unwrap().skipped_events >= skipped);
     });
+}
+
+/// May have so many messages unacknowledged, and gives none of them up.
+fn patient(max_outgoing: usize) -> Config {
+    let ms = Duration::from_millis;
+    let config = config("alice").to_builder().max_outgoing(max_outgoing).max_resends(u32::MAX);
+    config.resend_after(ms(20)).resend_max(ms(100)).build().unwrap()
+}
+
+pub(crate) fn every_call_is_answered_while_nobody_reads_the_events<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let options = Options::default().events(1);
+        let (alice, _unread) = join_with::<D>(config("alice"), group.join(), options).await;
+        let (bob, _unread_either) = join::<D>(&group, "bob").await;
+        for number in 0..5 {
+            bob.publish(CHANNEL, format!("b{number}"), "content").await.unwrap();
+        }
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        while alice.metrics().await.unwrap().events_unread < 2 {
+            thread::yield_now();
+        }
+        alice.publish_ephemeral(CHANNEL, "e1", "content").await.unwrap();
+        alice.consumed(CHANNEL, DeliverySeq(1)).await.unwrap();
+        alice.hint(CHANNEL, "m1", "where").await.unwrap();
+        alice.dependencies_met(CHANNEL, vec!["m0".into()]).await.unwrap();
+        alice.repaired(RetrievalId(1), Retrieved::NotFound).await.unwrap();
+        alice.open("another").await.unwrap();
+        alice.close("another").await.unwrap();
+        assert!(!alice.log(CHANNEL).await.unwrap().entries.is_empty());
+        assert!(alice.status(CHANNEL).await.unwrap().logged >= 1);
+        assert_eq!(alice.channels().await.unwrap().len(), 1);
+        assert_eq!(alice.stored_channels().await.unwrap().len(), 0);
+        alice.reset().await.unwrap();
+        alice.drop_channel(CHANNEL).await.unwrap();
+        alice.shutdown().await;
+    });
+}
+
+pub(crate) fn a_publish_waits_for_room_in_the_order_of_the_calls<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let (alice, mut events) =
+            join_with::<D>(patient(2), group.join(), Options::default()).await;
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        alice.publish(CHANNEL, "m2", "content").await.unwrap();
+        let full = HandleError::Rejected(RejectReason::OutgoingFull { limit: 2 });
+        let refused = alice.try_publish(CHANNEL, "m3", "content").unwrap().await.unwrap_err();
+        assert_eq!((refused.reason, refused.content), (full, "content".into()));
+        // Another channel has room of its own.
+        alice.open("another").await.unwrap();
+
+        let ids = ["m3", "m4", "m5", "m6"];
+        let mut calls: Vec<_> =
+            ids.iter().map(|id| Box::pin(alice.publish(CHANNEL, *id, "content"))).collect();
+        for call in &mut calls {
+            assert_eq!(poll_once(call).await, None);
+        }
+        while alice.metrics().await.unwrap().publishes_waiting < 4 {
+            thread::yield_now();
+        }
+        alice.publish("another", "m1", "content").await.unwrap();
+        // Cancelled while it waits, it is never published.
+        drop(calls.remove(1));
+        assert_eq!(alice.status(CHANNEL).await.unwrap().logged, 2);
+
+        // Somebody who acknowledges.
+        let (bob, _events) = join::<D>(&group, "bob").await;
+        let says = async {
+            for number in 0.. {
+                if poll_once(&mut calls[2]).await.is_some_and(|done| done.is_ok()) {
+                    break;
+                }
+                bob.publish(CHANNEL, format!("b{number}"), "content").await.unwrap();
+                smol::Timer::after(Duration::from_millis(5)).await;
+            }
+        };
+        let mut own = Vec::new();
+        let reads = async {
+            while own.last().is_none_or(|id| id != "m6") {
+                let delivery = next_delivery(&mut events).await;
+                if delivery.own && delivery.channel.as_bytes() == CHANNEL.as_bytes() {
+                    own.push(delivery.entry.message_id().to_string());
+                }
+            }
+        };
+        zip(says, reads).await;
+        assert_eq!(own, ["m1", "m2", "m3", "m5", "m6"]);
+    });
+}
+
+pub(crate) fn a_publish_that_waits_for_room_hears_that_there_will_be_none<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let (alice, _events) = join_with::<D>(patient(1), group.join(), Options::default()).await;
+        let closed = HandleError::Rejected(RejectReason::ChannelNotOpen);
+        for (end, expected) in
+            [(End::Close, closed), (End::Drop, closed), (End::Shutdown, HandleError::Stopped)]
+        {
+            alice.publish(CHANNEL, "first", "content").await.unwrap();
+            let call = async { alice.publish(CHANNEL, "second", "content").await.unwrap_err() };
+            let ending = async {
+                while alice.metrics().await.unwrap().publishes_waiting == 0 {
+                    thread::yield_now();
+                }
+                match end {
+                    End::Close => alice.close(CHANNEL).await.unwrap(),
+                    End::Drop => alice.drop_channel(CHANNEL).await.unwrap(),
+                    End::Shutdown => return alice.shutdown().await,
+                }
+                alice.open(CHANNEL).await.unwrap();
+            };
+            let error = zip(call, ending).await.0;
+            assert_eq!((error.reason, error.content), (expected, "content".into()));
+        }
+    });
+}
+
+/// How a channel comes to take nothing more.
+enum End {
+    Close,
+    Drop,
+    Shutdown,
+}
+
+pub(crate) fn a_reset_makes_room_for_a_publish_that_waits<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let (alice, _events) = join_with::<D>(patient(1), group.join(), Options::default()).await;
+        alice.publish(CHANNEL, "first", "content").await.unwrap();
+        let call = async { alice.publish(CHANNEL, "second", "content").await };
+        let ending = async {
+            while alice.metrics().await.unwrap().publishes_waiting == 0 {
+                thread::yield_now();
+            }
+            alice.reset().await.unwrap();
+        };
+        assert_eq!(zip(call, ending).await.0, Ok(()));
+    });
+}
+
+pub(crate) fn who_publishes_and_reads_no_events_is_refused_at_last<D: Driver>() {
+    run(async {
+        let options = || Options::default().events(4).max_stall(Duration::from_millis(300));
+        // For want of acknowledgements, which are not heard any more.
+        let group = MemoryGroup::new(256);
+        let (alice, mut events) = join_with::<D>(patient(5), group.join(), options()).await;
+        for number in 0..5 {
+            alice.publish(CHANNEL, format!("m{number}"), "content").await.unwrap();
+        }
+        let error = alice.publish(CHANNEL, "m5", "content").await.unwrap_err();
+        let full = RejectReason::OutgoingFull { limit: 5 };
+        assert_eq!((error.reason, error.content), (HandleError::Rejected(full), "content".into()));
+        assert_eq!(alice.status(CHANNEL).await.unwrap().logged, 5);
+
+        // For want of room for events.
+        let (bob, mut bob_events) = join_with::<D>(config("bob"), group.join(), options()).await;
+        let error = loop {
+            let id = format!("b{}", bob.status(CHANNEL).await.unwrap().delivered.0);
+            if let Err(error) = bob.publish(CHANNEL, id, "content").await {
+                break error;
+            }
+        };
+        assert_eq!(error.reason, HandleError::Full);
+        let unread = bob.metrics().await.unwrap().events_unread;
+        assert!(unread >= 8, "{unread} events are unread");
+        assert!(unread < 100, "{unread} events are unread");
+
+        // Both go on once they read.
+        events.next().await;
+        bob_events.next().await;
+        let calls =
+            zip(alice.publish(CHANNEL, "m5", "content"), bob.publish(CHANNEL, "last", "content"));
+        let reads = zip(read_all(&mut events), read_all::<()>(&mut bob_events));
+        let done = async { Some(calls.await) };
+        let (one, other) = or(done, async { reads.await.0 }).await.expect("the drivers run");
+        assert_eq!((one, other), (Ok(()), Ok(())));
+    });
+}
+
+/// Reads until the driver ends.
+async fn read_all<T>(events: &mut Events) -> Option<T> {
+    while events.next().await.is_some() {}
+    None
 }
