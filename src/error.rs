@@ -101,6 +101,16 @@ pub enum RejectReason {
         /// `max_content_len`.
         limit: usize,
     },
+    /// The message would be longer than `max_datagram_len`, with the largest filter that it can come
+    /// to carry.
+    DatagramTooLong {
+        /// Length of its content in bytes.
+        content_len: usize,
+        /// `max_datagram_len`.
+        limit: usize,
+        /// Longest content that fits with the same message id, in bytes. 0: none does.
+        max_content: usize,
+    },
     /// A message with this id was published or received in the channel. An id that was merely named by
     /// others, given up or declared met can be published.
     IdKnown,
@@ -186,6 +196,16 @@ impl fmt::Display for RejectReason {
             Self::ContentTooLong { len, limit } => {
                 write!(f, "the content has {len} bytes, and max_content_len allows {limit}")
             }
+            Self::DatagramTooLong { limit, max_content: 0, .. } => write!(
+                f,
+                "beside ids and filter nothing fits into {limit} bytes, which the transport takes \
+                 (max_datagram_len): a smaller bloom_capacity, or FilterPolicy::SyncOnly, makes room"
+            ),
+            Self::DatagramTooLong { content_len, limit, max_content } => write!(
+                f,
+                "the content has {content_len} bytes, and beside ids and filter {max_content} fit into \
+                 the {limit} bytes that the transport takes (max_datagram_len)"
+            ),
             Self::IdKnown => f.write_str(
                 "the message id is known in the channel: each message needs one of its own, for \
                  ever",

@@ -75,7 +75,7 @@ pub enum Input {
         channel: ChannelId,
         /// Settings for this channel in place of the node's. Those that belong to the whole node
         /// (seed, durability, `auto_open` and its bound, `auto_consume`, `max_held_effects`,
-        /// `max_held_bytes`, and the lengths and counts that the decoder checks) are ignored.
+        /// `max_held_bytes`, `max_datagram_len`, and the lengths and counts that the decoder checks) are ignored.
         config: Option<Arc<Config>>,
     },
     /// Stop taking part. What is in memory is dropped, what is stored stays.

@@ -64,9 +64,10 @@ impl Snapshot {
         // A channel takes it all in, and its changes are the state.
         let mut outbox = Outbox::new(Durability::Relaxed, Bounds::NONE);
         let (mut rng, mut buffer) = (Rng::new(config.seed), BytesMut::new());
+        let max_datagram_len = config.max_datagram_len;
         let (awake, woke) = (now.mono, now.mono);
         let (outbox_, rng, buffer) = (&mut outbox, &mut rng, &mut buffer);
-        let cx = &mut Cx { now, awake, woke, outbox: outbox_, rng, buffer };
+        let cx = &mut Cx { now, awake, woke, outbox: outbox_, rng, buffer, max_datagram_len };
         let key = config.record_key(channel);
         let config = Arc::new(config.clone());
         Channel::create(cx, channel.clone(), config, key).import(cx, data);

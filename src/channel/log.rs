@@ -44,6 +44,19 @@ pub(super) struct Naming {
     pub(super) max_named: usize,
 }
 
+impl Naming {
+    /// About half as many: first of what nobody but its sender has named, then of the heads. `None`: it is
+    /// one head alone.
+    pub(super) fn fewer(self) -> Option<Self> {
+        let Self { max_heads, max_named, .. } = self;
+        if max_named > max_heads {
+            return Some(Self { max_named: (max_named / 2).max(max_heads), ..self });
+        }
+        let half = max_heads / 2;
+        (half > 0).then_some(Self { max_heads: half, max_named: half, ..self })
+    }
+}
+
 /// A set of dialects.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Dialects(u8);

@@ -2,6 +2,7 @@
 //!
 //! | file | what happens there |
 //! | --- | --- |
+//! | `fit` | what goes into one datagram |
 //! | `publish` | own messages: new, resent, acknowledged |
 //! | `receive` | messages of others: checks, duplicates, acknowledgements |
 //! | `deliver` | causal buffering and release, eviction |
@@ -14,6 +15,7 @@
 mod answers;
 mod deliver;
 mod filters;
+mod fit;
 mod import;
 mod incoming;
 mod log;
@@ -79,6 +81,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) rng: &'a mut Rng,
     /// Where messages are encoded.
     pub(crate) buffer: &'a mut BytesMut,
+    /// Longest message that goes out, in bytes.
+    pub(crate) max_datagram_len: usize,
 }
 
 impl Cx<'_> {

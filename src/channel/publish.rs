@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::fit::Shares;
 use super::incoming::{Arrived, Deps, Waiters};
 use super::log::{Dialects, Naming};
 use super::outgoing::Unacked;
@@ -52,6 +53,7 @@ impl Channel {
             }
             return Err(RejectReason::IdKnown);
         }
+        let Shares { naming, requests } = self.message_shares(cx, message_id, content)?;
         let lamport = self.clock.next(cx.now.wall).ok_or(RejectReason::ClockExhausted)?;
         self.make_outgoing_room(cx)?;
         // Others have named it: we may have published it before our state was lost.
@@ -60,10 +62,10 @@ impl Channel {
             _ => None,
         };
 
-        let requests = self.take_due_requests(cx);
+        let requests = self.take_due_requests(cx, requests, false);
         let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
         let (entry, deps) = {
-            let (named, deps) = self.next_history(self.naming());
+            let (named, deps) = self.next_history(naming);
             let me = self.config.participant_id.as_bytes();
             (LogEntry::of(message_id.as_bytes(), me, lamport, &named, content), deps)
         };
@@ -76,7 +78,7 @@ impl Channel {
             }));
             self.sync.note_traffic(*dialect, cx.now.mono);
         }
-        self.log.told(self.naming());
+        self.log.told(naming);
         self.log_own(cx, entry, digest, deps, dialects);
         sends.into_iter().for_each(|send| cx.outbox.effect(send));
         if let Some(want) = want {
@@ -101,6 +103,7 @@ impl Channel {
         if message_id.as_str().is_none() {
             return Err(RejectReason::IdNotUtf8);
         }
+        self.check_ephemeral_fits(cx, message_id, content)?;
         let message = Encoding {
             sender_id: self.config.participant_id.as_bytes(),
             message_id: message_id.as_bytes(),
@@ -418,6 +421,14 @@ impl Channel {
         message: &Encoding<'_>,
         why: SendReason,
     ) -> Effect {
+        let mut message = *message;
+        // Of a sync, or of a message that was published under other settings.
+        if message.filter != FilterField::Absent
+            && cx.max_datagram_len < usize::MAX
+            && message.encoded_len(dialect) > cx.max_datagram_len
+        {
+            message.filter = FilterField::Absent;
+        }
         message.encode(dialect, cx.buffer);
         if broken::is(Break::Canonical) {
             // Field 100, of no bytes.

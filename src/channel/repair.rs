@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::fit::most_request_len;
 use super::incoming::Waiters;
 use super::record::{IdDigest, Place};
 use super::slots::Slot;
@@ -175,8 +176,20 @@ impl Channel {
         self.hasten_sync(cx, cx.now.mono + self.config.repair_sync_min);
     }
 
-    /// The requests for a message that goes out now, earliest first; they are re-armed.
-    pub(super) fn take_due_requests(&mut self, cx: &mut Cx<'_>) -> Vec<HistoryEntry> {
+    /// The first request that goes out next.
+    pub(super) fn first_due(&self) -> Option<&HistoryEntry> {
+        let (_, slot) = self.wanted.due.first()?;
+        self.wanted.get(*slot).map(|want| &want.entry)
+    }
+
+    /// The requests for a message that goes out now and has `room` bytes for them, earliest first;
+    /// they are re-armed. `most`: no message has more, so that one that does not fit alone never does.
+    pub(super) fn take_due_requests(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mut room: usize,
+        most: bool,
+    ) -> Vec<HistoryEntry> {
         let backlog = self.wanted.due.len().div_ceil(2);
         let limit = self.config.max_repair_requests_burst.min(backlog);
         let limit = limit.max(self.config.max_repair_requests);
@@ -184,7 +197,15 @@ impl Channel {
         let mut requests = Vec::with_capacity(slots.len());
         for slot in slots {
             let want = self.wanted.get(slot).filter(|want| self.can_say(want.entry.borrowed()));
-            requests.extend(want.map(|want| want.entry.clone()));
+            if let Some(want) = want {
+                let len = most_request_len(want.entry.borrowed());
+                if len <= room {
+                    room -= len;
+                    requests.push(want.entry.clone());
+                } else if !most || !requests.is_empty() {
+                    break;
+                }
+            }
             self.rearm(cx, slot);
         }
         requests

@@ -128,7 +128,7 @@ impl Channel {
     }
 
     /// How many entries the next sync names.
-    fn sync_naming(&self) -> Naming {
+    pub(super) fn sync_naming(&self) -> Naming {
         let naming = self.naming();
         let many = self.log.unwitnessed_len() > naming.max_heads;
         if many { Naming { max_named: self.max_named(), ..naming } } else { naming }
@@ -240,17 +240,18 @@ impl Channel {
         let Some(lamport) = self.clock.next(cx.now.wall) else { return };
         self.clock.observe(lamport);
         cx.outbox.change(&self.id, || ChangeKind::Clock(lamport));
-        let requests = self.take_due_requests(cx);
-        let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
         // Unique for anybody who looks; nobody refers to it.
         let id = format!("{:016x}{:016x}", cx.rng.next_u64(), cx.rng.next_u64());
         let message_id = MessageId::from(id);
+        let shares = self.sync_shares(cx, message_id.as_bytes(), lamport);
+        let requests = self.take_due_requests(cx, shares.requests, true);
+        let requests: Vec<_> = requests.iter().map(HistoryEntry::borrowed).collect();
         for dialect in self.own_dialects() {
             if self.may_sync(*dialect) {
-                self.encode_sync(cx, *dialect, &message_id, lamport, &requests);
+                self.encode_sync(cx, *dialect, &message_id, lamport, &requests, shares.naming);
             }
         }
-        self.log.told(self.sync_naming());
+        self.log.told(shares.naming);
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
         self.ids.remember_sync(digest);
@@ -267,6 +268,7 @@ impl Channel {
         message_id: &MessageId,
         lamport: u64,
         requests: &[HistoryEntryRef<'_>],
+        naming: Naming,
     ) {
         let send = self.filters.with_field(dialect, |filter| {
             let message = Encoding {
@@ -274,7 +276,7 @@ impl Channel {
                 message_id: message_id.as_bytes(),
                 channel_id: self.id.as_bytes(),
                 lamport: Some(lamport),
-                causal_history: &self.next_history(self.sync_naming()).0,
+                causal_history: &self.next_history(naming).0,
                 filter,
                 repair_request: requests,
                 content: None,

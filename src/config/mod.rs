@@ -335,6 +335,12 @@ config! {
     max_content_len: usize = 1 << 20;
     /// Longest filter of a received message, in bytes. Default 64 KiB.
     max_filter_len: usize = 64 << 10;
+    /// Longest datagram that the transport takes, in bytes. A message that would be longer, now or with
+    /// the largest filter that it can carry when it is resent, is refused; heads and repair requests
+    /// for which a message has no room wait for the next, and a sync leaves its filter out if need
+    /// be. What others wrote may be longer when it is passed on. The drivers of `sds-runtime` set it.
+    /// Default: no limit.
+    max_datagram_len: usize = usize::MAX;
 }
 
 impl Config {
