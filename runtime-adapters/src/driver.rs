@@ -53,7 +53,7 @@ pub(crate) struct Bounds {
     pub(crate) held: usize,
     /// Longest time that a message waits for room while no event is read.
     pub(crate) max_stall: Duration,
-    /// Longest datagram that the transport takes.
+    /// Longest datagram that the transport takes, or that the configuration allows.
     pub(crate) max_datagram_len: usize,
 }
 

@@ -28,9 +28,11 @@ pub enum Event {
         /// Its length in bytes.
         len: usize,
     },
-    /// A message was not sent, because it is longer than the transport takes. If it is to be
-    /// resent it is tried again when it is due, and others get it only if it is shorter then: its
-    /// filter may be, its content is not.
+    /// A message was not sent, because it is longer than the transport takes: one of somebody
+    /// else's, which was asked for or is to be told in the other dialect, or an own one from a time
+    /// with other settings. Those that are published now are refused instead, as
+    /// [`DatagramTooLong`](RejectReason::DatagramTooLong). Others can get it only from who has a
+    /// transport that takes it.
     TooLarge {
         /// Its channel.
         channel: ChannelId,

@@ -76,7 +76,8 @@ impl<T: Transport, C: Timer> Run<T, C> {
         let (stop_sender, stop) = async_channel::bounded(1);
         let (stopping, stopped) = async_channel::bounded(1);
         let (sink, events) = event::queue(options.events.max(1));
-        let limit = transport.max_datagram_len();
+        let config = within(config, transport.max_datagram_len());
+        let limit = *config.max_datagram_len();
         let span = span!(info_span, "driver", participant = %config.participant_id());
         span.within(|| {
             event!(info, durability = ?config.durability(), max_datagram_len = limit, "started");
@@ -103,6 +104,14 @@ impl<T: Transport, C: Timer> Run<T, C> {
         let handle = Handle::new(outlet, stop_sender, stopped);
         Ok((handle, events, Self { running: Some(running), span }))
     }
+}
+
+/// The configuration with a transport's limit.
+fn within(config: Config, limit: usize) -> Config {
+    if *config.max_datagram_len() <= limit {
+        return config;
+    }
+    config.to_builder().max_datagram_len(limit).build().expect("it was valid, and any limit is")
 }
 
 /// The store, told what is expected of it, if there is one and it is wanted.

@@ -25,7 +25,8 @@ pub use udp::{Multicast, UdpBuilder};
 /// expects all that. It may deliver to the sender as well. One task owns it and polls it; each
 /// `poll` function keeps the last waker it was given.
 pub trait Transport: Send + 'static {
-    /// Longest datagram that can be sent, in bytes. Asked once.
+    /// Longest datagram that can be sent, in bytes. Asked once; messages that would be longer are
+    /// refused when they are published.
     fn max_datagram_len(&self) -> usize;
 
     /// Sends a datagram to the group.

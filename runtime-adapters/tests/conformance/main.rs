@@ -53,7 +53,8 @@ conformance! {
     refusals {
         a_refused_publish_says_why_and_gives_the_content_back,
         other_refusals_say_why,
-        a_datagram_too_large_for_the_transport_is_reported_with_its_limit,
+        a_message_too_large_for_the_transport_is_refused_with_what_fits,
+        a_message_of_others_too_large_to_pass_on_is_reported,
         a_refused_datagram_is_reported_with_its_source,
     }
     ending {
@@ -129,7 +130,9 @@ conformance! {
         a_datagram_says_where_it_came_from,
         the_largest_datagram_arrives_whole,
         one_unreachable_destination_keeps_nothing_from_the_others,
-        a_configured_limit_is_reported_with_the_datagram_that_exceeds_it,
+        two_hundred_kilobytes_are_refused_and_the_largest_that_fits_arrives,
+        the_largest_message_is_sent_again_with_its_filter,
+        a_configured_limit_says_what_does_not_fit,
         a_multicast_group_hears_itself,
     }
 }

@@ -77,8 +77,8 @@ impl UdpBuilder {
         self
     }
 
-    /// Longest datagram to send, in bytes, for networks that do not carry fragments. What is
-    /// longer is reported and not sent. Default and most: 65,507.
+    /// Longest datagram to send, in bytes, for networks that do not carry fragments. A
+    /// message that would be longer is refused when it is published. Default and most: 65,507.
     pub fn max_datagram_len(mut self, bytes: usize) -> Self {
         self.max_datagram_len = bytes.min(MAX_UDP_PAYLOAD);
         self
