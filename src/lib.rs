@@ -192,7 +192,7 @@ mod time;
 mod timer;
 pub mod wire;
 
-pub use channel::{LogView, Status};
+pub use channel::{LogView, MissingEntry, OutgoingEntry, OutgoingState, Status};
 pub use config::{
     Config, ConfigBuilder, Dialect, Durability, FilterPolicy, NimFilterSize, NimHash, OnJoin,
     OnLost,

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::hash::Hasher;
 use core::time::Duration;
 
@@ -10,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::broken::{self, Break};
-use crate::channel::{self, Channel, Cx, LogView, Status};
+use crate::channel::{self, Channel, Cx, LogView, MissingEntry, OutgoingEntry, Status};
 use crate::clock_watch::ClockWatch;
 use crate::config::{Config, Excess};
 use crate::deadlines::Deadlines;
@@ -182,6 +183,22 @@ impl Node {
     #[must_use]
     pub fn status(&self, channel: &ChannelId) -> Option<Status> {
         self.open_channel(channel).map(Channel::status)
+    }
+
+    /// Own messages of a channel that nobody has acknowledged for certain, in the order they were
+    /// sent: those that are sent again, and those in the log that were given up as unconfirmed. Any
+    /// other own message in the log has been acknowledged. `None`: the channel is not open, or still
+    /// loading. Looks at all of the log if a message was ever given up.
+    #[must_use]
+    pub fn outgoing(&self, channel: &ChannelId) -> Option<Vec<OutgoingEntry>> {
+        self.open_channel(channel).map(Channel::outgoing)
+    }
+
+    /// The dependencies of a channel that are not here, in no particular order, as
+    /// [`Effect::Missing`] told and, after a restart, does not tell again. Nothing if the channel is
+    /// not open, or still loading.
+    pub fn missing(&self, channel: &ChannelId) -> impl Iterator<Item = MissingEntry> {
+        self.open_channel(channel).into_iter().flat_map(|channel| channel.missing(self.now.mono))
     }
 
     /// The ids that the next message published in `channel` will name, oldest first: for

@@ -356,8 +356,11 @@ impl Log {
 
     /// All entries, in the log's order.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &LogEntry> {
-        let logged = self.order.iter().filter_map(|(_, slot)| self.entries.get(*slot));
-        logged.map(|logged| &logged.entry)
+        self.logged().map(|logged| &logged.entry)
+    }
+
+    pub(super) fn logged(&self) -> impl DoubleEndedIterator<Item = &Logged> {
+        self.order.iter().filter_map(|(_, slot)| self.entries.get(*slot))
     }
 
     /// Those of the Lamport times from `first` to `last`.

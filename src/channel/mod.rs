@@ -42,7 +42,7 @@ pub(crate) use self::memory::of_channel;
 pub(crate) use self::missing::MAX_CHAIN;
 pub(crate) use self::receive::check;
 pub(crate) use self::sync::MAX_NAMED;
-pub use self::view::{LogView, Status};
+pub use self::view::{LogView, MissingEntry, OutgoingEntry, OutgoingState, Status};
 
 use self::answers::Answers;
 use self::filters::Filters;

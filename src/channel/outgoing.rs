@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::record::{DigestMap, IdDigest};
 use super::slots::{Slot, Slots};
+use super::view::OutgoingState;
 use crate::bloom::{Probe, ReceivedFilter};
 use crate::broken::{self, Break};
 use crate::config::Config;
@@ -139,6 +140,11 @@ impl Outgoing {
         self.unacked.get(self.slot(seq)?)
     }
 
+    /// In the order they were sent.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DeliverySeq, &Unacked)> {
+        self.order.iter().filter_map(|(seq, slot)| Some((*seq, self.unacked.get(*slot)?)))
+    }
+
     pub(super) fn oldest(&self) -> Option<DeliverySeq> {
         self.order.first().map(|(seq, _)| *seq)
     }
@@ -252,6 +258,16 @@ impl Unacked {
         let left = left.filter(|left| !left.is_zero())?;
         // The wall clock was put back: it begins anew.
         Some(if left <= delay + delay / 4 { left } else { rng.jitter(delay) })
+    }
+
+    /// What is known of who has it.
+    pub(super) fn state(&self) -> OutgoingState {
+        let (resends, witnesses) = (self.resends, self.witnesses.len());
+        if witnesses == 0 {
+            OutgoingState::Unacknowledged { resends }
+        } else {
+            OutgoingState::PossiblyAcknowledged { resends, witnesses }
+        }
     }
 
     /// As the store keeps it.

@@ -1,6 +1,8 @@
 //! Reading a channel.
 
+use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use core::time::Duration;
 
 use super::Channel;
 use super::incoming::Arrived;
@@ -8,7 +10,8 @@ use super::record::{IdDigest, Place};
 use crate::digest::{ContentDigest, LogDigest};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::{IdRef, MessageId};
-use crate::wire::HistoryEntryRef;
+use crate::time::Instant;
+use crate::wire::{HistoryEntry, HistoryEntryRef};
 
 /// A channel's log, in its order: by (Lamport time, message id).
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,52 @@ pub struct Status {
     pub lost: u64,
 }
 
+/// An own message that nobody has acknowledged for certain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct OutgoingEntry {
+    /// Number of its delivery.
+    pub seq: DeliverySeq,
+    /// The message.
+    pub entry: LogEntry,
+    /// What is known of who has it.
+    pub state: OutgoingState,
+}
+
+/// What is known of who has an own message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum OutgoingState {
+    /// Nothing. It is sent again until somebody acknowledges it.
+    Unacknowledged {
+        /// Times it was sent again.
+        resends: u32,
+    },
+    /// Filters of peers hold it, which may be wrong. It is sent again, more slowly.
+    PossiblyAcknowledged {
+        /// Times it was sent again.
+        resends: u32,
+        /// Distinct senders whose filters hold it, up to 64.
+        witnesses: usize,
+    },
+    /// Nothing, after all its resends: it is not sent any more.
+    Unconfirmed,
+}
+
+/// A dependency that is not here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct MissingEntry {
+    /// Its id, and hint and sender as far as they are known.
+    pub named: HistoryEntry,
+    /// Times it was asked for, by us or by others, before restarts too.
+    pub requests: u32,
+    /// How long it has been missing.
+    pub age: Duration,
+    /// Messages that wait for it, directly.
+    pub waiters: Vec<MessageId>,
+}
+
 impl Channel {
     pub(crate) const fn view(&self) -> LogView<'_> {
         LogView(self)
@@ -55,6 +104,40 @@ impl Channel {
             missing: self.wanted.len(),
             lost: self.lost,
         }
+    }
+
+    /// Own messages without certain acknowledgement, in the order they were sent.
+    pub(crate) fn outgoing(&self) -> Vec<OutgoingEntry> {
+        let unacked = self.outgoing.iter().map(|(seq, unacked)| OutgoingEntry {
+            seq,
+            entry: unacked.entry.clone(),
+            state: unacked.state(),
+        });
+        // Looked for in all of the log, if there may be any.
+        let logged = self.log.logged().filter(|logged| self.has_unconfirmed && logged.unconfirmed);
+        let unconfirmed = logged.map(|logged| OutgoingEntry {
+            seq: logged.seq,
+            entry: logged.entry.clone(),
+            state: OutgoingState::Unconfirmed,
+        });
+        let mut all: Vec<_> = unacked.chain(unconfirmed).collect();
+        all.sort_unstable_by_key(|message| message.seq);
+        all
+    }
+
+    /// What is missing `now`.
+    pub(crate) fn missing(&self, now: Instant) -> impl Iterator<Item = MissingEntry> {
+        self.wanted.iter().map(move |want| MissingEntry {
+            named: want.entry.clone(),
+            requests: want.rounds,
+            age: now.since(want.since),
+            waiters: want
+                .waiters
+                .iter()
+                .filter_map(|slot| self.incoming.get(*slot))
+                .map(|waiting| waiting.arrived.entry.message_id().into())
+                .collect(),
+        })
     }
 
     pub(crate) fn next_causal_history(&self) -> impl Iterator<Item = IdRef<'_>> {

@@ -119,6 +119,10 @@ impl Wanted {
         self.wants.is_empty()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Want> {
+        self.wants.iter().map(|(_, want)| want)
+    }
+
     pub(super) fn get(&self, slot: Slot) -> Option<&Want> {
         self.wants.get(slot)
     }

@@ -11,7 +11,7 @@
 //! | `receive nim m2 at=5 by=bob after=m0,m1@carol#hint asks=m7@bob has=m1 text=hi [sync] [ephemeral] [in=c]` | a peer's; `lip109` is the other dialect, `has=junk` a bad filter, `hex:ff` any id |
 //! | `open d`, `close`, `drop`, `reset`, `hint m1 text`, `met m1,m2`, `consumed 3`, `not-found 1`, `failed 1` | further inputs |
 //! | `store ok`, `store full`, `restart` | the store answers the oldest write; the node is lost and built anew from the store |
-//! | `log`, `heads`, `history`, `status`, `unmet m1`, `deadline`, `nothing` | what can be read of a node |
+//! | `log`, `heads`, `history`, `status`, `outgoing`, `missing`, `unmet m1`, `deadline`, `nothing` | what can be read of a node |
 
 use core::fmt::{Display, Write as _};
 use core::time::Duration;
@@ -25,8 +25,8 @@ use sds_proto::snapshot::{Change, ChangeKind};
 use sds_proto::wire::{self, HistoryEntry, HistoryEntryRef, Limits, WireDialect};
 use sds_proto::{
     Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, FilterPolicy, Input,
-    Instant, MessageId, Node, Now, OnJoin, OnLost, PersistId, PublishKind, RetrievalId, Retrieved,
-    SendReason, StoreError, UnixMillis,
+    Instant, MessageId, MissingEntry, Node, Now, OnJoin, OnLost, OutgoingEntry, OutgoingState,
+    PersistId, PublishKind, RetrievalId, Retrieved, SendReason, StoreError, UnixMillis,
 };
 
 use super::peer::Said;
@@ -123,7 +123,8 @@ impl Script {
                 let unmet = entries(self.node.unmet(&channel, &message_id));
                 self.line(&format!("unmet {unmet}"));
             }
-            "log" | "heads" | "history" | "status" | "deadline" | "nothing" => self.show(command),
+            "log" | "heads" | "history" | "status" | "outgoing" | "missing" | "deadline"
+            | "nothing" => self.show(command),
             _ => panic!("unknown command {command}"),
         }
     }
@@ -274,6 +275,29 @@ impl Script {
                     status.missing,
                     status.lost
                 )]
+            }
+            (Some(_), "outgoing") => {
+                let outgoing = self.node.outgoing(&"c".into()).expect("open");
+                let line = |own: OutgoingEntry| {
+                    let state = match own.state {
+                        OutgoingState::Unacknowledged { resends } => format!("resent {resends}"),
+                        OutgoingState::PossiblyAcknowledged { resends, witnesses } => {
+                            format!("resent {resends} possibly acked by {witnesses}")
+                        }
+                        OutgoingState::Unconfirmed => "unconfirmed".into(),
+                        other => format!("{other:?}"),
+                    };
+                    format!("outgoing #{} {} {state}", own.seq.0, own.entry.message_id())
+                };
+                outgoing.into_iter().map(line).collect()
+            }
+            (Some(_), "missing") => {
+                let line = |missing: MissingEntry| {
+                    let named = entries([missing.named.borrowed()]);
+                    let waiters = ids(missing.waiters.iter().map(MessageId::borrowed));
+                    format!("missing {named} asked {} wait {waiters}", missing.requests)
+                };
+                self.node.missing(&"c".into()).map(line).collect()
             }
             (_, "nothing") => vec![],
             (_, _) => vec!["not open".into()],
