@@ -1,6 +1,10 @@
 //! What a handle asks of its driver.
 
-use sds_proto::{ChannelId, ContentDigest, Input, LogDigest, LogEntry, Status};
+use sds_proto::wire::HistoryEntry;
+use sds_proto::{
+    ChannelId, ContentDigest, Input, LogDigest, LogEntry, MessageId, MissingEntry, OutgoingEntry,
+    Status,
+};
 
 use crate::keeper::Listing;
 use crate::metrics::Metrics;
@@ -15,6 +19,9 @@ pub(crate) enum Command {
     Publish(Publish),
     Log { channel: ChannelId, reply: Reply<Option<LogSnapshot>> },
     Status { channel: ChannelId, reply: Reply<Option<Status>> },
+    Outgoing { channel: ChannelId, reply: Reply<Option<Vec<OutgoingEntry>>> },
+    Missing { channel: ChannelId, reply: Reply<Option<Vec<MissingEntry>>> },
+    Unmet { channel: ChannelId, message_id: MessageId, reply: Reply<Option<Vec<HistoryEntry>>> },
     Channels { reply: Reply<Vec<ChannelId>> },
     StoredChannels { reply: Listing },
     Metrics { reply: Reply<Metrics> },

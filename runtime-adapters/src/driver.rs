@@ -219,6 +219,15 @@ impl Driver {
                 }));
             }
             Command::Status { channel, reply } => reply.send(self.node.status(&channel)),
+            Command::Outgoing { channel, reply } => reply.send(self.node.outgoing(&channel)),
+            Command::Missing { channel, reply } => {
+                let missing = || self.node.missing(&channel).collect();
+                reply.send(self.node.log(&channel).map(|_| missing()));
+            }
+            Command::Unmet { channel, message_id, reply } => {
+                let unmet = || self.node.unmet(&channel, &message_id).map(Into::into).collect();
+                reply.send(self.node.log(&channel).map(|_| unmet()));
+            }
             Command::Channels { reply } => reply.send(self.node.channels().cloned().collect()),
             Command::StoredChannels { reply } => match &mut self.keeper {
                 Some(keeper) => keeper.list(reply),

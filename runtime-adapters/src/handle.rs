@@ -8,9 +8,10 @@ use std::sync::Arc;
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use futures_core::Stream;
+use sds_proto::wire::HistoryEntry;
 use sds_proto::{
-    ChannelId, Config, DeliverySeq, Input, MessageId, PublishKind, RejectReason, RetrievalId,
-    Retrieved, Status,
+    ChannelId, Config, DeliverySeq, Input, MessageId, MissingEntry, OutgoingEntry, PublishKind,
+    RejectReason, RetrievalId, Retrieved, Status,
 };
 
 use crate::command::{Command, LogSnapshot};
@@ -266,8 +267,7 @@ impl Handle {
     /// [`ChannelNotOpen`](RejectReason::ChannelNotOpen) or [`Stopped`](HandleError::Stopped).
     pub async fn log(&self, channel: impl Into<ChannelId>) -> Result<LogSnapshot, HandleError> {
         let channel = channel.into();
-        let log = self.ask(|reply| Command::Log { channel, reply }).await?;
-        log.ok_or(HandleError::Rejected(RejectReason::ChannelNotOpen))
+        self.look(|reply| Command::Log { channel, reply }).await
     }
 
     /// How a channel is doing.
@@ -277,8 +277,66 @@ impl Handle {
     /// [`ChannelNotOpen`](RejectReason::ChannelNotOpen) or [`Stopped`](HandleError::Stopped).
     pub async fn status(&self, channel: impl Into<ChannelId>) -> Result<Status, HandleError> {
         let channel = channel.into();
-        let status = self.ask(|reply| Command::Status { channel, reply }).await?;
-        status.ok_or(HandleError::Rejected(RejectReason::ChannelNotOpen))
+        self.look(|reply| Command::Status { channel, reply }).await
+    }
+
+    /// Own messages that nobody has acknowledged for certain, in the order they were published, and
+    /// what is known of each: also after a restart, when events tell only what happens from then on.
+    /// Any other own message in the [`log`](Self::log) has been acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelNotOpen`](RejectReason::ChannelNotOpen) or [`Stopped`](HandleError::Stopped).
+    pub async fn outgoing(
+        &self,
+        channel: impl Into<ChannelId>,
+    ) -> Result<Vec<OutgoingEntry>, HandleError> {
+        let channel = channel.into();
+        self.look(|reply| Command::Outgoing { channel, reply }).await
+    }
+
+    /// Sends an own message again that nobody has acknowledged, without waiting until that is due.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOutgoing`](RejectReason::NotOutgoing) if it is not such a message, other rejections, or
+    /// [`Stopped`](HandleError::Stopped).
+    pub async fn resend(
+        &self,
+        channel: impl Into<ChannelId>,
+        message_id: impl Into<MessageId>,
+    ) -> Result<(), HandleError> {
+        let (channel, message_id) = (channel.into(), message_id.into());
+        self.input(Input::Resend { channel, message_id }).await
+    }
+
+    /// The dependencies that are missing, in no particular order: also after a restart, when
+    /// [`Effect::Missing`](sds_proto::Effect::Missing) does not tell of them again.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelNotOpen`](RejectReason::ChannelNotOpen) or [`Stopped`](HandleError::Stopped).
+    pub async fn missing(
+        &self,
+        channel: impl Into<ChannelId>,
+    ) -> Result<Vec<MissingEntry>, HandleError> {
+        let channel = channel.into();
+        self.look(|reply| Command::Missing { channel, reply }).await
+    }
+
+    /// What a message that waits names and the log lacks, whether it waits as well or is missing;
+    /// nothing if the message does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelNotOpen`](RejectReason::ChannelNotOpen) or [`Stopped`](HandleError::Stopped).
+    pub async fn unmet(
+        &self,
+        channel: impl Into<ChannelId>,
+        message_id: impl Into<MessageId>,
+    ) -> Result<Vec<HistoryEntry>, HandleError> {
+        let (channel, message_id) = (channel.into(), message_id.into());
+        self.look(|reply| Command::Unmet { channel, message_id, reply }).await
     }
 
     /// The channels the node takes part in.
@@ -349,6 +407,14 @@ impl Handle {
     async fn input(&self, input: Input) -> Result<(), HandleError> {
         let answer = self.ask(|verdict| Command::Input { input, verdict }).await?;
         answer.map_err(HandleError::Rejected)
+    }
+
+    /// Asks about a channel.
+    async fn look<T>(
+        &self,
+        command: impl FnOnce(Reply<Option<T>>) -> Command,
+    ) -> Result<T, HandleError> {
+        self.ask(command).await?.ok_or(HandleError::Rejected(RejectReason::ChannelNotOpen))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, HandleError> {

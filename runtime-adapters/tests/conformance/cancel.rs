@@ -263,6 +263,12 @@ pub(crate) fn every_other_call_may_be_cancelled_at_any_point<D: Driver>() {
         rig.at_every_poll(async |_| alice.log(CHANNEL).await.unwrap(), unharmed).await;
         rig.at_every_poll(async |_| alice.status(CHANNEL).await.unwrap(), unharmed).await;
         rig.at_every_poll(async |_| alice.channels().await.unwrap(), unharmed).await;
+        rig.at_every_poll(async |_| alice.outgoing(CHANNEL).await.unwrap(), unharmed).await;
+        rig.at_every_poll(async |_| alice.missing(CHANNEL).await.unwrap(), unharmed).await;
+        rig.at_every_poll(async |_| alice.unmet(CHANNEL, "m1").await.unwrap(), unharmed).await;
+        rig.at_every_poll(async |_| alice.stored_channels().await.unwrap(), unharmed).await;
+        // Acknowledged perhaps.
+        rig.at_every_poll(async |_| alice.resend(CHANNEL, "m1").await.is_ok(), unharmed).await;
         rig.at_every_poll(async |_| alice.metrics().await.unwrap(), unharmed).await;
         rig.at_every_poll(async |_| alice.hint(CHANNEL, "m1", "where").await.unwrap(), unharmed)
             .await;

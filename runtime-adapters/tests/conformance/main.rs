@@ -107,6 +107,8 @@ conformance! {
     }
     store {
         after_a_restart_all_is_as_it_was,
+        after_a_restart_it_is_told_which_messages_are_acknowledged,
+        after_a_restart_it_is_told_what_is_missing_and_who_waits,
         nothing_leaves_before_a_slow_store_has_answered,
         a_relaxed_node_does_not_wait_for_its_store,
         a_failing_store_refuses_and_then_lets_everything_go_in_order,

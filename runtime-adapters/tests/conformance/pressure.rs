@@ -154,6 +154,10 @@ pub(crate) fn every_call_is_answered_while_nobody_reads_the_events<D: Driver>() 
         alice.hint(CHANNEL, "m1", "where").await.unwrap();
         alice.dependencies_met(CHANNEL, vec!["m0".into()]).await.unwrap();
         alice.repaired(RetrievalId(1), Retrieved::NotFound).await.unwrap();
+        alice.resend(CHANNEL, "m1").await.unwrap();
+        assert_eq!(alice.outgoing(CHANNEL).await.unwrap().len(), 1);
+        alice.missing(CHANNEL).await.unwrap();
+        alice.unmet(CHANNEL, "m1").await.unwrap();
         alice.open("another").await.unwrap();
         alice.close("another").await.unwrap();
         assert!(!alice.log(CHANNEL).await.unwrap().entries.is_empty());

@@ -1,13 +1,17 @@
 //! What a store is for, and what its slowness and its failures delay.
 
+use core::slice::from_ref;
 use core::time::Duration;
 
+use bytes::BytesMut;
+use sds_proto::wire::{HistoryEntryRef, Outgoing, WireDialect};
 use sds_proto::{
-    Config, ConfigBuilder, DeliverySeq, Durability, Effect, MessageId, RejectReason, StoreError,
+    Config, ConfigBuilder, DeliverySeq, Durability, Effect, MessageId, OutgoingState, RejectReason,
+    StoreError,
 };
 use sds_runtime::store::{self, Faulty, Memory, Switch};
 use sds_runtime::transport::{Faults, Lossy, MemoryGroup};
-use sds_runtime::{Event, Events, Handle, HandleError, Options};
+use sds_runtime::{Event, Events, Handle, HandleError, Options, Transport};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join, join_with};
@@ -368,5 +372,105 @@ pub(crate) fn stores_that_fail_tear_and_dawdle_only_delay<D: Driver>() {
                 assert_eq!(handle.log(CHANNEL).await.unwrap(), log, "seed {seed}");
             }
         }
+    });
+}
+
+pub(crate) fn after_a_restart_it_is_told_which_messages_are_acknowledged<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let records = Memory::default();
+        let life = |resend_after, max_resends| {
+            let config = durable("alice", Durability::Strict).resend_after(resend_after);
+            let config = config.resend_max(resend_after).max_resends(max_resends).build().unwrap();
+            let options = Options::default().store(records.clone());
+            join_with::<D>(config, group.join(), options)
+        };
+        let ids = async |alice: &Handle| -> Vec<_> {
+            let outgoing = alice.outgoing(CHANNEL).await.unwrap();
+            outgoing.iter().map(|own| (own.entry.message_id().to_string(), own.state)).collect()
+        };
+        let (alice, mut events) = life(Duration::from_millis(20), 1).await;
+        let (bob, mut bob_events) = join::<D>(&group, "bob").await;
+        alice.publish(CHANNEL, "m1", "content").await.unwrap();
+        next_delivery(&mut bob_events).await;
+        bob.publish(CHANNEL, "b1", "content").await.unwrap();
+        let acked = |effect| matches!(effect, Effect::Acked { .. }).then_some(());
+        next_effect(&mut events, acked).await;
+        bob.shutdown().await;
+        alice.publish(CHANNEL, "m2", "content").await.unwrap();
+        let unconfirmed = |effect| matches!(effect, Effect::Unconfirmed { .. }).then_some(());
+        next_effect(&mut events, unconfirmed).await;
+        assert_eq!(ids(&alice).await, [("m2".into(), OutgoingState::Unconfirmed)]);
+        alice.shutdown().await;
+
+        let slow = Duration::from_secs(600);
+        let (alice, _events) = life(slow, 8).await;
+        alice.publish(CHANNEL, "m3", "content").await.unwrap();
+        alice.shutdown().await;
+
+        let (alice, mut events) = life(slow, 8).await;
+        let waits = OutgoingState::Unacknowledged { resends: 0 };
+        let expected = [("m2".into(), OutgoingState::Unconfirmed), ("m3".into(), waits)];
+        assert_eq!(ids(&alice).await, expected);
+        alice.resend(CHANNEL, "m3").await.unwrap();
+        while alice.metrics().await.unwrap().sent_resends == 0 {
+            std::thread::yield_now();
+        }
+        let not_outgoing = Err(HandleError::Rejected(RejectReason::NotOutgoing));
+        assert_eq!(alice.resend(CHANNEL, "m1").await, not_outgoing);
+        let closed = HandleError::Rejected(RejectReason::ChannelNotOpen);
+        assert_eq!(alice.outgoing("elsewhere").await, Err(closed));
+
+        let (carol, mut carol_events) = join::<D>(&group, "carol").await;
+        alice.resend(CHANNEL, "m3").await.unwrap();
+        while next_delivery(&mut carol_events).await.entry.message_id() != *"m3" {}
+        carol.publish(CHANNEL, "c1", "content").await.unwrap();
+        next_effect(&mut events, acked).await;
+        while !ids(&alice).await.is_empty() {
+            next_effect(&mut events, acked).await;
+        }
+    });
+}
+
+pub(crate) fn after_a_restart_it_is_told_what_is_missing_and_who_waits<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let records = Memory::default();
+        let life = || {
+            let options = Options::default().store(records.clone());
+            join_with::<D>(strict("alice"), group.join(), options)
+        };
+        let (alice, mut events) = life().await;
+        // Names what nobody has.
+        let mut named = HistoryEntryRef::default();
+        (named.message_id, named.sender_id) = ("b1".into(), "bob".into());
+        named.retrieval_hint = Some(b"where");
+        let mut message = Outgoing::default();
+        (message.sender_id, message.message_id) = (b"bob", b"b2");
+        (message.channel_id, message.lamport) = (CHANNEL.as_bytes(), Some(2));
+        let history = [named];
+        (message.causal_history, message.content) = (&history, Some(&b"content"[..]));
+        let mut bytes = BytesMut::new();
+        message.encode(WireDialect::Lip109, &mut bytes);
+        let (bytes, mut bob) = (bytes.freeze(), group.join());
+        core::future::poll_fn(|cx| bob.poll_send(cx, &bytes)).await.unwrap();
+        let told = |effect| matches!(effect, Effect::Missing { .. }).then_some(());
+        next_effect(&mut events, told).await;
+        alice.shutdown().await;
+
+        let (alice, mut events) = life().await;
+        let missing = alice.missing(CHANNEL).await.unwrap();
+        let [missing] = &missing[..] else { panic!("{missing:?}") };
+        assert_eq!(missing.named.borrowed(), named);
+        assert_eq!(missing.waiters, ["b2".into()]);
+        assert_eq!(alice.unmet(CHANNEL, "b2").await.unwrap()[..], *from_ref(&missing.named));
+        assert_eq!(alice.unmet(CHANNEL, "b1").await.unwrap(), []);
+        alice.dependencies_met(CHANNEL, vec!["b1".into()]).await.unwrap();
+        assert_eq!(next_delivery(&mut events).await.entry.message_id(), *"b2");
+        assert_eq!(alice.missing(CHANNEL).await.unwrap(), []);
+        assert_eq!(alice.unmet(CHANNEL, "b2").await.unwrap(), []);
+        let closed = HandleError::Rejected(RejectReason::ChannelNotOpen);
+        assert_eq!(alice.missing("elsewhere").await, Err(closed));
+        assert_eq!(alice.unmet("elsewhere", "b2").await, Err(closed));
     });
 }
