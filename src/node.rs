@@ -202,7 +202,8 @@ impl Node {
     }
 
     /// The ids that the next message published in `channel` will name, oldest first: for
-    /// embedders that look retrieval hints up on demand.
+    /// embedders that look retrieval hints up on demand. One whose content takes nearly all of
+    /// `max_datagram_len` may name fewer.
     pub fn next_causal_history(&self, channel: &ChannelId) -> impl Iterator<Item = IdRef<'_>> {
         self.open_channel(channel).into_iter().flat_map(Channel::next_causal_history)
     }

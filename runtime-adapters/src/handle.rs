@@ -38,9 +38,18 @@ use crate::waiting::Publish;
 /// command the future has done nothing, and dropping it means that the call was never made. From
 /// then on the command is carried out whether or not anybody waits; dropping the future then only
 /// discards the answer. The one exception is a message that waits for room: dropping the future of
-/// its [`publish`](Self::publish) means that it is not published. Nothing is done halfway. Questions ([`log`](Self::log),
-/// [`status`](Self::status), [`channels`](Self::channels), [`metrics`](Self::metrics)) change
-/// nothing either way.
+/// its [`publish`](Self::publish) means that it is not published. Nothing is done halfway.
+/// Questions ([`log`](Self::log), [`status`](Self::status), [`outgoing`](Self::outgoing),
+/// [`missing`](Self::missing), [`unmet`](Self::unmet), [`channels`](Self::channels),
+/// [`stored_channels`](Self::stored_channels), [`metrics`](Self::metrics)) change nothing either
+/// way.
+///
+/// # Waiting
+///
+/// No call waits for events to be read, so that the task that reads them may make any; a
+/// [`publish`](Self::publish) for which there is no room gives up in the end. Calls wait while the
+/// transport takes nothing and as much is queued for it as [`Options::sends`](crate::Options::sends)
+/// allows.
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: Outlet,

@@ -218,12 +218,17 @@ impl Publisher<'_> {
     async fn publish(&self, message_id: String, content: Vec<u8>) -> Result<bool, Failure> {
         let mut content = content.into();
         while !self.stop.get() {
-            let Err(error) = self.handle.publish(CHANNEL, message_id.clone(), content).await else {
-                return Ok(true);
+            // Unlike `publish` it does not wait for acknowledgements, which may not come any more.
+            let publication = self.handle.try_publish(CHANNEL, message_id.as_str(), content);
+            let published = match publication {
+                Ok(publication) => publication.await,
+                Err(error) => Err(error),
             };
-            let HandleError::Rejected(
+            let Err(error) = published else { return Ok(true) };
+            let (HandleError::Full
+            | HandleError::Rejected(
                 RejectReason::OutgoingFull { .. } | RejectReason::StoreTooSlow { .. },
-            ) = error.reason
+            )) = error.reason
             else {
                 return Err(error.into());
             };

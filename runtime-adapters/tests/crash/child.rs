@@ -178,13 +178,16 @@ fn publish(member: &Member, handle: &Handle, orders: &Orders) -> io::Result<()> 
 /// `false` if the node would not have it now.
 fn publish_one(member: &Member, handle: &Handle, number: u64, rng: &mut Rng) -> io::Result<bool> {
     let content: Vec<u8> = (0..rng.usize(1..=400)).map(|_| rng.u8(..)).collect();
-    let published = handle.publish(CHANNEL, group::message_id(member, number), content).wait();
-    match published.map_err(|error| error.reason) {
+    let published = handle.try_publish(CHANNEL, group::message_id(member, number), content);
+    match published.and_then(Wait::wait).map_err(|error| error.reason) {
         Ok(()) => return Ok(true),
         // The group is slower than we are.
-        Err(HandleError::Rejected(
-            RejectReason::OutgoingFull { .. } | RejectReason::StoreTooSlow { .. },
-        )) => {}
+        Err(
+            HandleError::Full
+            | HandleError::Rejected(
+                RejectReason::OutgoingFull { .. } | RejectReason::StoreTooSlow { .. },
+            ),
+        ) => {}
         Err(reason) => say(&Report::Trouble(format!("not published: {reason}")))?,
     }
     Ok(false)
