@@ -365,10 +365,10 @@ pub(crate) fn stores_that_fail_tear_and_dawdle_only_delay<D: Driver>() {
             for handle in handles {
                 handle.shutdown().await;
             }
-            for records in kept {
+            for (name, records) in ["alice", "bob"].into_iter().zip(kept) {
                 let options = Options::default().store(records);
                 let (handle, _events) =
-                    join_with::<D>(strict("alice"), MemoryGroup::new(1).join(), options).await;
+                    join_with::<D>(strict(name), MemoryGroup::new(1).join(), options).await;
                 assert_eq!(handle.log(CHANNEL).await.unwrap(), log, "seed {seed}");
             }
         }
