@@ -256,7 +256,7 @@ impl Channel {
             gap,
             own,
             heard: arrived.heard,
-            nameable: self.can_pass_on(entry),
+            nameable: arrived.nameable,
         };
         let (slot, seq, follows) = self.log.insert(new, cx.now.mono);
         if self.ids.set(arrived.digest, Place::Logged(slot)).is_named {

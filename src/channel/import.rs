@@ -222,6 +222,7 @@ impl Channel {
             digest,
             heard,
             gap: false,
+            nameable: true,
             waiters: Waiters::new(),
         }
     }

@@ -58,6 +58,8 @@ pub(super) struct Arrived {
     pub(super) heard: Dialects,
     /// Whether a direct dependency will be missing from the log when it is delivered.
     pub(super) gap: bool,
+    /// Whether it can be passed on, and so be named.
+    pub(super) nameable: bool,
     /// What waits for it.
     pub(super) waiters: Waiters,
 }
@@ -170,6 +172,7 @@ mod tests {
             deps: Deps::new(),
             heard: Dialects::BOTH,
             gap: false,
+            nameable: true,
             waiters: Waiters::new(),
         };
         Box::new(Waiting { arrived, missing: 1, progress: Instant::ZERO, asked: false })

@@ -349,18 +349,13 @@ impl Channel {
         !self.config.speaks(WireDialect::Lip109) || named.is_text()
     }
 
-    /// Whether all of an entry can be said in every dialect that we write, or may come to write, so that
-    /// whoever hears its name can ask for it and be answered. No other entry is named.
+    /// Whether an entry from a store can be passed on, so that whoever hears its name can ask for it and
+    /// be answered. No other entry is named. It may be from a time of other settings, and be what one
+    /// of our dialects cannot say, or beyond the limits of these.
     fn can_pass_on(&self, entry: &LogEntry) -> bool {
-        !self.config.speaks(WireDialect::Lip109) || entry.is_text()
-    }
-
-    /// The same of an entry from a store, which may be from a time of other settings: it must be within
-    /// the limits of these, too, as those of peers are.
-    fn can_still_pass_on(&self, entry: &LogEntry) -> bool {
         let history = entry.causal_history();
         let limits = self.config.limits();
-        self.can_pass_on(entry)
+        (!self.config.speaks(WireDialect::Lip109) || entry.is_text())
             && limits.admit(entry.message_id(), entry.sender_id(), history, entry.content())
     }
 

@@ -185,6 +185,7 @@ impl Channel {
             deps,
             heard,
             gap: false,
+            nameable: true,
             waiters: Waiters::new(),
         };
         let slot = self.append(cx, &arrived, true);

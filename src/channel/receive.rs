@@ -198,6 +198,7 @@ impl Channel {
             deps,
             heard,
             gap: false,
+            nameable: true,
             waiters: want.map_or_else(Waiters::new, |want| want.waiters),
         };
         self.release_cyclic(cx, &mut arrived.waiters, lamport);

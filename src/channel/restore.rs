@@ -99,7 +99,7 @@ impl Channel {
             own: stored.own,
             // Unless a copy is pending, it need not be bridged.
             heard: Dialects::BOTH,
-            nameable: self.can_still_pass_on(&stored.entry),
+            nameable: self.can_pass_on(&stored.entry),
         };
         let slot = self.log.restore(new, stored.seq, cx.now.mono);
         if let Some(logged) = self.log.get_mut(slot) {
@@ -227,6 +227,7 @@ impl Channel {
             deps,
             heard: stored.heard.map_or(Dialects::BOTH, Dialects::of),
             gap: false,
+            nameable: self.can_pass_on(entry),
             waiters: Waiters::new(),
         };
         let progress = Instant::ZERO;
