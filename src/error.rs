@@ -372,6 +372,8 @@ pub enum StoreError {
     Version,
     /// What it holds is the state of another participant id.
     OtherParticipant,
+    /// Its file was renamed, deleted or replaced while it was open.
+    Moved,
 }
 
 impl fmt::Display for StoreError {
@@ -386,6 +388,10 @@ impl fmt::Display for StoreError {
             Self::OtherParticipant => {
                 "the store holds the channel of another participant than participant_id: start with the id \
                  that it was written under, or set adopt_store to go on with it under the new one"
+            }
+            Self::Moved => {
+                "the store's file was renamed, deleted or replaced while it was open: put it back, \
+                 or restart the node"
             }
         })
     }

@@ -58,7 +58,9 @@ pub use encrypted::{Encrypted, EncryptionKey};
 pub use faulty::{Faults, Faulty, Switch};
 pub use memory::Memory;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{OpenError, OpenReason, Sqlite, SqliteBuilder, Synchronous};
+pub use sqlite::{
+    BackupError, BackupFuture, Backups, OpenError, OpenReason, Sqlite, SqliteBuilder, Synchronous,
+};
 
 /// What a store answers, in time. Dropping it may leave the call done or not done, and nothing
 /// in between.

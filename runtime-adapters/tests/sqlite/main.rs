@@ -1,7 +1,9 @@
 //! The store in a SQLite file: what it keeps, what it refuses to open, what damage it notices.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may fail")]
 
+mod backup;
 mod changes;
+mod copies;
 mod damage;
 mod machine;
 mod open;

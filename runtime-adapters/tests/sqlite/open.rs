@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
+use sds_proto::StoreError;
 use sds_runtime::store::{OpenReason, Sqlite, SqliteBuilder};
 
 use super::{Place, changes, filled, load, write};
@@ -127,8 +128,13 @@ fn a_store_that_is_open_is_not_opened_again_by_whatever_name() {
     drop(Sqlite::open(place.file()).unwrap());
 }
 
-/// The environment variable that names the file to the test below.
-const FILE: &str = "SDS_TEST_SQLITE_FILE";
+/// Whether another process can open a file.
+fn another_process_opens(path: &Path) -> bool {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "open::opens_the_file_that_the_environment_names", "--ignored"]);
+    child.env(FILE, path).stdout(Stdio::null()).stderr(Stdio::null());
+    child.status().unwrap().success()
+}
 
 #[test]
 fn a_store_that_another_process_has_open_is_not_opened() {
@@ -137,17 +143,91 @@ fn a_store_that_another_process_has_open_is_not_opened() {
     write(&mut store, changes::clock("a", 1)).unwrap();
     // What must not take the lock away: a second attempt within this process.
     drop(Sqlite::open(place.file()).unwrap_err());
-    let opens = || {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "open::opens_the_file_that_the_environment_names", "--ignored"]);
-        child.env(FILE, place.file()).stdout(Stdio::null()).stderr(Stdio::null());
-        child.status().unwrap().success()
-    };
-    assert!(!opens());
+    assert!(!another_process_opens(&place.file()));
     assert_eq!(write(&mut store, changes::clock("a", 2)), Ok(()));
     drop(store);
-    assert!(opens(), "nothing but the lock kept it from it");
+    assert!(another_process_opens(&place.file()), "nothing but the lock kept it from it");
 }
+
+#[test]
+#[cfg(unix)]
+fn a_lock_outlives_attempts_by_other_names() {
+    let place = Place::new();
+    let mut store = Sqlite::open(place.file()).unwrap();
+    write(&mut store, changes::clock("a", 1)).unwrap();
+    let [hard, soft, moved] = ["hard.db", "soft.db", "moved.db"].map(|n| place.0.path().join(n));
+    fs::hard_link(place.file(), &hard).unwrap();
+    std::os::unix::fs::symlink(place.file(), &soft).unwrap();
+    for name in [&hard, &soft] {
+        assert_eq!(Sqlite::open(name).unwrap_err().reason, OpenReason::InUse);
+        assert!(!another_process_opens(&place.file()), "{}", name.display());
+        assert!(!another_process_opens(&hard), "{}", name.display());
+    }
+    fs::rename(place.file(), &moved).unwrap();
+    assert_eq!(Sqlite::open(&moved).unwrap_err().reason, OpenReason::InUse);
+    assert!(!another_process_opens(&moved));
+    // Another file in its place would share its log.
+    assert_eq!(Sqlite::open(place.file()).unwrap_err().reason, OpenReason::InUse);
+    assert!(!place.file().exists());
+}
+
+/// POSIX takes a lock away when its process closes any descriptor of the file.
+#[test]
+fn a_lock_of_the_application_outlives_an_attempt_to_open() {
+    let place = Place::new();
+    filled(&place.file());
+    let theirs = Connection::open(place.file()).unwrap();
+    theirs.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();
+    theirs.execute_batch("BEGIN EXCLUSIVE; UPDATE records SET value = value; COMMIT").unwrap();
+    assert!(!another_process_opens(&place.file()));
+    assert_eq!(Sqlite::open(place.file()).unwrap_err().reason, OpenReason::InUse);
+    assert!(!another_process_opens(&place.file()));
+    drop(theirs);
+    assert!(another_process_opens(&place.file()));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_moved_while_open_fails_writes_until_it_is_back() {
+    for ending in ["", "-wal"] {
+        let place = Place::new();
+        let mut store = Sqlite::open(place.file()).unwrap();
+        write(&mut store, changes::clock("a", 1)).unwrap();
+        let mut file = place.file().into_os_string();
+        file.push(ending);
+        let away = place.0.path().join("away");
+        fs::rename(&file, &away).unwrap();
+        for _ in 0..2 {
+            assert_eq!(write(&mut store, changes::clock("a", 2)), Err(StoreError::Moved));
+        }
+        fs::write(&file, "another").unwrap();
+        assert_eq!(write(&mut store, changes::clock("a", 2)), Err(StoreError::Moved), "replaced");
+        fs::rename(&away, &file).unwrap();
+        assert_eq!(write(&mut store, changes::clock("a", 2)), Ok(()));
+        drop(store);
+        let mut store = Sqlite::open(place.file()).unwrap();
+        assert_eq!(load(&mut store, "a").unwrap()[0].value[..], [0x08, 2]);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_deleted_while_open_fails_writes() {
+    for ending in ["", "-wal"] {
+        let place = Place::new();
+        let mut store = Sqlite::open(place.file()).unwrap();
+        write(&mut store, changes::clock("a", 1)).unwrap();
+        let mut file = place.file().into_os_string();
+        file.push(ending);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(write(&mut store, changes::clock("a", 2)), Err(StoreError::Moved));
+        let said = StoreError::Moved.to_string();
+        assert!(said.contains("deleted") && said.contains("restart"), "{said}");
+    }
+}
+
+/// The environment variable that names the file to the test below.
+const FILE: &str = "SDS_TEST_SQLITE_FILE";
 
 #[test]
 #[ignore = "the other process of the test before"]

@@ -6,12 +6,16 @@ use core::time::Duration;
 use bytes::Bytes;
 use rusqlite::config::DbConfig;
 use rusqlite::ffi;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Row, ToSql, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, MAIN_DB, OpenFlags, Row, ToSql, Transaction, TransactionBehavior,
+};
 use sds_proto::stored::{Op, Write};
 use sds_proto::{ChannelId, StoreError};
 use siphasher::sip::SipHasher13;
 
-use super::file::{APPLICATION_ID, Claim};
+use super::backup::{BackupError, Target};
+use super::file::{self, APPLICATION_ID, Claim};
+use super::log::{self, Marks, Stage};
 use super::{OpenReason, SqliteBuilder, Synchronous};
 use crate::store::Record;
 
@@ -43,29 +47,33 @@ const LOAD_ALL: &str = "SELECT channel, key, checksum, value FROM records";
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
+    log: Stage,
     /// Given up last: SQLite still works on the file while it closes it.
-    _claim: Claim,
+    claim: Claim,
 }
 
 impl Database {
     /// Opens the claimed file, checks it, and makes the table if there is none.
     pub(super) fn open(claim: Claim, settings: &SqliteBuilder) -> Result<Self, OpenReason> {
+        let path = claim.path();
+        let alone = file::look_at(path, settings.vfs.as_deref())?;
         // No other thread uses the connection. A file that is not there was made by the claim.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let path = claim.path();
         let connection = match &settings.vfs {
             None => Connection::open_with_flags(path, flags)?,
             Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
         };
-        let mut database = Self { connection, _claim: claim };
+        let mut database = Self { connection, log: Stage::Empty, claim };
         if database.connection.is_readonly(MAIN_DB)? {
             return Err(OpenReason::ReadOnly);
         }
         // A file that is refused keeps its log beside it, as it was found.
         database.keep_log_at_close(true)?;
-        database.lock_and_set_up()?;
-        database.check(settings.full_check)?;
+        let marks = database.lock_and_set_up(&alone)?;
+        check(&database.connection, settings.full_check)?;
+        database.recover(&marks)?;
         database.keep_log_at_close(false)?;
+        database.claim.note_log();
         if let Some(bytes) = settings.max_bytes {
             let page_size: u32 = database.pragma("page_size")?;
             let pages = u32::try_from(bytes / u64::from(page_size)).unwrap_or(u32::MAX);
@@ -78,8 +86,10 @@ impl Database {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
     }
 
-    fn lock_and_set_up(&mut self) -> Result<(), OpenReason> {
-        let connection = &mut self.connection;
+    /// Takes the file for this connection alone, and its log in. Gives the marks that are then
+    /// there.
+    fn lock_and_set_up(&self, alone: &Marks) -> Result<Marks, OpenReason> {
+        let connection = &self.connection;
         // Whoever has the file keeps it: there is nothing to wait for.
         connection.busy_timeout(Duration::ZERO)?;
         // From the first transaction on the file stays locked; the index of its log is then kept
@@ -87,54 +97,89 @@ impl Database {
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         // What is stored in a file says nothing that is carried out.
         connection.pragma_update(None, "trusted_schema", false)?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-        let version: i32 =
-            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version.cast_unsigned() {
+        // When the log is carried into the file is not SQLite's affair.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Exclusive)?;
+        let marks = Marks::read(&transaction);
+        if !marks.go_on(alone) {
+            return Err(OpenReason::OtherLog { log: file::beside(self.claim.path(), "-wal") });
+        }
+        match self.pragma::<i32>("user_version")?.cast_unsigned() {
             0 => {
                 transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
                 transaction.pragma_update(None, "user_version", SCHEMA)?;
                 transaction.execute_batch(CREATE)?;
-                transaction.commit()?;
+                transaction.execute_batch(log::CREATE)?;
             }
-            SCHEMA => transaction.commit()?,
+            SCHEMA => {}
             found => return Err(OpenReason::NewerSchema { found, known: SCHEMA }),
         }
-        let mode: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(OpenReason::Sqlite { message: format!("its journal mode is {mode}") });
+        transaction.commit()?;
+        Ok(marks)
+    }
+
+    /// Goes on after the last life, with a log that is the file's own.
+    fn recover(&mut self, marks: &Marks) -> Result<(), OpenReason> {
+        if log::pages(&self.connection, "NOOP")?.0 > 0 {
+            self.log = if marks.is_ended() { Stage::Ended } else { Stage::Begun };
         }
+        if Marks::read(&self.connection) == Marks::None {
+            // Without a log, so that it is the file that has the table.
+            self.set_journal_mode("DELETE")?;
+            self.log = Stage::Empty;
+            let transaction = self.transaction()?;
+            transaction.execute_batch(log::CREATE)?;
+            transaction.commit()?;
+        }
+        self.set_journal_mode("WAL")?;
+        if self.log == Stage::Ended && self.carry()? {
+            // Somebody may have copied the file with a part of the log in it, which has the mark
+            // of the whole. What comes now does not go on that.
+            self.begin_log()?;
+        }
+        match self.carry() {
+            // It is tried again when there is room.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(()),
+            carried => Ok(carried.map(drop)?),
+        }
+    }
+
+    fn set_journal_mode(&self, mode: &str) -> Result<(), OpenReason> {
+        let found: String =
+            self.connection
+                .pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0))?;
+        if found.eq_ignore_ascii_case(mode) {
+            return Ok(());
+        }
+        Err(OpenReason::Sqlite { message: format!("its journal mode is {found}") })
+    }
+
+    fn transaction(&self) -> rusqlite::Result<Transaction<'_>> {
+        Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+    }
+
+    /// Writes the log's beginning, so that there is one.
+    fn begin_log(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.transaction()?;
+        transaction.execute(log::BEGIN, ())?;
+        transaction.commit()?;
+        self.log = Stage::Begun;
         Ok(())
     }
 
-    fn check(&self, full: bool) -> Result<(), OpenReason> {
-        let finding: String = self.pragma(if full { "integrity_check" } else { "quick_check" })?;
-        if finding != "ok" {
-            // A headline, and then a line for each.
-            let first = finding.lines().find(|line| !line.starts_with("***"));
-            return Err(OpenReason::Corrupt { finding: first.unwrap_or("no details").into() });
+    /// Carries the log into the file, which then needs it no more. Whether all of it was.
+    fn carry(&mut self) -> rusqlite::Result<bool> {
+        if self.log == Stage::Begun {
+            self.connection.execute(log::END, ())?;
+            self.log = Stage::Ended;
         }
-        for statement in [PUT, REMOVE, REMOVE_RANGE, CLEAR, LOAD, NEXT_CHANNEL] {
-            // Fails if the table is not the one that this release makes.
-            let prepared = self.connection.prepare_cached(statement);
-            prepared.map_err(|error| OpenReason::Corrupt { finding: error.to_string() })?;
-        }
-        if !self.all_records_are_sound()? {
-            return Err(OpenReason::Corrupt { finding: "a record's checksum is wrong".into() });
-        }
-        Ok(())
-    }
-
-    fn all_records_are_sound(&self) -> rusqlite::Result<bool> {
-        let mut statement = self.connection.prepare(LOAD_ALL)?;
-        let mut rows = statement.query(())?;
-        while let Some(row) = rows.next()? {
-            if record(row)?.is_none() {
-                return Ok(false);
+        if self.log == Stage::Ended {
+            let (pages, carried) = log::pages(&self.connection, "PASSIVE")?;
+            if pages == carried {
+                self.log = Stage::Empty;
             }
         }
-        Ok(true)
+        Ok(self.log == Stage::Empty)
     }
 
     fn pragma<T: rusqlite::types::FromSql>(&self, name: &str) -> rusqlite::Result<T> {
@@ -160,14 +205,30 @@ impl Database {
         writes: impl Iterator<Item = &'a Write>,
     ) -> Result<(), StoreError> {
         let write = || {
-            let transaction =
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = self.transaction()?;
+            if self.log == Stage::Empty {
+                transaction.execute(log::BEGIN, ())?;
+            }
             for write in writes {
                 apply(&transaction, write)?;
             }
             transaction.commit()
         };
-        write().map_err(store_error)
+        write().map_err(store_error)?;
+        if self.log == Stage::Empty {
+            self.log = Stage::Begun;
+        }
+        if log::pages(&self.connection, "NOOP").is_ok_and(|(pages, _)| pages >= log::MAX_PAGES) {
+            // The write is safe in the log; if it cannot be carried now, it will be.
+            drop(self.carry());
+        }
+        // What is safe in a file that nobody will find is not safe.
+        if self.claim.are_in_place() { Ok(()) } else { Err(StoreError::Moved) }
+    }
+
+    /// Copies all records of one moment.
+    pub(super) fn back_up(&self, target: &Target) -> Result<(), BackupError> {
+        target.write(&self.connection)
     }
 
     /// All records of a channel.
@@ -208,6 +269,46 @@ impl Database {
         let id = row.get_ref(0)?.as_blob()?;
         Ok(Some(sound.then(|| ChannelId::from(id))))
     }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // SQLite carries a log that has not ended as well, and takes it away.
+        if self.carry().is_err() && self.log == Stage::Begun {
+            drop(self.keep_log_at_close(true));
+        }
+    }
+}
+
+/// Whether all is as this release makes it.
+pub(super) fn check(connection: &Connection, full: bool) -> Result<(), OpenReason> {
+    let pragma = if full { "integrity_check" } else { "quick_check" };
+    let finding: String = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
+    if finding != "ok" {
+        // A headline, and then a line for each.
+        let first = finding.lines().find(|line| !line.starts_with("***"));
+        return Err(OpenReason::Corrupt { finding: first.unwrap_or("no details").into() });
+    }
+    for statement in [PUT, REMOVE, REMOVE_RANGE, CLEAR, LOAD, NEXT_CHANNEL] {
+        // Fails if the table is not the one that this release makes.
+        let prepared = connection.prepare_cached(statement);
+        prepared.map_err(|error| OpenReason::Corrupt { finding: error.to_string() })?;
+    }
+    if !all_records_are_sound(connection)? {
+        return Err(OpenReason::Corrupt { finding: "a record's checksum is wrong".into() });
+    }
+    Ok(())
+}
+
+fn all_records_are_sound(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare(LOAD_ALL)?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        if record(row)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn apply(connection: &Connection, Write { channel, op }: &Write) -> rusqlite::Result<()> {

@@ -39,6 +39,12 @@ pub enum OpenReason {
         /// The newest that this release knows.
         known: u32,
     },
+    /// The log beside it was written to another file, or to this one at another time: together
+    /// they would be a mixture.
+    OtherLog {
+        /// The log.
+        log: PathBuf,
+    },
     /// It is damaged: changed, cut off, or not all there.
     Corrupt {
         /// What SQLite found first.
@@ -76,8 +82,8 @@ impl fmt::Display for OpenReason {
                  own",
             ),
             Self::Foreign { application_id: None } => f.write_str(
-                "this is not a store, nor any SQLite file, and was left as it is: name another \
-                 file, which need not exist",
+                "this is not a store, nor any sound SQLite file, and was left as it is: name \
+                 another file, which need not exist",
             ),
             Self::Foreign { application_id: Some(id) } => write!(
                 f,
@@ -89,10 +95,18 @@ impl fmt::Display for OpenReason {
                 "a newer release wrote it (schema {found}, this one knows {known}): use that \
                  release, or another file"
             ),
+            Self::OtherLog { log } => write!(
+                f,
+                "the log {} beside it is not the log of this file, and both were left as they are: \
+                 put back the file that was there when the log was written, or move the log away \
+                 to go on with what this file has",
+                log.display()
+            ),
             Self::Corrupt { finding } => write!(
                 f,
-                "the file is damaged ({finding}) and was left as it is: put a backup in its place, \
-                 or move it away to start anew"
+                "the file is damaged ({finding}) and was left as it is: move it away together with \
+                 those beside it whose names are its own with -wal, -shm or -journal behind it; \
+                 then put a backup in its place, or start anew"
             ),
             Self::Full => f.write_str("there is no room for it: free some, or allow more"),
             Self::Io(kind) => write!(f, "the operating system refused: {kind}"),

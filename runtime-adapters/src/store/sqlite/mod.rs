@@ -1,22 +1,28 @@
 //! A store in one file.
 
+mod backup;
 mod database;
 mod error;
 mod file;
+mod log;
 mod worker;
 
+use core::pin::Pin;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use sds_proto::stored::Write;
 use sds_proto::{ChannelId, Durability, StoreError};
 use sds_spsc::Sender;
 
+pub use self::backup::BackupError;
+use self::backup::Target;
 use self::database::Database;
 pub use self::error::{OpenError, OpenReason};
 use self::worker::{Request, WriteRequest};
 use super::{Record, Store, StoreFuture};
-use crate::reply::{self, Reply};
+use crate::reply::{self, Answer, Reply};
 use crate::wait::Wait;
 
 /// Calls that may wait for the storage thread. A driver makes one at a time, so that more than one
@@ -47,6 +53,12 @@ const MAX_WAITING: usize = 64;
 /// of the middle, and the file stays sound. Both trust the disk to do what it says. After a drop
 /// all is on the disk, and the log is gone.
 ///
+/// # Copies
+///
+/// While a store is open, or after a crash, its file alone is not all of it: copy it with
+/// [`backup`](Self::backup), also while a driver has it ([`backups`](Self::backups)). A file that
+/// lies beside a log which is not its own is not opened ([`OpenReason::OtherLog`]).
+///
 /// # What it checks
 ///
 /// Each record has a checksum. When the file is opened its structure and all records are checked,
@@ -55,14 +67,15 @@ const MAX_WAITING: usize = 64;
 /// too, and is read up to the first that is wrong, as after a power failure.
 ///
 /// A new file is readable and writable by its owner alone, on Unix; the permissions of one that
-/// is there are left as they are. It is locked while the store is open. It is not encrypted, for
+/// is there are left as they are. It is locked while the store is open, whatever the name by which
+/// others come to it; if it is renamed, deleted or replaced meanwhile, or its log is, writes fail
+/// with [`StoreError::Moved`] until it is put back. It is not encrypted, for
 /// which there is `Encrypted`. It does not shrink: room of removed records is used again.
 ///
 /// Memory: some 2 MB for pages that were read, and the batches that wait.
 #[derive(Debug)]
 pub struct Sqlite {
-    /// `None` only within the drop.
-    requests: Option<Sender<Request>>,
+    lane: Lane,
     thread: Option<JoinHandle<()>>,
     synchronous: Option<Synchronous>,
 }
@@ -78,17 +91,124 @@ impl Sqlite {
         SqliteBuilder::new().open(path)
     }
 
+    /// Copies the store into a new file while it is open, as [`Backups::backup`].
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`] says what is wrong and what to do.
+    pub fn backup(&self, to: impl AsRef<Path>) -> BackupFuture {
+        self.backups().backup(to)
+    }
+
+    /// What makes copies of the store when a driver has it.
+    pub fn backups(&self) -> Backups {
+        Backups { lane: self.lane.clone() }
+    }
+
     /// Has it done; the answer is `Unavailable` if the thread has ended or too much waits.
     fn ask<T: Send + 'static>(
-        &mut self,
+        &self,
         request: impl FnOnce(Reply<Result<T, StoreError>>) -> Request,
     ) -> StoreFuture<T> {
+        let answer = self.lane.ask(request);
+        Box::pin(async { answer.await.unwrap_or(Err(StoreError::Unavailable)) })
+    }
+}
+
+/// The end of a backup, which is made whether or not anybody waits for it.
+pub type BackupFuture = Pin<Box<dyn Future<Output = Result<(), BackupError>> + Send>>;
+
+/// Makes copies of a [`Sqlite`] store, also while a driver has it.
+///
+/// ```
+/// use sds_proto::{Config, Durability};
+/// use sds_runtime::event_loop::EventLoop;
+/// use sds_runtime::store::Sqlite;
+/// use sds_runtime::transport::MemoryGroup;
+/// use sds_runtime::{Options, Wait};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let (file, copy) = (dir.path().join("alice.db"), dir.path().join("alice.backup.db"));
+/// let store = Sqlite::open(&file)?;
+/// let backups = store.backups();
+/// let config = Config::chat().participant_id("alice".into()).durability(Durability::Strict);
+/// let transport = MemoryGroup::new(1).join();
+/// let options = Options::default().store(store);
+/// let (handle, _events) = EventLoop::new()?.spawn(config.build()?, transport, options)?;
+/// // … and at any time:
+/// backups.backup(&copy).wait()?;
+/// # handle.shutdown().wait();
+/// # drop(Sqlite::open(&copy)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Backups {
+    lane: Lane,
+}
+
+impl Backups {
+    /// Copies the store into a new file. The copy has every write that was answered before, and
+    /// none in part; it was checked, is on the disk, and is a store that needs nothing beside it.
+    /// Until it is complete it is named with `-part` behind. It is readable by its owner alone.
+    ///
+    /// It is made at once, by the thread of the store: writes wait meanwhile, for as long as it
+    /// takes to write and read back as many bytes as the store has.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`]; a file that is there is left as it is, as is the store in any case.
+    pub fn backup(&self, to: impl AsRef<Path>) -> BackupFuture {
+        self.ask(Target { path: to.as_ref().to_owned(), replaces: false })
+    }
+
+    /// As [`backup`](Self::backup), in place of a file that may be there: whenever the machine
+    /// stops, either the old one is there or the new one.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`]; the old file is there as long as there is no new one.
+    pub fn replace(&self, to: impl AsRef<Path>) -> BackupFuture {
+        self.ask(Target { path: to.as_ref().to_owned(), replaces: true })
+    }
+
+    fn ask(&self, target: Target) -> BackupFuture {
+        let answer = self.lane.ask(|reply| Request::BackUp { target, reply });
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let no_answer =
+                || Err(if lane.is_open() { BackupError::Busy } else { BackupError::Closed });
+            answer.await.unwrap_or_else(no_answer)
+        })
+    }
+}
+
+/// The way to the storage thread, of the store and of those who make copies of it. It ends with
+/// the store.
+#[derive(Clone, Debug)]
+struct Lane(Arc<Mutex<Option<Sender<Request>>>>);
+
+impl Lane {
+    /// There is no answer if the thread has ended or too much waits.
+    fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Answer<T> {
         let (reply, answer) = reply::pair();
-        if let Some(requests) = &mut self.requests {
+        if let Some(requests) = &mut *self.lock() {
             // Refused, it is dropped with its reply, which says that there will be no answer.
             drop(requests.try_send(request(reply)));
         }
-        Box::pin(async { answer.await.unwrap_or(Err(StoreError::Unavailable)) })
+        answer
+    }
+
+    fn is_open(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn close(&self) {
+        *self.lock() = None;
+    }
+
+    /// Nothing panics while the lock is held, so that a poisoned lock guards a sound lane.
+    fn lock(&self) -> MutexGuard<'_, Option<Sender<Request>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +238,7 @@ impl Store for Sqlite {
 impl Drop for Sqlite {
     /// Waits until what was accepted is written and the file closed.
     fn drop(&mut self) {
-        self.requests = None;
+        self.lane.close();
         if let Some(thread) = self.thread.take() {
             // A panic on the thread has been reported there.
             drop(thread.join());
@@ -199,7 +319,7 @@ impl SqliteBuilder {
                 .name("sds-sqlite".into())
                 .spawn(move || worker::serve(database, receiver))?;
             Ok(Sqlite {
-                requests: Some(requests),
+                lane: Lane(Arc::new(Mutex::new(Some(requests)))),
                 thread: Some(thread),
                 synchronous: self.synchronous,
             })

@@ -5,6 +5,7 @@ use sds_proto::{ChannelId, StoreError};
 use sds_spsc::Receiver;
 
 use super::Synchronous;
+use super::backup::{BackupError, Target};
 use super::database::Database;
 use crate::reply::Reply;
 use crate::store::Record;
@@ -16,6 +17,7 @@ pub(super) enum Request {
     Write(WriteRequest),
     Load { channel: ChannelId, reply: Reply<Result<Vec<Record>, StoreError>> },
     Channels { reply: Reply<Result<Vec<ChannelId>, StoreError>> },
+    BackUp { target: Target, reply: Reply<Result<(), BackupError>> },
 }
 
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub(super) fn serve(mut database: Database, mut requests: Receiver<Request>) {
             Request::Synchronous { level, reply } => reply.send(database.set_synchronous(level)),
             Request::Load { channel, reply } => reply.send(database.load(&channel)),
             Request::Channels { reply } => reply.send(database.channels()),
+            Request::BackUp { target, reply } => reply.send(database.back_up(&target)),
             Request::Write(first) => {
                 let mut group = vec![first];
                 group.extend(core::iter::from_fn(|| next_write(&mut requests)));
@@ -46,7 +49,12 @@ fn next_write(requests: &mut Receiver<Request>) -> Option<WriteRequest> {
     requests.peek().filter(|request| matches!(request, Request::Write(_)))?;
     match requests.try_recv() {
         Ok(Request::Write(write)) => Some(write),
-        Ok(Request::Synchronous { .. } | Request::Load { .. } | Request::Channels { .. })
+        Ok(
+            Request::Synchronous { .. }
+            | Request::Load { .. }
+            | Request::Channels { .. }
+            | Request::BackUp { .. },
+        )
         | Err(_) => None,
     }
 }
