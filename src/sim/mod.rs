@@ -122,7 +122,20 @@ pub struct Simulation {
 
 impl Simulation {
     /// A group as `plan` says, with the settings of [`Config::chat`] (of [`Config::large_group`]
-    /// above 64 members).
+    /// above 64 members), but for what follows the plan.
+    ///
+    /// Four bounds follow its number of messages, at least 100 and at most 2<sup>20</sup>:
+    ///
+    /// | setting | value | why |
+    /// | --- | --- | --- |
+    /// | `bloom_capacity` | the messages | filters are as full at the end as they are to be, and bytes sent are not mostly empty filters |
+    /// | `max_log_messages` | twice the messages, or `log` of the plan | whole logs can be compared at the end, unless the plan wants evictions |
+    /// | `max_ids` | three times the larger of both | no message that a partition held back for long is stale |
+    /// | `max_outgoing` | 1,000, or the log if that is smaller | own unacknowledged messages must fit into the log |
+    ///
+    /// Dialects, durability, `lost_after` and retrieval are the plan's. `sync_to_nim` is on, as all
+    /// members are of this library, and every second member consumes by itself. Whoever wants other
+    /// values of any of these has [`Simulation::with_settings`].
     ///
     /// # Errors
     ///

@@ -287,13 +287,21 @@ fn left_behind(place: &Place) -> Place {
 fn a_file_that_is_refused_keeps_its_log() {
     let place = Place::new();
     let mut store = Sqlite::open(place.file()).unwrap();
-    write(&mut store, changes::message("a", 1, 100)).unwrap();
+    for number in 1..9 {
+        write(&mut store, changes::message("a", number, 3_000)).unwrap();
+    }
+    drop(store);
+    // Its log has one page of them.
+    let mut store = Sqlite::open(place.file()).unwrap();
+    write(&mut store, changes::message("b", 1, 100)).unwrap();
     let left = left_behind(&place);
     let log = left.file().with_extension("db-wal");
     let sound = (fs::read(left.file()).unwrap(), fs::read(&log).unwrap());
     let mut damaged = sound.0.clone();
-    let at = damaged.windows(8).position(|window| window == b"checksum").unwrap();
-    damaged[at] = b'-';
+    let content: Vec<_> =
+        (0..damaged.len()).filter(|at| damaged[*at..].starts_with(&[1; 8])).collect();
+    assert!(!content.is_empty());
+    content.into_iter().for_each(|at| damaged[at] = 7);
     fs::write(left.file(), &damaged).unwrap();
     assert!(matches!(refusal(&left.file()), OpenReason::Corrupt { .. }));
     assert!(fs::read(&log).unwrap() == sound.1);

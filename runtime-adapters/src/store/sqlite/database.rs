@@ -135,7 +135,10 @@ impl Database {
         if self.log == Stage::Ended && self.carry()? {
             // Somebody may have copied the file with a part of the log in it, which has the mark
             // of the whole. What comes now does not go on that.
-            self.begin_log()?;
+            let transaction = self.transaction()?;
+            begin_log(&transaction)?;
+            transaction.commit()?;
+            self.log = Stage::Begun;
         }
         match self.carry() {
             // It is tried again when there is room.
@@ -156,15 +159,6 @@ impl Database {
 
     fn transaction(&self) -> rusqlite::Result<Transaction<'_>> {
         Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
-    }
-
-    /// Writes the log's beginning, so that there is one.
-    fn begin_log(&mut self) -> rusqlite::Result<()> {
-        let transaction = self.transaction()?;
-        transaction.execute(log::BEGIN, ())?;
-        transaction.commit()?;
-        self.log = Stage::Begun;
-        Ok(())
     }
 
     /// Carries the log into the file, which then needs it no more. Whether all of it was.
@@ -207,7 +201,7 @@ impl Database {
         let write = || {
             let transaction = self.transaction()?;
             if self.log == Stage::Empty {
-                transaction.execute(log::BEGIN, ())?;
+                begin_log(&transaction)?;
             }
             for write in writes {
                 apply(&transaction, write)?;
@@ -278,6 +272,13 @@ impl Drop for Database {
             drop(self.keep_log_at_close(true));
         }
     }
+}
+
+/// Says on which mark the log goes on, with the page that says that there are marks, so that this
+/// is read even if the file is of a time before them.
+fn begin_log(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute(log::BEGIN, ())?;
+    transaction.pragma_update(None, "user_version", SCHEMA)
 }
 
 /// Whether all is as this release makes it.
