@@ -11,13 +11,24 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::process::ExitCode;
 
 use bytes::Bytes;
 use sds_proto::{
     ChannelId, Config, Effect, Input, Instant, MessageId, Node, Now, PublishKind, UnixMillis,
 };
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("in_memory: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let channel = ChannelId::from_static("greetings");
     let mut nodes = Vec::new();
     for (seed, name) in ["alice", "bob"].into_iter().enumerate() {

@@ -20,6 +20,7 @@
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -30,21 +31,33 @@ use sds_proto::{
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 const USAGE: &str = "usage: manual_loop NAME OWN_ADDRESS PEER_ADDRESS... [--messages N]";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("manual_loop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let mut messages = u64::MAX;
     if let Some(flag) = args.iter().position(|arg| arg == "--messages") {
-        messages = args.get(flag + 1).ok_or(USAGE)?.parse()?;
+        let text = args.get(flag + 1).ok_or(USAGE)?;
+        messages = text.parse().map_err(|error| format!("--messages {text}: {error}"))?;
         args.truncate(flag);
     }
     let [name, own, peers @ ..] = args.as_slice() else { return Err(USAGE.into()) };
-    let own: SocketAddr = own.parse()?;
-    let peers: Vec<SocketAddr> = peers.iter().map(|peer| peer.parse()).collect::<Result<_, _>>()?;
+    let own = address(own)?;
+    let peers: Vec<SocketAddr> =
+        peers.iter().map(|peer| address(peer)).collect::<Result<_, _>>()?;
     if peers.is_empty() {
         return Err(USAGE.into());
     }
 
-    let socket = UdpSocket::bind(own)?;
+    let socket = UdpSocket::bind(own).map_err(|error| format!("{own}: {error}"))?;
     let start = Clock::now();
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
     // A local network answers at once; the defaults are for links that take seconds.
@@ -118,6 +131,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Also when datagrams leave no time to sleep. If nothing is due it does nothing.
         node.handle(now(start)?, Input::Tick)?;
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|error| format!("{text}: {error}"))
 }
 
 fn now(start: Clock) -> Result<Now, Box<dyn Error>> {

@@ -16,6 +16,7 @@
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use mio::net::UdpSocket;
@@ -26,16 +27,27 @@ const CHANNEL: ChannelId = ChannelId::from_static("example");
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 const USAGE: &str = "usage: mio_loop NAME OWN_ADDRESS PEER_ADDRESS... [--messages N]";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mio_loop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let mut messages = u32::MAX;
     if let Some(flag) = args.iter().position(|arg| arg == "--messages") {
-        messages = args.get(flag + 1).ok_or(USAGE)?.parse()?;
+        let text = args.get(flag + 1).ok_or(USAGE)?;
+        messages = text.parse().map_err(|error| format!("--messages {text}: {error}"))?;
         args.truncate(flag);
     }
     let [name, own, peers @ ..] = args.as_slice() else { return Err(USAGE.into()) };
-    let peers = peers.iter().map(|peer| peer.parse()).collect::<Result<_, _>>()?;
-    let mut member = Member::join(name, own.parse()?, peers)?;
+    let peers = peers.iter().map(|peer| address(peer)).collect::<Result<_, _>>()?;
+    let mut member = Member::join(name, address(own)?, peers)?;
 
     let mut poll = Poll::new()?;
     poll.registry().register(&mut member.socket, Token(0), Interest::READABLE)?;
@@ -64,6 +76,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|error| format!("{text}: {error}"))
+}
+
 /// The node, and what it needs of the world.
 struct Member {
     name: String,
@@ -87,7 +103,8 @@ impl Member {
             .sync_min(Duration::from_secs(1))
             .sync_max(Duration::from_secs(3))
             .build()?;
-        let (node, socket) = (Node::new(config), UdpSocket::bind(own)?);
+        let socket = UdpSocket::bind(own).map_err(|error| format!("{own}: {error}"))?;
+        let node = Node::new(config);
         let mut member = Self { name: name.into(), node, socket, peers, start: Clock::now(), seed };
         member.node.handle(member.now()?, Input::Open { channel: CHANNEL, config: None })?;
         Ok(member)

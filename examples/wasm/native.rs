@@ -12,10 +12,21 @@
 
 use std::error::Error;
 use std::io::{BufRead, Write, stdin, stdout};
+use std::process::ExitCode;
 
 use sds_proto::{ChannelId, Config, Effect, Input, Instant, Node, Now, PublishKind, UnixMillis};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("native: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).ok_or("usage: native NAME CHANNEL")?;
     let channel = ChannelId::from(std::env::args().nth(2).ok_or("usage: native NAME CHANNEL")?);
     let config = Config::chat().participant_id(name.into()).seed(3).build()?;

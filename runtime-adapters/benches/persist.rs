@@ -6,6 +6,7 @@
 
 use core::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -57,7 +58,17 @@ struct Outcome {
     writes: u64,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("persist: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let (messages, runs) = if args.test { (200, 1) } else { (args.messages, args.runs) };
     let dir = args.dir.unwrap_or_else(std::env::temp_dir);
@@ -126,7 +137,8 @@ fn config(kind: Kind) -> Result<Config, ConfigError> {
 
 /// Publishes until all is delivered, and stored as far as it is to be.
 fn run(kind: Kind, messages: u32, dir: &Path) -> Result<Outcome, Box<dyn Error>> {
-    let place = TempDir::with_prefix_in("sds-persist", dir)?;
+    let place = TempDir::with_prefix_in("sds-persist", dir);
+    let place = place.map_err(|error| format!("--dir {}: {error}", dir.display()))?;
     let options = Options::default().flush(core::time::Duration::from_secs(600));
     let options = if kind.durability == Durability::None {
         options

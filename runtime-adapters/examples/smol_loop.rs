@@ -13,6 +13,8 @@
 )]
 
 use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::StreamExt;
@@ -26,15 +28,26 @@ const CHANNEL: &str = "example";
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 const USAGE: &str = "usage: smol_loop NAME OWN_ADDRESS PEER_ADDRESS... [--messages N]";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("smol_loop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let mut messages = usize::MAX;
     if let Some(flag) = args.iter().position(|arg| arg == "--messages") {
-        messages = args.get(flag + 1).ok_or(USAGE)?.parse()?;
+        let text = args.get(flag + 1).ok_or(USAGE)?;
+        messages = text.parse().map_err(|error| format!("--messages {text}: {error}"))?;
         args.truncate(flag);
     }
     let [name, own, peers @ ..] = args.as_slice() else { return Err(USAGE.into()) };
-    let peers = peers.iter().map(|peer| peer.parse()).collect::<Result<_, _>>()?;
+    let peers = peers.iter().map(|peer| address(peer)).collect::<Result<_, _>>()?;
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
     // A local network answers at once; the defaults are for links that take seconds.
     let config = Config::chat()
@@ -46,13 +59,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .sync_min(Duration::from_secs(1))
         .sync_max(Duration::from_secs(3))
         .build()?;
-    let own = own.parse()?;
+    let own = address(own)?;
+    let socket = Udp::unicast(own, peers).map_err(|error| format!("{own}: {error}"))?;
     smol::block_on(async {
-        let (handle, events) = sds_runtime::smol::spawn(config, Udp::unicast(own, peers)?)?;
+        let (handle, events) = sds_runtime::smol::spawn(config, socket)?;
         handle.open(CHANNEL).await?;
         try_zip(publish(&handle, name, seed, messages), show(&handle, events)).await?;
         Ok(())
     })
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|error| format!("{text}: {error}"))
 }
 
 async fn publish(

@@ -36,7 +36,8 @@ type Failure = Box<dyn Error>;
 
 /// Takes part in the group until told to stop.
 pub(crate) fn run(member: &Member) -> Result<(), Failure> {
-    fs::create_dir_all(&member.dir)?;
+    let dir = &member.dir;
+    fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     #[cfg(feature = "tokio")]
     if member.group.driver == Driver::Tokio {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

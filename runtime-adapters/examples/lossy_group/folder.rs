@@ -1,7 +1,6 @@
 //! Directories for what participants leave.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -13,11 +12,16 @@ pub(crate) enum Folder<'a> {
 }
 
 impl<'a> Folder<'a> {
-    /// Makes `kept` if it is not there; without one, a temporary directory.
-    pub(crate) fn create(kept: Option<&'a PathBuf>) -> io::Result<Self> {
-        match kept {
-            Some(dir) => fs::create_dir_all(dir).map(|()| Self::Kept(dir)),
-            None => TempDir::with_prefix("lossy_group").map(Self::Temporary),
+    /// Makes `kept`, which `option` names, if it is not there; without one, a temporary directory.
+    pub(crate) fn create(option: &str, kept: Option<&'a PathBuf>) -> Result<Self, String> {
+        let Some(dir) = kept else {
+            let temporary = TempDir::with_prefix("lossy_group").map(Self::Temporary);
+            let place = std::env::temp_dir();
+            return temporary.map_err(|error| format!("{}: {error}", place.display()));
+        };
+        match fs::create_dir_all(dir) {
+            Ok(()) => Ok(Self::Kept(dir)),
+            Err(error) => Err(format!("{option} {}: {error}", dir.display())),
         }
     }
 

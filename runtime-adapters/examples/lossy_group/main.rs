@@ -37,7 +37,9 @@ fn main() -> ExitCode {
     let result = match Args::role() {
         Role::Parent(options) => parent::run(&options),
         Role::Child(member) => child::run(&member).map(|()| ExitCode::SUCCESS),
-        Role::Judge(dir) => judge::judge(&dir).map_err(Into::into).and_then(|v| report::print(&v)),
+        Role::Judge(dir) => judge::judge(&dir)
+            .map_err(|error| format!("--judge {}: {error}", dir.display()).into())
+            .and_then(|verdict| report::print(&verdict)),
     };
     result.unwrap_or_else(|error| {
         complain(error.as_ref());

@@ -27,9 +27,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Runs a group and judges it.
 pub(crate) fn run(options: &ParentOptions) -> Result<ExitCode, Box<dyn Error>> {
     let ParentOptions { group, timeout_s, keep, crash, store_dir } = options;
-    let records = Folder::create(keep.as_ref())?;
+    let records = Folder::create("--keep", keep.as_ref())?;
     let in_files = group.store == Some(Store::Sqlite);
-    let stores = in_files.then(|| Folder::create(store_dir.as_ref())).transpose()?;
+    let stores = in_files.then(|| Folder::create("--store-dir", store_dir.as_ref())).transpose()?;
     write_group(records.path(), group)?;
     let mut crashes = Crashes::plan(group, *crash, records.path())?;
     let stores = stores.as_ref().map(Folder::path);

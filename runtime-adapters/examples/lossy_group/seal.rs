@@ -19,14 +19,16 @@ pub(crate) struct SealedWriter {
 
 impl SealedWriter {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::create(path)?, sha: Sha256::new() })
+        let file = File::create(path).map_err(|error| about(path, &error))?;
+        Ok(Self { file, sha: Sha256::new() })
     }
 
     /// Goes on with a file whose writer was killed, or begins one. Gives the lines that are there;
     /// one that was not finished is taken away.
     pub(crate) fn resume(path: &Path) -> io::Result<(Self, String)> {
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = file.map_err(|error| about(path, &error))?;
         let mut lines = String::new();
         file.read_to_string(&mut lines)?;
         lines.truncate(lines.rfind('\n').map_or(0, |newline| newline + 1));
@@ -44,6 +46,10 @@ impl SealedWriter {
     pub(crate) fn seal(mut self) -> io::Result<()> {
         writeln!(self.file, "sha256 {}", hex(&self.sha.finalize()))
     }
+}
+
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The lines of a sealed file, each read as a `T`.

@@ -1,8 +1,9 @@
 //! The command line.
 
 use core::error::Error;
+use core::fmt::Display;
 use core::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, thread};
 
 use clap::{Parser, ValueEnum};
@@ -100,12 +101,14 @@ impl Args {
             dialect: self.dialect.map(Speech::from),
         };
         if let Some(file) = &self.replay {
-            let text = fs::read_to_string(file)?;
-            let (seed, plan) = read_replay(&text)?;
+            let text = fs::read_to_string(file).map_err(about("--replay", file))?;
+            let (seed, plan) = read_replay(&text).map_err(about("--replay", file))?;
             return Ok(same(1, seed, plan));
         }
         if let Some(file) = &self.plan {
-            return Ok(same(self.seeds, self.first_seed, fs::read_to_string(file)?.parse()?));
+            let text = fs::read_to_string(file).map_err(about("--plan", file))?;
+            let plan = text.parse().map_err(about("--plan", file))?;
+            return Ok(same(self.seeds, self.first_seed, plan));
         }
         // A large group needs no more messages to show what it does.
         let messages = self.messages.unwrap_or(if self.nodes > 100 { 10 } else { 96 });
@@ -122,12 +125,18 @@ impl Args {
     }
 }
 
+/// An error with the option and the path that it comes from.
+pub(crate) fn about<E: Display>(option: &str, path: &Path) -> impl FnOnce(E) -> String {
+    move |error| format!("{option} {}: {error}", path.display())
+}
+
 fn read_replay(text: &str) -> Result<(u64, Plan), Box<dyn Error>> {
     let is_seed = |line: &&str| line.starts_with("seed ");
     let seed = text.lines().find(is_seed).ok_or("the file to be replayed names no seed")?;
     let plan: String =
         text.lines().filter(|line| !is_seed(line)).flat_map(|line| [line, "\n"]).collect();
-    Ok((seed["seed ".len()..].trim().parse()?, plan.parse()?))
+    let number = seed["seed ".len()..].trim().parse();
+    Ok((number.map_err(|error| format!("{seed:?}: {error}"))?, plan.parse()?))
 }
 
 impl Task {
