@@ -23,7 +23,7 @@ pub(super) const END: &str = "UPDATE log SET mark = randomblob(16)";
 /// Pages after which a log is carried into the file.
 pub(super) const MAX_PAGES: u32 = 1_000;
 
-/// What marks are to be read.
+/// The marks that are to be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Marks {
     /// Those of the table.

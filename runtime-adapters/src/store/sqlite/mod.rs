@@ -121,24 +121,18 @@ pub type BackupFuture = Pin<Box<dyn Future<Output = Result<(), BackupError>> + S
 /// Makes copies of a [`Sqlite`] store, also while a driver has it.
 ///
 /// ```
-/// use sds_proto::{Config, Durability};
-/// use sds_runtime::event_loop::EventLoop;
 /// use sds_runtime::store::Sqlite;
-/// use sds_runtime::transport::MemoryGroup;
 /// use sds_runtime::{Options, Wait};
 ///
 /// # let dir = tempfile::tempdir()?;
-/// # let (file, copy) = (dir.path().join("alice.db"), dir.path().join("alice.backup.db"));
+/// # let (file, copy) = (dir.path().join("alice.db"), dir.path().join("alice.backup"));
 /// let store = Sqlite::open(&file)?;
 /// let backups = store.backups();
-/// let config = Config::chat().participant_id("alice".into()).durability(Durability::Strict);
-/// let transport = MemoryGroup::new(1).join();
 /// let options = Options::default().store(store);
-/// let (handle, _events) = EventLoop::new()?.spawn(config.build()?, transport, options)?;
-/// // … and at any time:
-/// backups.backup(&copy).wait()?;
-/// # handle.shutdown().wait();
+/// // … the options to a driver, and at any time:
+/// backups.backup(&copy).wait()?; // `.await` in a task
 /// # drop(Sqlite::open(&copy)?);
+/// # drop(options);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
