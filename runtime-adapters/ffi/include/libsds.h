@@ -24,9 +24,12 @@
 // Gets an answer or an event: RET_OK or RET_ERR, and `len` bytes of it or of what is wrong, with a
 // NUL behind them.
 //
-// The bytes of an answer stay until at least 32 more calls of the context have been answered, or
-// it is cleaned up; those of an event until the callback returns. It must not call the context it
-// is called for: such a call is refused.
+// The bytes of an answer stay for a while after the callback has returned, whatever else is called
+// meanwhile, and also when the context is cleaned up: for 10 s while the answers that the process
+// keeps have no more than 64 MiB, and for 1 s in any case. No more than 256 MiB are kept: a call
+// whose answer would be more waits until older ones have had their second. Texts of calls that
+// were not accepted stay for ever if the call had a context. The bytes of an event stay until the
+// callback returns. It must not call the context it is called for: such a call is refused.
 typedef void (*SdsCallBack)(int callerRet, const char *msg, size_t len, void *userData);
 
 // Is asked where a message can be fetched from. It sets `hint` to memory allocated by malloc, which

@@ -18,7 +18,7 @@ use crate::context::Refusal;
 use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Request, Wrapping};
 use crate::settings::{Settings, SettingsError};
 use crate::text::Text;
-use crate::{contexts, waits};
+use crate::{contexts, kept, waits};
 
 /// The call was accepted; the callback tells what came of it.
 pub const RET_OK: c_int = 0;
@@ -320,7 +320,7 @@ pub unsafe extern "C" fn SdsMarkDependenciesMet(
 ) -> c_int {
     call(ctx, callback, user_data, || {
         if message_ids.is_null() && count > 0 {
-            return Err("libsds error: MessageIDs pointer is NULL but count > 0");
+            return Err(c"libsds error: MessageIDs pointer is NULL but count > 0");
         }
         // SAFETY: as this function's.
         unsafe {
@@ -430,8 +430,8 @@ pub extern "C" fn SdsVersion() -> *const c_char {
     VERSION.as_ptr()
 }
 
-const WAITS_FOR_CALLER: &str =
-    "libsds error: called from a callback for which the context itself waits";
+const WAITS_FOR_CALLER: &CStr =
+    c"libsds error: called from a callback for which the context itself waits";
 
 fn create(settings: Result<Settings, SettingsError>, callback: Callback) -> *mut c_void {
     let created = settings.map_err(|error| format!("libsds error: {error}")).and_then(|settings| {
@@ -445,7 +445,9 @@ fn create(settings: Result<Settings, SettingsError>, callback: Callback) -> *mut
             place.cast_mut().cast()
         }
         Err(error) => {
-            refuse(callback, &error);
+            let error = Text::from(error);
+            callback.call(RET_ERR, &error);
+            kept::keep(error);
             ptr::null_mut()
         }
     }
@@ -456,7 +458,7 @@ fn call(
     ctx: *mut c_void,
     callback: SdsCallBack,
     user_data: *mut c_void,
-    request: impl FnOnce() -> Result<Request, &'static str>,
+    request: impl FnOnce() -> Result<Request, &'static CStr>,
 ) -> c_int {
     guarded(RET_ERR, || {
         let Some(context) = contexts::find(ctx.addr()) else {
@@ -478,8 +480,8 @@ fn call(
 }
 
 /// Tells what is wrong with a call, on the caller's thread.
-fn refuse(callback: Callback, error: &str) -> c_int {
-    callback.call(RET_ERR, &Text::from(error));
+fn refuse(callback: Callback, error: &'static CStr) -> c_int {
+    callback.call_static(RET_ERR, error);
     RET_ERR
 }
 
@@ -503,11 +505,11 @@ unsafe fn wrap(
     message_id: *const c_char,
     channel_id: *const c_char,
     kind: Wrapping,
-) -> Result<Request, &'static str> {
+) -> Result<Request, &'static CStr> {
     // SAFETY: as this function's.
     let (content, message_id, channel) = unsafe {
         let content = bytes(message, len, MAX_CONTENT)?;
-        let message_id = text(message_id).ok_or("libsds error: message ID pointer is NULL")?;
+        let message_id = text(message_id).ok_or(c"libsds error: message ID pointer is NULL")?;
         (content, MessageId::new(message_id), channel(channel_id)?)
     };
     Ok(Request::Wrap { message_id, channel, content, kind })
@@ -518,9 +520,9 @@ unsafe fn wrap(
 /// # Safety
 ///
 /// `message` is NULL or has `len` bytes.
-unsafe fn bytes(message: *const c_void, len: usize, max: usize) -> Result<Bytes, &'static str> {
+unsafe fn bytes(message: *const c_void, len: usize, max: usize) -> Result<Bytes, &'static CStr> {
     if message.is_null() && len > 0 {
-        return Err("libsds error: message pointer is NULL but length > 0");
+        return Err(c"libsds error: message pointer is NULL but length > 0");
     }
     if len == 0 {
         return Ok(Bytes::new());
@@ -547,11 +549,11 @@ unsafe fn text(text: *const c_char) -> Option<Bytes> {
 /// # Safety
 ///
 /// `id` is NULL or ends in a NUL.
-unsafe fn channel(id: *const c_char) -> Result<ChannelId, &'static str> {
+unsafe fn channel(id: *const c_char) -> Result<ChannelId, &'static CStr> {
     // SAFETY: as this function's.
-    let id = unsafe { text(id) }.ok_or("libsds error: channel ID pointer is NULL")?;
+    let id = unsafe { text(id) }.ok_or(c"libsds error: channel ID pointer is NULL")?;
     if id.is_empty() {
-        return Err("libsds error: channel ID is empty string");
+        return Err(c"libsds error: channel ID is empty string");
     }
     Ok(id.into())
 }
@@ -560,12 +562,12 @@ unsafe fn channel(id: *const c_char) -> Result<ChannelId, &'static str> {
 ///
 /// `ids` has `count` texts, each of which is NULL or ends in a NUL; with a `count` of 0 it may be
 /// anything.
-unsafe fn ids(ids: *mut *mut c_char, count: usize) -> Result<Vec<MessageId>, &'static str> {
+unsafe fn ids(ids: *mut *mut c_char, count: usize) -> Result<Vec<MessageId>, &'static CStr> {
     if count == 0 {
         return Ok(Vec::new());
     }
     if count > isize::MAX as usize / size_of::<*mut c_char>() {
-        return Err("libsds error: count is larger than memory");
+        return Err(c"libsds error: count is larger than memory");
     }
     // SAFETY: it has `count` pointers, no more than memory can hold, which nobody changes meanwhile.
     let ids = unsafe { slice::from_raw_parts(ids, count) };

@@ -14,6 +14,7 @@
 //! | `worker`, `request`, `failure` | what a call does to the node, and what it answers |
 //! | `settings`, `storage` | the JSON configuration; the store it names |
 //! | `json`, `decimal`, `text` | what goes out |
+//! | `kept` | answers that are read after their call has returned |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
@@ -25,6 +26,7 @@ mod contexts;
 mod decimal;
 mod failure;
 mod json;
+mod kept;
 mod request;
 mod server;
 mod settings;

@@ -2,9 +2,9 @@
 
 use core::panic::AssertUnwindSafe;
 use core::task::{Context as TaskContext, Poll};
-use std::collections::VecDeque;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sds_runtime::event_loop::EventLoop;
 use sds_runtime::{Clock, Timer};
@@ -15,15 +15,11 @@ use crate::failure::Code;
 use crate::request::Request;
 use crate::signal::Done;
 use crate::text::Text;
-use crate::waits;
 use crate::worker::Worker;
+use crate::{kept, waits};
 
 /// Most jobs done before the time is looked at.
 const BUDGET: usize = 16;
-/// Fewest and most answers kept for callers that read them after their call has returned.
-const KEPT: core::ops::RangeInclusive<usize> = 32..=1_024;
-/// Most bytes of answers kept beyond the fewest.
-const KEPT_BYTES: usize = 8 << 20;
 
 /// A request, whom to tell what came of it, and whom to wake then.
 #[derive(Debug)]
@@ -41,14 +37,14 @@ pub(crate) struct Server {
     /// Gone after a panic: nobody knows what state it is in.
     worker: Option<Worker>,
     callbacks: Arc<Callbacks>,
-    answers: Answers,
+    /// When to free the last answer, if no other comes: that would do it.
+    sweep: Option<Instant>,
     clock: Clock,
 }
 
 impl Server {
     pub(crate) fn new(context: usize, worker: Worker, callbacks: Arc<Callbacks>) -> Self {
-        let (answers, clock) = (Answers::default(), Clock::start());
-        Self { context, worker: Some(worker), callbacks, answers, clock }
+        Self { context, worker: Some(worker), callbacks, sweep: None, clock: Clock::start() }
     }
 
     /// Does jobs until there will be no more.
@@ -78,7 +74,8 @@ impl Server {
             }
             self.tick();
             let deadline = self.worker.as_ref().and_then(Worker::deadline);
-            timer.set(deadline.and_then(|at| self.clock.to_std(at)));
+            let deadline = deadline.and_then(|at| self.clock.to_std(at));
+            timer.set([deadline, self.sweep].into_iter().flatten().min());
             if idle && timer.poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -93,14 +90,23 @@ impl Server {
             worker.carry_out(clock.now(), request, callbacks, &mut answer)
         });
         let (ret, text) = match result.unwrap_or_else(|| Err(Code::InternalError.into())) {
-            Ok(()) => (RET_OK, answer.into()),
+            Ok(()) => (RET_OK, Text::from(answer)),
             Err(failure) => (RET_ERR, Request::failure(name, failure)),
         };
-        callback.call(ret, self.answers.keep(text));
+        if text.len() == 0 {
+            callback.call_static(ret, c"");
+        } else {
+            callback.call(ret, &text);
+            self.sweep = Some(kept::keep(text));
+        }
         done.answered();
     }
 
     fn tick(&mut self) {
+        if self.sweep.is_some_and(|at| at <= Instant::now()) {
+            self.sweep = None;
+            kept::sweep();
+        }
         self.guarded(|worker, callbacks, clock| worker.tick(clock.now(), callbacks));
     }
 
@@ -114,49 +120,5 @@ impl Server {
             drop(catch_unwind(|| drop({ broken }.0.take())));
         }
         result.ok()
-    }
-}
-
-/// The last answers. Programs that wait in another language read them after the call has returned.
-#[derive(Debug, Default)]
-struct Answers {
-    kept: VecDeque<Text>,
-    bytes: usize,
-}
-
-impl Answers {
-    fn keep(&mut self, text: Text) -> &Text {
-        while self.kept.len() >= *KEPT.end()
-            || (self.kept.len() >= *KEPT.start() && self.bytes + text.len() > KEPT_BYTES)
-        {
-            let Some(oldest) = self.kept.pop_front() else { break };
-            self.bytes -= oldest.len();
-        }
-        self.bytes += text.len();
-        self.kept.push_back(text);
-        self.kept.back().expect("it was put there just now")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(len: usize) -> Text {
-        vec![b'x'; len].into()
-    }
-
-    #[test]
-    fn answers_are_kept_for_a_while_and_not_for_ever() {
-        let mut answers = Answers::default();
-        for _ in 0..10_000 {
-            answers.keep(text(10));
-        }
-        assert_eq!(answers.kept.len(), *KEPT.end());
-        for _ in 0..100 {
-            answers.keep(text(KEPT_BYTES));
-        }
-        assert_eq!(answers.kept.len(), *KEPT.start());
-        assert_eq!(answers.bytes, KEPT.start() * KEPT_BYTES);
     }
 }

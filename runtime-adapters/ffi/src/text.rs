@@ -11,6 +11,11 @@ impl Text {
         self.0.len() - 1
     }
 
+    /// Bytes of memory that it takes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// The bytes and the NUL.
     pub(crate) fn with_nul(&self) -> &[u8] {
         &self.0
@@ -24,6 +29,7 @@ impl Text {
 
 impl From<Vec<u8>> for Text {
     fn from(mut bytes: Vec<u8>) -> Self {
+        bytes.reserve_exact(1);
         bytes.push(0);
         Self(bytes)
     }

@@ -31,6 +31,12 @@ fn c_programs_get_what_the_other_functions_promise() {
     compile_and_run("beyond");
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_of_c_programs_read_their_answers_late() {
+    compile_and_run("threads");
+}
+
 fn compile_and_run(name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -1,6 +1,6 @@
 //! Function pointers of the caller's, and whom a context tells and asks.
 
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::{ptr, slice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,9 +14,12 @@ use crate::worker::Host;
 /// Gets an answer or an event: RET_OK or RET_ERR, and `len` bytes of it or of what is wrong, with a
 /// NUL behind them.
 ///
-/// The bytes of an answer stay until at least 32 more calls of the context have been answered, or
-/// it is cleaned up; those of an event until the callback returns. It must not call the context it
-/// is called for: such a call is refused.
+/// The bytes of an answer stay for a while after the callback has returned, whatever else is called
+/// meanwhile, and also when the context is cleaned up: for 10 s while the answers that the process
+/// keeps have no more than 64 MiB, and for 1 s in any case. No more than 256 MiB are kept: a call
+/// whose answer would be more waits until older ones have had their second. Texts of calls that
+/// were not accepted stay for ever if the call had a context. The bytes of an event stay until the
+/// callback returns. It must not call the context it is called for: such a call is refused.
 pub type SdsCallBack = Option<
     unsafe extern "C" fn(callerRet: c_int, msg: *const c_char, len: usize, userData: *mut c_void),
 >;
@@ -68,6 +71,12 @@ impl Callback {
         let msg = text.with_nul().as_ptr().cast();
         // SAFETY: the caller gave the function for this, and the text has a NUL behind its bytes.
         unsafe { (self.function)(ret, msg, text.len(), self.user_data.0) }
+    }
+
+    /// With a text that nobody frees.
+    pub(crate) fn call_static(self, ret: c_int, text: &'static CStr) {
+        // SAFETY: the caller gave the function for this, and the text ends in a NUL.
+        unsafe { (self.function)(ret, text.as_ptr(), text.count_bytes(), self.user_data.0) }
     }
 
     /// Without even an empty text.

@@ -31,6 +31,7 @@ static void configurations(void) {
         CHECK(SdsNewReliabilityManagerWithConfig("a", wrong[i].json, on_reply, &reply) == NULL);
         CHECK(reply.calls == 1 && reply.ret == RET_ERR);
         CHECK(pthread_equal(reply.thread, pthread_self()));
+        CHECK(memcmp(reply.msg, reply.copy, reply.len + 1) == 0); /* though there is no context */
         if (strncmp(reply.copy, wrong[i].says, strlen(wrong[i].says)) != 0) {
             CHECK_TEXT(reply.copy, wrong[i].says);
         }

@@ -72,7 +72,7 @@ static void on_reply(int ret, const char *msg, size_t len, void *user_data) {
     }
 }
 
-static void on_event(int ret, const char *msg, size_t len, void *user_data) {
+__attribute__((unused)) static void on_event(int ret, const char *msg, size_t len, void *user_data) {
     struct events *events = user_data;
     size_t used = strlen(events->text);
     CHECK(ret == RET_OK);
