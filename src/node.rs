@@ -198,7 +198,7 @@ impl Node {
     /// [`Effect::Missing`] told and, after a restart, does not tell again. Nothing if the channel is
     /// not open, or still loading.
     pub fn missing(&self, channel: &ChannelId) -> impl Iterator<Item = MissingEntry> {
-        self.open_channel(channel).into_iter().flat_map(|channel| channel.missing(self.now.mono))
+        self.open_channel(channel).into_iter().flat_map(|channel| channel.missing(self.awake))
     }
 
     /// The ids that the next message published in `channel` will name, oldest first: for

@@ -81,7 +81,7 @@ pub struct MissingEntry {
     pub named: HistoryEntry,
     /// Times it was asked for, by us or by others, before restarts too.
     pub requests: u32,
-    /// How long it has been missing.
+    /// How long it has been missing without progress: time awake, in this life and those before.
     pub age: Duration,
     /// Messages that wait for it, directly.
     pub waiters: Vec<MessageId>,
@@ -125,12 +125,12 @@ impl Channel {
         all
     }
 
-    /// What is missing `now`.
-    pub(crate) fn missing(&self, now: Instant) -> impl Iterator<Item = MissingEntry> {
+    /// What is missing. `awake`: the time now on the clock of time awake.
+    pub(crate) fn missing(&self, awake: Instant) -> impl Iterator<Item = MissingEntry> {
         self.wanted.iter().map(move |want| MissingEntry {
             named: want.entry.clone(),
             requests: want.rounds,
-            age: now.since(want.since),
+            age: awake.since(want.since),
             waiters: want
                 .waiters
                 .iter()
