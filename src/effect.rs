@@ -92,7 +92,8 @@ pub enum Effect {
         /// The own message.
         message_id: MessageId,
     },
-    /// Some peer has an own message.
+    /// Some peer has an own message. Those that one message acknowledges come in the order of
+    /// sending.
     Acked {
         /// The channel.
         channel: ChannelId,

@@ -322,30 +322,36 @@ impl Channel {
         cx.outbox.effect(Effect::Unconfirmed { channel: self.id.clone(), message_id });
     }
 
-    /// A received causal history names this id: if it is an own message, somebody has it.
-    pub(super) fn acknowledge_named(&mut self, cx: &mut Cx<'_>, digest: IdDigest) {
+    /// A received causal history names this id: if it is an own message, somebody has it, and it
+    /// is to be told.
+    pub(super) fn acknowledge_named(
+        &mut self,
+        cx: &mut Cx<'_>,
+        digest: IdDigest,
+    ) -> Option<(DeliverySeq, MessageId)> {
         if let Some(seq) = self.outgoing.seq_of(digest) {
-            self.acknowledged(cx, seq);
-            return;
+            return self.acknowledged(cx, seq);
         }
         if !self.has_unconfirmed {
-            return;
+            return None;
         }
-        let Some(Place::Logged(slot)) = self.ids.place(digest) else { return };
-        let Some(logged) = self.log.get_mut(slot).filter(|logged| logged.unconfirmed) else {
-            return;
-        };
+        let Some(Place::Logged(slot)) = self.ids.place(digest) else { return None };
+        let logged = self.log.get_mut(slot).filter(|logged| logged.unconfirmed)?;
         logged.unconfirmed = false;
         let (seq, message_id) = (logged.seq, logged.entry.message_id().into());
         cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
-        cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
+        Some((seq, message_id))
     }
 
-    pub(super) fn acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {
-        let Some((unacked, _)) = self.end_outgoing(seq) else { return };
+    /// Somebody has this own message, which is to be told.
+    pub(super) fn acknowledged(
+        &mut self,
+        cx: &mut Cx<'_>,
+        seq: DeliverySeq,
+    ) -> Option<(DeliverySeq, MessageId)> {
+        let (unacked, _) = self.end_outgoing(seq)?;
         cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
-        let message_id = unacked.entry.message_id().into();
-        cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
+        Some((seq, unacked.entry.message_id().into()))
     }
 
     pub(super) fn possibly_acknowledged(&mut self, cx: &mut Cx<'_>, seq: DeliverySeq) {

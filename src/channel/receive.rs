@@ -1,6 +1,7 @@
 //! Messages of others: checks before any change of state, then what a message tells.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::incoming::{Arrived, Deps, Waiters, retain_waiters};
 use super::log::Dialects;
@@ -11,9 +12,9 @@ use crate::bloom::{MAX_K, ReceivedFilter};
 use crate::broken::{self, Break};
 use crate::config::{Config, OnLost};
 use crate::effect::Effect;
-use crate::entry::LogEntry;
+use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
-use crate::id::IdRef;
+use crate::id::{IdRef, MessageId};
 use crate::snapshot::ChangeKind;
 use crate::time::Now;
 use crate::wire::{Kind, MessageRef, WireDialect};
@@ -291,15 +292,32 @@ impl Channel {
         if self.outgoing.is_empty() && !self.has_unconfirmed || self.is_me(message.sender_id) {
             return;
         }
-        for dep in deps {
-            self.acknowledge_named(cx, *dep);
+        let mut acked: SmallVec<[_; 4]> =
+            deps.iter().filter_map(|dep| self.acknowledge_named(cx, *dep)).collect();
+        if let Some(filter) = filter {
+            self.review_filter(cx, dialect, message, filter, &mut acked);
         }
-        let Some(filter) = filter else { return };
+        // In the order of sending, whatever told of them.
+        acked.sort_unstable_by_key(|(seq, _)| *seq);
+        for (_, message_id) in acked {
+            cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
+        }
+    }
+
+    /// What a message's filter says of our own messages; those that it acknowledges join `acked`.
+    fn review_filter(
+        &mut self,
+        cx: &mut Cx<'_>,
+        dialect: WireDialect,
+        message: &MessageRef<'_>,
+        filter: &ReceivedFilter<'_>,
+        acked: &mut SmallVec<[(DeliverySeq, MessageId); 4]>,
+    ) {
         let witness = self.sender_digest(message.sender_id);
         let confidence = self.filters.ack_confidence_ln;
         for verdict in self.outgoing.review(dialect, filter, witness, confidence) {
             match verdict {
-                Verdict::Acked(seq) => self.acknowledged(cx, seq),
+                Verdict::Acked(seq) => acked.extend(self.acknowledged(cx, seq)),
                 Verdict::Possibly(seq) => self.possibly_acknowledged(cx, seq),
                 Verdict::Likelier(seq) => self.persist_outgoing(cx, seq),
             }

@@ -25,7 +25,9 @@ pub type SdsCallBack = Option<
 >;
 
 /// Is asked where a message can be fetched from. It sets `hint` to memory allocated by malloc, which
-/// the library frees, and `hintLen` to its length; or leaves them NULL and 0.
+/// the library frees, and `hintLen` to its length, at most 4096; or leaves them NULL and 0. A hint
+/// stays until there is another, also when the provider is removed or has none any more. Hints that
+/// received messages have are passed on as well. It is not asked for an id that has a NUL byte.
 pub type SdsRetrievalHintProvider = Option<
     unsafe extern "C" fn(
         messageId: *const c_char,

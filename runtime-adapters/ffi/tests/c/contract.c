@@ -428,6 +428,11 @@ static void deliveries(void) {
     struct bytes r1 = wrap(b, "x", "r1", "ch");
     unwrap(a, &r1, RESPONSE("120", ""));
     saw(&a_events, SENT("m1") SENT("m2") READY("r1"));
+    /* Also where the answer names them in another order. */
+    const char *const sent[] = {"+m5", "+m4", "+m3", NULL};
+    for (int i = 0; i < 3; i++) free(wrap(a, "x", sent[2 - i] + 1, "ch").data);
+    unwrap_hand_made(a, message("r2", UINT64_C(1) << 40, sent, "ch", "x"), RESPONSE("120", ""));
+    saw(&a_events, SENT("m3") SENT("m4") SENT("m5") READY("r2"));
     free(m1.data);
     free(m2.data);
     free(r1.data);
@@ -587,6 +592,39 @@ static void hints(void) {
     CHECK_TEXT(asked.text, "");
     cleanup(a);
     cleanup(b);
+}
+
+static void knows_h1(const char *id, char **hint, size_t *len, void *user_data) {
+    int *asked = user_data;
+    if (strcmp(id, "h1") != 0 || (*asked)++ > 0) return;
+    *hint = strdup("where");
+    CHECK(*hint != NULL);
+    *len = strlen(*hint);
+}
+
+#define HINTED "{\"messageId\":\"h1\",\"retrievalHint\":\"d2hlcmU=\"}"
+
+/* On purpose: a hint stays until there is another, and is passed on by whoever heard it. */
+static void hints_stay(void) {
+    int asked = 0;
+    void *a = new_context(NULL), *b = new_context(NULL), *c = new_context(NULL);
+    SdsSetRetrievalHintProvider(a, knows_h1, &asked);
+    struct bytes h1 = wrap(a, "x", "h1", "ch"), h2 = wrap(a, "x", "h2", "ch");
+    struct bytes h3 = wrap(a, "x", "h3", "ch");
+    CHECK(asked == 2);
+    unwrap(b, &h3, RESPONSE("120", HINTED "," DEP("h2")));
+    SdsSetRetrievalHintProvider(a, NULL, NULL);
+    struct bytes h4 = wrap(a, "x", "h4", "ch");
+    unwrap(b, &h4, RESPONSE("120", HINTED "," DEP("h2") "," DEP("h3")));
+    unwrap(b, &h1, RESPONSE("120", ""));
+    unwrap(b, &h2, RESPONSE("120", ""));
+    struct bytes from_b = wrap(b, "x", "b1", "ch");
+    unwrap(c, &from_b, RESPONSE("120", HINTED "," DEP("h2") "," DEP("h3") "," DEP("h4")));
+    struct bytes all[] = {h1, h2, h3, h4, from_b};
+    for (int i = 0; i < 5; i++) free(all[i].data);
+    cleanup(a);
+    cleanup(b);
+    cleanup(c);
 }
 
 /* ---- threads and memory ---- */
@@ -776,6 +814,7 @@ int main(void) {
     RUN(escapes);
     RUN(no_events);
     RUN(hints);
+    RUN(hints_stay);
     RUN(answers_stay);
     RUN(calls_from_callbacks);
     RUN(rings_of_callbacks);
