@@ -4,6 +4,9 @@
     python3 examples/python/lost_message.py
 
 The library is looked for in `target/release`, or where SDS_LIBRARY says.
+
+Ids and channels are bytes to the library, and others may send any. Here they are texts: what is not
+UTF-8 becomes surrogates, as in Python's file names, and becomes the same bytes again.
 """
 
 import base64
@@ -59,14 +62,14 @@ class Participant:
 
     def __init__(self, name, config=None, on_event=None, on_outgoing=None):
         # ctypes forgets callbacks that nobody holds; the library may call these until the end.
-        self._event = CALLBACK(lambda _, msg, size, __: on_event(json.loads(_bytes(msg, size))))
+        self._event = CALLBACK(lambda _, msg, size, __: on_event(_json(_bytes(msg, size))))
         self._outgoing = OUTGOING(lambda _, __, msg, size, ___: on_outgoing(_bytes(msg, size)))
         self._context = None
         config = json.dumps(config or {}).encode()
 
         def create(reply):
             self._context = _LIB.SdsNewReliabilityManagerWithConfig(
-                name.encode(), config, reply, None
+                _text(name), config, reply, None
             )
             return 0 if self._context else 1
 
@@ -80,7 +83,7 @@ class Participant:
         """The bytes to send for a message of 1 byte to 1 MiB."""
         return _call(
             lambda reply: _LIB.SdsWrapOutgoingMessageBinary(
-                self._context, content, len(content), message_id.encode(), channel.encode(),
+                self._context, content, len(content), _text(message_id), _text(channel),
                 reply, None,
             )
         )
@@ -93,13 +96,13 @@ class Participant:
             )
         )
         header = 4 + int.from_bytes(answer[:4], "little")
-        return json.loads(answer[4:header]), answer[header:]
+        return _json(answer[4:header]), answer[header:]
 
     def status(self, channel):
         """Where a channel stands."""
-        return json.loads(
+        return _json(
             _call(
-                lambda reply: _LIB.SdsChannelStatus(self._context, channel.encode(), reply, None)
+                lambda reply: _LIB.SdsChannelStatus(self._context, _text(channel), reply, None)
             )
         )
 
@@ -119,6 +122,18 @@ class Participant:
 def hint(missing):
     """The retrieval hint of an entry of "missingDeps"; empty if there is none."""
     return base64.b64decode(missing["retrievalHint"])
+
+
+def _text(text):
+    """The bytes of a text, for C; it would not see what is behind a NUL."""
+    encoded = text.encode(errors="surrogateescape")
+    if b"\0" in encoded:
+        raise ValueError("a name has a NUL")
+    return encoded
+
+
+def _json(answer):
+    return json.loads(answer.decode(errors="surrogateescape"))
 
 
 def _bytes(msg, size):
