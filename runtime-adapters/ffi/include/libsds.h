@@ -64,12 +64,11 @@ void *SdsNewReliabilityManager(SdsCallBack callback, void *userData);
 
 // Makes a context with a participant id and a configuration in JSON, both of which may be NULL or
 // empty. Without a participant id it takes no part in repairs. What it sends by itself goes to
-// the callback of SdsSetOutgoingCallback. Its message_ready events have two more keys, "seq" and
-// "gap", and where a message is told again after a restart a third: "message", its content in
-// base64.
+// the callback of SdsSetOutgoingCallback. Its message_ready events have more keys: see
+// SdsSetEventCallback.
 //
 // Keys, all optional: "bloomFilterCapacity" (10000), "bloomFilterErrorRate" (0.001),
-// "maxMessageHistory" (10000), "maxCausalHistory" (10), "resendIntervalMs" (30000),
+// "maxMessageHistory" (10000), "maxCausalHistory" (10, at most 256), "resendIntervalMs" (30000),
 // "maxResendAttempts" (8), "syncMessageIntervalMs" (30000: between periodic_sync events),
 // "bufferSweepIntervalMs" and "repairSweepIntervalMs" (without use), "repairTMinMs" (30000),
 // "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
@@ -87,10 +86,30 @@ void *SdsNewReliabilityManagerWithConfig(const char *participantId,
                                          SdsCallBack callback,
                                          void *userData);
 
-// Sets who hears of events, on the library's thread; NULL is nobody.
+// Sets who hears of events, on the library's thread; NULL is nobody. An event is JSON; "eventType"
+// is one of:
+//
+// - "message_ready": a message of somebody else and all that it depends on are here. With a
+//   configuration it has more keys: "seq", the number of the delivery, for SdsConsumed; "gap",
+//   whether something that it depends on is missing for good; "senderId"; "lamport", its Lamport
+//   time; "follows", the id of the message right before it in the log, null if it is the first; and
+//   "message", its content in base64, but where the answer to the call has it, because it is the
+//   message that is being unwrapped. After a restart what was not consumed is told again.
+// - "message_sent": somebody has a message that was wrapped here. Those of one call come in the
+//   order of sending.
+// - "missing_dependencies": a message that was unwrapped waits for those in "missingDeps".
+// - "periodic_sync": see SdsStartPeriodicTasks.
+// - "ephemeral": a message of SdsWrapEphemeralMessage was unwrapped.
+// - "unconfirmed" (with a configuration only): nobody acknowledged a message that was wrapped here,
+//   and it is not sent again. message_sent may still follow.
+// - "lost" (with a configuration only): a message is missing and was given up.
+// - "open_failed" (with a store only): a stored channel cannot be opened; "reason" says why. Without
+//   "channelId": it is not known which channels are stored.
 //
 // The callback may be called until the context is cleaned up.
-void SdsSetEventCallback(void *ctx, SdsCallBack callback, void *userData);
+void SdsSetEventCallback(void *ctx,
+                         SdsCallBack callback,
+                         void *userData);
 
 // Sets who is asked, during a wrap and on the library's thread, where messages can be fetched
 // from; NULL is nobody. A hint is allocated by malloc and freed by the library.
@@ -190,7 +209,16 @@ int SdsMarkDependenciesMet(void *ctx,
 // `ctx` may be any pointer.
 int SdsStartPeriodicTasks(void *ctx, SdsCallBack callback, void *userData);
 
-// Forgets a channel; one that is not known is forgotten already.
+// Takes part in a channel: what the store has of it is loaded, and nothing happens if it is open
+// already. Other calls open channels as they need them, and a message that is unwrapped opens its
+// own. Channels that are stored are opened by themselves, with the first call on a context or 1 s
+// after it was made, so that there is time to set callbacks. One that cannot be loaded is told by
+// an event of type "open_failed", and this call tries again.
+//
+// The text ends in a NUL.
+int SdsOpenChannel(void *ctx, const char *channelId, SdsCallBack callback, void *userData);
+
+// Forgets a channel, in the store as well; one that is not known is forgotten already.
 //
 // The text ends in a NUL.
 int SdsRemoveChannel(void *ctx, const char *channelId, SdsCallBack callback, void *userData);
@@ -211,8 +239,30 @@ int SdsConsumed(void *ctx,
 // The text ends in a NUL.
 int SdsChannelStatus(void *ctx, const char *channelId, SdsCallBack callback, void *userData);
 
+// The channels that are open, in the order of their bytes. The callback gets JSON: "channels", at
+// most 1000 ids behind `afterChannelId`, which may be NULL or empty, and "more": whether there are
+// more behind those.
+//
+// The text ends in a NUL.
+int SdsChannels(void *ctx, const char *afterChannelId, SdsCallBack callback, void *userData);
+
+// The log of a channel, in its order: by Lamport time and id. The callback gets JSON: "channelId";
+// "entries", each with "messageId", "senderId", "lamport" and "message", its content in base64; and
+// "next" if there are more. A page has at most `max` entries, no more than 1000 (0: 1000), and none
+// behind the one with which it reaches 1 MiB. `after` is NULL for the first page, or the "next"
+// of the page before.
+//
+// The texts end in a NUL.
+int SdsChannelLog(void *ctx,
+                  const char *channelId,
+                  const char *after,
+                  size_t max,
+                  SdsCallBack callback,
+                  void *userData);
+
 // What the context has counted. The callback gets JSON: "wrapped", "unwrapped", "refused",
-// "delivered", "acked", "sentResends", "sentSyncs", "sentRepairs", "sentBridged".
+// "refusedNul" (refused for a NUL byte in the channel id), "delivered", "acked", "sentResends",
+// "sentSyncs", "sentRepairs", "sentBridged".
 //
 // `ctx` may be any pointer.
 int SdsMetrics(void *ctx, SdsCallBack callback, void *userData);

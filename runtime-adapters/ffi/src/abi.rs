@@ -15,7 +15,7 @@ use sds_proto::{ChannelId, DeliverySeq, MessageId};
 pub(crate) use self::callback::{Callback, Callbacks};
 pub use self::callback::{SdsCallBack, SdsOutgoingCallBack, SdsRetrievalHintProvider};
 use crate::context::Refusal;
-use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Request, Wrapping};
+use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Passed, Request, Wrapping};
 use crate::settings::{Settings, SettingsError};
 use crate::text::Text;
 use crate::{contexts, kept, waits};
@@ -51,12 +51,11 @@ pub unsafe extern "C" fn SdsNewReliabilityManager(
 
 /// Makes a context with a participant id and a configuration in JSON, both of which may be NULL or
 /// empty. Without a participant id it takes no part in repairs. What it sends by itself goes to
-/// the callback of SdsSetOutgoingCallback. Its message_ready events have two more keys, "seq" and
-/// "gap", and where a message is told again after a restart a third: "message", its content in
-/// base64.
+/// the callback of SdsSetOutgoingCallback. Its message_ready events have more keys: see
+/// SdsSetEventCallback.
 ///
 /// Keys, all optional: "bloomFilterCapacity" (10000), "bloomFilterErrorRate" (0.001),
-/// "maxMessageHistory" (10000), "maxCausalHistory" (10), "resendIntervalMs" (30000),
+/// "maxMessageHistory" (10000), "maxCausalHistory" (10, at most 256), "resendIntervalMs" (30000),
 /// "maxResendAttempts" (8), "syncMessageIntervalMs" (30000: between periodic_sync events),
 /// "bufferSweepIntervalMs" and "repairSweepIntervalMs" (without use), "repairTMinMs" (30000),
 /// "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
@@ -90,7 +89,25 @@ pub unsafe extern "C" fn SdsNewReliabilityManagerWithConfig(
     })
 }
 
-/// Sets who hears of events, on the library's thread; NULL is nobody.
+/// Sets who hears of events, on the library's thread; NULL is nobody. An event is JSON; "eventType"
+/// is one of:
+///
+/// - "message_ready": a message of somebody else and all that it depends on are here. With a
+///   configuration it has more keys: "seq", the number of the delivery, for SdsConsumed; "gap",
+///   whether something that it depends on is missing for good; "senderId"; "lamport", its Lamport
+///   time; "follows", the id of the message right before it in the log, null if it is the first; and
+///   "message", its content in base64, but where the answer to the call has it, because it is the
+///   message that is being unwrapped. After a restart what was not consumed is told again.
+/// - "message_sent": somebody has a message that was wrapped here. Those of one call come in the
+///   order of sending.
+/// - "missing_dependencies": a message that was unwrapped waits for those in "missingDeps".
+/// - "periodic_sync": see SdsStartPeriodicTasks.
+/// - "ephemeral": a message of SdsWrapEphemeralMessage was unwrapped.
+/// - "unconfirmed" (with a configuration only): nobody acknowledged a message that was wrapped here,
+///   and it is not sent again. message_sent may still follow.
+/// - "lost" (with a configuration only): a message is missing and was given up.
+/// - "open_failed" (with a store only): a stored channel cannot be opened; "reason" says why. Without
+///   "channelId": it is not known which channels are stored.
 ///
 /// # Safety
 ///
@@ -346,7 +363,29 @@ pub unsafe extern "C" fn SdsStartPeriodicTasks(
     call(ctx, callback, user_data, || Ok(Request::StartPeriodicTasks))
 }
 
-/// Forgets a channel; one that is not known is forgotten already.
+/// Takes part in a channel: what the store has of it is loaded, and nothing happens if it is open
+/// already. Other calls open channels as they need them, and a message that is unwrapped opens its
+/// own. Channels that are stored are opened by themselves, with the first call on a context or 1 s
+/// after it was made, so that there is time to set callbacks. One that cannot be loaded is told by
+/// an event of type "open_failed", and this call tries again.
+///
+/// # Safety
+///
+/// The text ends in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsOpenChannel(
+    ctx: *mut c_void,
+    channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: as this function's.
+        Ok(Request::OpenChannel { channel: unsafe { channel(channel_id) }? })
+    })
+}
+
+/// Forgets a channel, in the store as well; one that is not known is forgotten already.
 ///
 /// # Safety
 ///
@@ -404,8 +443,55 @@ pub unsafe extern "C" fn SdsChannelStatus(
     })
 }
 
+/// The channels that are open, in the order of their bytes. The callback gets JSON: "channels", at
+/// most 1000 ids behind `afterChannelId`, which may be NULL or empty, and "more": whether there are
+/// more behind those.
+///
+/// # Safety
+///
+/// The text ends in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsChannels(
+    ctx: *mut c_void,
+    after_channel_id: *const c_char,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: it is NULL or a text of the caller's that ends in a NUL.
+        let after = unsafe { text(after_channel_id) }.unwrap_or_default();
+        Ok(Request::Channels { after: after.into() })
+    })
+}
+
+/// The log of a channel, in its order: by Lamport time and id. The callback gets JSON: "channelId";
+/// "entries", each with "messageId", "senderId", "lamport" and "message", its content in base64; and
+/// "next" if there are more. A page has at most `max` entries, no more than 1000 (0: 1000), and none
+/// behind the one with which it reaches 1 MiB. `after` is NULL for the first page, or the "next"
+/// of the page before.
+///
+/// # Safety
+///
+/// The texts end in a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SdsChannelLog(
+    ctx: *mut c_void,
+    channel_id: *const c_char,
+    after: *const c_char,
+    max: usize,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+) -> c_int {
+    call(ctx, callback, user_data, || {
+        // SAFETY: as this function's; `after` may be NULL.
+        let (channel, after) = unsafe { (channel(channel_id)?, text(after)) };
+        Ok(Request::Log { channel, after, max })
+    })
+}
+
 /// What the context has counted. The callback gets JSON: "wrapped", "unwrapped", "refused",
-/// "delivered", "acked", "sentResends", "sentSyncs", "sentRepairs", "sentBridged".
+/// "refusedNul" (refused for a NUL byte in the channel id), "delivered", "acked", "sentResends",
+/// "sentSyncs", "sentRepairs", "sentBridged".
 ///
 /// # Safety
 ///
@@ -515,21 +601,24 @@ unsafe fn wrap(
     Ok(Request::Wrap { message_id, channel, content, kind })
 }
 
-/// A copy of the bytes; of more than `max`, `max` and one more, which are too many as well.
+/// A copy of the bytes, if there are no more than `limit`.
 ///
 /// # Safety
 ///
 /// `message` is NULL or has `len` bytes.
-unsafe fn bytes(message: *const c_void, len: usize, max: usize) -> Result<Bytes, &'static CStr> {
+unsafe fn bytes(message: *const c_void, len: usize, limit: usize) -> Result<Passed, &'static CStr> {
     if message.is_null() && len > 0 {
         return Err(c"libsds error: message pointer is NULL but length > 0");
     }
-    if len == 0 {
-        return Ok(Bytes::new());
+    if len > limit {
+        return Ok(Passed::TooMany { len, limit });
     }
-    // SAFETY: it is not NULL and has at least as many bytes, which nobody changes meanwhile.
-    let bytes = unsafe { slice::from_raw_parts(message.cast::<u8>(), len.min(max + 1)) };
-    Ok(Bytes::copy_from_slice(bytes))
+    if len == 0 {
+        return Ok(Bytes::new().into());
+    }
+    // SAFETY: it is not NULL and has as many bytes, which nobody changes meanwhile.
+    let bytes = unsafe { slice::from_raw_parts(message.cast::<u8>(), len) };
+    Ok(Bytes::copy_from_slice(bytes).into())
 }
 
 /// A copy of a text without its NUL; `None` if the pointer is NULL.

@@ -9,7 +9,32 @@ use sds_proto::RejectReason;
 pub(crate) struct Failure {
     pub(crate) code: Code,
     /// More than the code tells, for the functions that nim-sds does not have.
-    pub(crate) reason: Option<RejectReason>,
+    pub(crate) reason: Option<Reason>,
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reason {
+    /// The node refused it.
+    Rejected(RejectReason),
+    /// Texts of C end at the NUL, so that it would be taken for another channel's.
+    NulInChannelId,
+    /// It is not the "next" of a page.
+    NotACursor,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(reason) => reason.fmt(f),
+            Self::NulInChannelId => f.write_str(
+                "the message's channel id has a NUL byte, behind which programs in C do not look",
+            ),
+            Self::NotACursor => f.write_str(
+                "the page to begin behind is none: pass the \"next\" of the page before",
+            ),
+        }
+    }
 }
 
 /// The codes that nim-sds has.
@@ -58,6 +83,17 @@ impl From<RejectReason> for Failure {
             RejectReason::ClockExhausted => Code::InternalError,
             _ => Code::InvalidArgument,
         };
-        Self { code, reason: Some(reason) }
+        Self { code, reason: Some(Reason::Rejected(reason)) }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Rejected(reason) => reason.into(),
+            Reason::NulInChannelId | Reason::NotACursor => {
+                Self { code: Code::InvalidArgument, reason: Some(reason) }
+            }
+        }
     }
 }

@@ -31,16 +31,19 @@ impl<'a> Object<'a> {
         self
     }
 
-    pub(crate) fn message_id(mut self, id: impl AsRef<[u8]>) -> Self {
-        self.key("messageId");
-        string(id.as_ref(), self.out);
+    /// A text of any characters.
+    pub(crate) fn text(mut self, key: &str, text: impl AsRef<[u8]>) -> Self {
+        self.key(key);
+        string(text.as_ref(), self.out);
         self
     }
 
-    pub(crate) fn channel_id(mut self, id: &ChannelId) -> Self {
-        self.key("channelId");
-        string(id.as_bytes(), self.out);
-        self
+    pub(crate) fn message_id(self, id: impl AsRef<[u8]>) -> Self {
+        self.text("messageId", id)
+    }
+
+    pub(crate) fn channel_id(self, id: &ChannelId) -> Self {
+        self.text("channelId", id.as_bytes())
     }
 
     pub(crate) fn bytes(mut self, key: &str, bytes: &[u8]) -> Self {
@@ -57,18 +60,27 @@ impl<'a> Object<'a> {
         self
     }
 
-    pub(crate) fn missing(mut self, missing: &[HistoryEntry]) -> Self {
-        self.key("missingDeps");
+    pub(crate) fn missing(self, missing: &[HistoryEntry]) -> Self {
+        self.list("missingDeps", missing, |out, named| {
+            let hint = named.retrieval_hint.as_deref().unwrap_or_default();
+            Object::begin(out).message_id(&named.message_id).base64("retrievalHint", hint).end();
+        })
+    }
+
+    /// A list of what `write` writes of each item.
+    pub(crate) fn list<T>(
+        mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Vec<u8>, T),
+    ) -> Self {
+        self.key(key);
         self.out.push(b'[');
-        for (index, named) in missing.iter().enumerate() {
+        for (index, item) in items.into_iter().enumerate() {
             if index > 0 {
                 self.out.push(b',');
             }
-            let hint = named.retrieval_hint.as_deref().unwrap_or_default();
-            Object::begin(self.out)
-                .message_id(&named.message_id)
-                .base64("retrievalHint", hint)
-                .end();
+            write(self.out, item);
         }
         self.out.push(b']');
         self
@@ -102,7 +114,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Escapes what nim-sds escapes, as it does: `\u000b` in lower case and all others in upper case.
-fn string(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     out.push(b'"');
     for byte in bytes {

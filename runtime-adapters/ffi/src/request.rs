@@ -1,7 +1,7 @@
 //! What can be asked of a worker.
 
 use bytes::Bytes;
-use sds_proto::{ChannelId, DeliverySeq, MessageId};
+use sds_proto::{ChannelId, DeliverySeq, MessageId, RejectReason};
 
 use crate::failure::Failure;
 use crate::text::Text;
@@ -20,11 +20,11 @@ pub(crate) enum Request {
     Wrap {
         message_id: MessageId,
         channel: ChannelId,
-        content: Bytes,
+        content: Passed,
         kind: Wrapping,
     },
     Unwrap {
-        datagram: Bytes,
+        datagram: Passed,
         form: Form,
     },
     DependenciesMet {
@@ -40,13 +40,50 @@ pub(crate) enum Request {
         channel: ChannelId,
         up_to: DeliverySeq,
     },
+    OpenChannel {
+        channel: ChannelId,
+    },
+    /// The channels behind `after`.
+    Channels {
+        after: ChannelId,
+    },
     Status {
         channel: ChannelId,
+    },
+    /// The log from the beginning, or behind the page that ended with `after`.
+    Log {
+        channel: ChannelId,
+        after: Option<Bytes>,
+        max: usize,
     },
     Metrics,
     /// A bug, to test what becomes of one.
     #[cfg(test)]
     Panic,
+}
+
+/// Bytes of the caller's.
+#[derive(Debug)]
+pub(crate) enum Passed {
+    /// A copy of them.
+    Copied(Bytes),
+    /// How many there are, which is more than may be.
+    TooMany { len: usize, limit: usize },
+}
+
+impl Passed {
+    pub(crate) fn get(self) -> Result<Bytes, RejectReason> {
+        match self {
+            Self::Copied(bytes) => Ok(bytes),
+            Self::TooMany { len, limit } => Err(RejectReason::ContentTooLong { len, limit }),
+        }
+    }
+}
+
+impl From<Bytes> for Passed {
+    fn from(bytes: Bytes) -> Self {
+        Self::Copied(bytes)
+    }
 }
 
 /// What a message is wrapped as.
@@ -89,7 +126,10 @@ impl Request {
             Self::StartPeriodicTasks => ("START_PERIODIC_TASKS", false),
             Self::RemoveChannel { .. } => ("REMOVE_CHANNEL", false),
             Self::Consumed { .. } => ("CONSUMED", true),
+            Self::OpenChannel { .. } => ("OPEN_CHANNEL", true),
+            Self::Channels { .. } => ("CHANNELS", true),
             Self::Status { .. } => ("STATUS", true),
+            Self::Log { .. } => ("LOG", true),
             Self::Metrics => ("METRICS", true),
             #[cfg(test)]
             Self::Panic => ("PANIC", true),

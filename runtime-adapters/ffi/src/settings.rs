@@ -8,6 +8,7 @@ use std::thread;
 
 #[cfg(feature = "sqlite")]
 use sds_proto::StoreError;
+use sds_proto::bloom::Geometry;
 use sds_proto::wire::WireDialect;
 use sds_proto::{
     Config, ConfigBuilder, ConfigError, Dialect, Durability, FilterPolicy, NimFilterSize,
@@ -146,22 +147,17 @@ impl Settings {
         };
         let ms = Duration::from_millis;
         let mut builder = base(participant, true);
-        builder = set(builder, keys.bloom_filter_capacity, |builder, capacity| {
-            // Ids are remembered for as long as filters hold them, and longer.
-            let ids = usize::try_from(capacity).unwrap_or(usize::MAX);
-            let ids = ids.saturating_add(ids.div_ceil(5)).max(12_000);
-            // A filter takes at most 14 bytes an id, however seldom it may err.
-            let filter_len = (64 << 10).max((capacity as usize).saturating_mul(16));
-            builder.bloom_capacity(capacity).max_ids(ids).max_filter_len(filter_len)
-        });
+        builder = set(builder, keys.bloom_filter_capacity, ConfigBuilder::bloom_capacity);
         builder = set(builder, keys.bloom_filter_error_rate, ConfigBuilder::bloom_error_rate);
+        builder = builder.max_ids(keys.max_ids()).max_filter_len(keys.max_filter_len());
         builder = set(builder, keys.max_message_history, |builder, messages| {
             builder.max_log_messages(messages).max_outgoing(messages.min(MAX_OUTGOING))
         });
         builder = set(builder, keys.max_causal_history, ConfigBuilder::causal_history_len);
         builder = set(builder, keys.max_outgoing, ConfigBuilder::max_outgoing);
         builder = set(builder, keys.resend_interval_ms, |builder, interval| {
-            builder.resend_after(ms(interval)).resend_max(ms(interval.saturating_mul(20)))
+            let longest = ms(interval.saturating_mul(20)).min(YEAR).max(ms(interval));
+            builder.resend_after(ms(interval)).resend_max(longest)
         });
         builder = set(builder, keys.max_resend_attempts, ConfigBuilder::max_resends);
         builder = set(builder, keys.repair_t_min_ms.map(ms), ConfigBuilder::repair_t_min);
@@ -217,6 +213,32 @@ impl Settings {
             spin: if cores > 1 { spin.min(MAX_SPIN) } else { Duration::ZERO },
             detailed,
         })
+    }
+}
+
+impl Keys {
+    /// Ids are remembered for as long as filters and the log hold them, and longer.
+    fn max_ids(&self) -> usize {
+        const MOST: usize = 1 << 24;
+        let filters = usize::try_from(self.capacity_when_full()).unwrap_or(usize::MAX);
+        let logged = self.max_message_history.unwrap_or_default();
+        filters.max(logged).clamp(12_000, MOST)
+    }
+
+    /// Room for the filters that peers with the same configuration send.
+    fn max_filter_len(&self) -> usize {
+        // The numbers before the words of a filter of nim-sds.
+        const NUMBERS: usize = 64;
+        let error_rate = self.bloom_filter_error_rate.unwrap_or(0.001);
+        // One that there is none of is refused as such.
+        let largest = Geometry::new(self.capacity_when_full(), error_rate);
+        largest.map_or(0, |largest| 8 * largest.word_count() + NUMBERS).max(64 << 10)
+    }
+
+    /// How many ids a filter holds before it begins anew.
+    fn capacity_when_full(&self) -> u64 {
+        let capacity = u64::from(self.bloom_filter_capacity.unwrap_or(10_000));
+        capacity + capacity.div_ceil(5)
     }
 }
 
@@ -318,6 +340,53 @@ mod tests {
         assert!(!config.sync() && *config.repair());
         assert_eq!((settings.period, settings.spin), (Duration::from_millis(10), Duration::ZERO));
         assert!(from_json("").is_ok());
+    }
+
+    #[test]
+    fn a_value_is_refused_only_for_a_bound_that_has_a_key() {
+        const KEYS: [(&str, &str); 14] = [
+            ("bloomFilterCapacity", "bloom_capacity"),
+            ("bloomFilterErrorRate", "bloom_error_rate"),
+            ("maxMessageHistory", "max_log_messages"),
+            ("maxCausalHistory", "causal_history_len"),
+            ("resendIntervalMs", "resend_after"),
+            ("maxResendAttempts", "max_resends"),
+            ("syncMessageIntervalMs", ""),
+            ("repairTMinMs", "repair_t_min"),
+            ("repairTMaxMs", "repair_t_max"),
+            ("numResponseGroups", "response_groups"),
+            ("maxRepairRequests", "max_repair_requests"),
+            ("filterEvery", "filter_policy"),
+            ("maxOutgoing", "max_outgoing"),
+            ("lostAfterMs", "lost_after"),
+        ];
+        let known = |field: &str| KEYS.iter().any(|(_, known)| *known == field);
+        for (key, own) in KEYS {
+            for value in [1, 2, 9, 100, 256, 20_000, 35_000, 1_000_000, 10_000_000, 2_000_000_000] {
+                for dialect in ["nim", "lip109", "mirror", "bridge"] {
+                    let json = format!(r#"{{"dialect":"{dialect}","{key}":{value}}}"#);
+                    match Settings::from_json("alice".into(), json.as_bytes()).map(drop) {
+                        Ok(()) | Err(SettingsError::Config(ConfigError::Bloom(_))) => {}
+                        Err(SettingsError::Config(
+                            ConfigError::OutOfRange { field, .. }
+                            | ConfigError::NotAChance { field, .. },
+                        )) => assert_eq!(field, own, "{json}"),
+                        Err(SettingsError::Config(ConfigError::Above {
+                            field,
+                            bound_field,
+                            ..
+                        })) => {
+                            // How many ids may be remembered at all has no key, and no need of one.
+                            let capacity = key == "bloomFilterCapacity" && value > 13_000_000;
+                            assert!(capacity || known(field) && known(bound_field), "{json}");
+                        }
+                        Err(error) => panic!("{json}: {error}"),
+                    }
+                }
+            }
+        }
+        assert!(from_json(r#"{"maxMessageHistory":20000}"#).is_ok());
+        assert!(from_json(r#"{"dialect":"lip109","bloomFilterCapacity":1000000}"#).is_ok());
     }
 
     #[test]

@@ -27,6 +27,11 @@ impl Storage {
         self.0.write(stored::writes(changes)).wait()
     }
 
+    /// The channels that it knows, in the order of their bytes.
+    pub(crate) fn channels(&mut self) -> Result<Vec<ChannelId>, StoreError> {
+        self.0.channels().wait()
+    }
+
     pub(crate) fn load(
         &mut self,
         channel: &ChannelId,

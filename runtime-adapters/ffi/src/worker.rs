@@ -6,15 +6,15 @@ use bytes::Bytes;
 use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
-    Bound, ChannelId, Effect, Input, Instant, LoadId, MessageId, Node, Now, PersistId, PublishKind,
-    RejectReason, Rejected, SendReason,
+    Bound, ChannelId, Delivery, Effect, Input, Instant, LoadId, MessageId, Node, Now, PersistId,
+    PublishKind, RejectReason, Rejected, SendReason,
 };
 use serde::Serialize;
 
 use crate::decimal;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Reason};
 use crate::json::Object;
-use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Request, Wrapping};
+use crate::request::{Form, Request, Wrapping};
 use crate::settings::Settings;
 use crate::storage::Storage;
 
@@ -39,6 +39,8 @@ pub(crate) struct Worker {
     period: Duration,
     /// When each set of periodic tasks runs next.
     periodic: Vec<Instant>,
+    /// When the stored channels are opened, at the latest; `None` once they have been.
+    opening: Option<Instant>,
     /// Whether events say more than those of nim-sds.
     detailed: bool,
     counts: Counts,
@@ -51,6 +53,7 @@ struct Counts {
     wrapped: u64,
     unwrapped: u64,
     refused: u64,
+    refused_nul: u64,
     delivered: u64,
     acked: u64,
     sent_resends: u64,
@@ -84,7 +87,12 @@ struct Wanted<'a> {
     unwrapping: Option<&'a MessageId>,
     /// There was no room for it.
     dropped: bool,
+    /// Why a channel could not be loaded.
+    not_loaded: Option<RejectReason>,
 }
+
+/// How long the stored channels are left alone for a program to set its callbacks.
+const OPENING: Duration = Duration::from_secs(1);
 
 impl Worker {
     pub(crate) fn new(settings: Settings) -> Self {
@@ -98,7 +106,7 @@ impl Worker {
         limits.max_filter_len = *config.max_filter_len();
         limits.empty_ids = true;
         let (node, periodic, counts) = (Node::new(config), Vec::new(), Counts::default());
-        Self { node, storage, limits, period, periodic, detailed, counts }
+        Self { node, storage, limits, period, periodic, opening: None, detailed, counts }
     }
 
     /// Does what is asked, tells `host` what happened, and puts the answer into `answer`.
@@ -109,9 +117,15 @@ impl Worker {
         host: &dyn Host,
         answer: &mut Vec<u8>,
     ) -> Result<(), Failure> {
+        if matches!(request, Request::Start) {
+            self.opening = self.storage.as_ref().map(|_| now.mono + OPENING);
+        } else {
+            self.open_stored(now, host);
+        }
         match request {
             Request::Start => Ok(()),
             Request::Wrap { message_id, channel, content, kind } => {
+                let content = content.get()?;
                 match kind {
                     Wrapping::Content(form) => {
                         let bytes = self.wrap(now, &message_id, &channel, content, host)?;
@@ -132,7 +146,9 @@ impl Worker {
                 Ok(())
             }
             Request::Unwrap { datagram, form } => {
-                let unwrapped = self.unwrap(now, datagram, host, form, answer);
+                let unwrapped = datagram.get().map_err(Failure::from);
+                let unwrapped =
+                    unwrapped.and_then(|datagram| self.unwrap(now, datagram, host, form, answer));
                 match unwrapped {
                     Ok(()) => self.counts.unwrapped += 1,
                     Err(_) => self.counts.refused += 1,
@@ -143,17 +159,13 @@ impl Worker {
                 self.input(now, Input::DependenciesMet { channel, ids }, host)
             }
             Request::Reset => {
-                let channels: Vec<_> = self.node.channels().cloned().collect();
-                channels
-                    .into_iter()
-                    .try_for_each(|channel| self.input(now, Input::Drop { channel }, host))
-            }
-            Request::RemoveChannel { channel } => {
-                match self.input(now, Input::Drop { channel }, host) {
-                    Err(Failure { reason: Some(RejectReason::ChannelNotOpen), .. }) => Ok(()),
-                    other => other,
+                let mut channels: Vec<_> = self.node.channels().cloned().collect();
+                if let Some(storage) = &mut self.storage {
+                    channels.extend(storage.channels().map_err(RejectReason::LoadFailed)?);
                 }
+                channels.iter().try_for_each(|channel| self.remove(now, channel, host))
             }
+            Request::RemoveChannel { channel } => self.remove(now, &channel, host),
             Request::StartPeriodicTasks => {
                 self.periodic.push(now.mono + self.period);
                 host.event(periodic_sync());
@@ -162,7 +174,15 @@ impl Worker {
             Request::Consumed { channel, up_to } => {
                 self.input(now, Input::Consumed { channel, up_to }, host)
             }
+            Request::OpenChannel { channel } => self.open(now, &channel, host),
+            Request::Channels { after } => {
+                self.channels(&after, answer);
+                Ok(())
+            }
             Request::Status { channel } => self.status(&channel, answer),
+            Request::Log { channel, after, max } => {
+                self.log(&channel, after.as_deref(), max, answer)
+            }
             Request::Metrics => write_json(&self.counts, answer),
             #[cfg(test)]
             Request::Panic => panic!("as asked"),
@@ -178,6 +198,9 @@ impl Worker {
                 host.event(periodic_sync());
             }
         }
+        if self.opening.is_some_and(|at| at <= now.mono) {
+            self.open_stored(now, host);
+        }
         if self.node.next_deadline().is_some_and(|deadline| deadline.at <= now.mono) {
             // A tick is never refused; were it, the deadline would stand and it be told again.
             drop(self.node.handle(now, Input::Tick));
@@ -188,16 +211,62 @@ impl Worker {
     /// When to tick next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let node = self.node.next_deadline().map(|deadline| deadline.at);
-        self.periodic.iter().copied().chain(node).min()
+        self.periodic.iter().copied().chain(node).chain(self.opening).min()
+    }
+
+    /// Opens what the store has, once. What cannot be loaded is told.
+    fn open_stored(&mut self, now: Now, host: &dyn Host) {
+        if self.opening.take().is_none() {
+            return;
+        }
+        let Some(storage) = &mut self.storage else { return };
+        let channels = match storage.channels() {
+            Ok(channels) => channels,
+            Err(error) => {
+                host.event(not_opened(None, RejectReason::LoadFailed(error).into()));
+                return;
+            }
+        };
+        for channel in channels {
+            let opened = match has_nul(&channel) {
+                true => Err(Reason::NulInChannelId.into()),
+                false => self.open(now, &channel, host),
+            };
+            if let Err(failure) = opened {
+                host.event(not_opened(Some(&channel), failure));
+            }
+        }
     }
 
     fn open(&mut self, now: Now, channel: &ChannelId, host: &dyn Host) -> Result<(), Failure> {
         if self.node.status(channel).is_some() {
             return Ok(());
         }
-        self.input(now, Input::Open { channel: channel.clone(), config: None }, host)?;
-        // Without a store it is there at once.
-        self.node.status(channel).map(drop).ok_or_else(|| Code::PersistenceError.into())
+        let open = Input::Open { channel: channel.clone(), config: None };
+        self.node.handle(now, open).map_err(|rejected| rejected.reason)?;
+        let mut wanted = Wanted::default();
+        self.drain(now, host, &mut wanted);
+        match wanted.not_loaded {
+            Some(reason) => Err(reason.into()),
+            // Without a store it is there at once.
+            None => {
+                self.node.status(channel).map(drop).ok_or_else(|| Code::PersistenceError.into())
+            }
+        }
+    }
+
+    /// Forgets a channel, and what is stored of it, whether it can be loaded or not.
+    fn remove(&mut self, now: Now, channel: &ChannelId, host: &dyn Host) -> Result<(), Failure> {
+        if self.storage.is_some() {
+            // Open already, or not loaded before it is dropped.
+            drop(self.node.handle(now, Input::Open { channel: channel.clone(), config: None }));
+        }
+        match self.input(now, Input::Drop { channel: channel.clone() }, host) {
+            Err(Failure {
+                reason: Some(Reason::Rejected(RejectReason::ChannelNotOpen)), ..
+            }) => Ok(()),
+            other => other,
+        }
     }
 
     fn wrap(
@@ -211,15 +280,11 @@ impl Worker {
         if content.is_empty() {
             return Err(RejectReason::EmptyContent.into());
         }
-        if content.len() > MAX_CONTENT {
-            let (len, limit) = (content.len(), MAX_CONTENT);
-            return Err(RejectReason::ContentTooLong { len, limit }.into());
-        }
         self.open(now, channel, host)?;
         self.ask_for_hints(now, channel, host);
         let publish = (channel.clone(), content.clone(), PublishKind::Content);
         match self.publish(now, message_id.clone(), publish, host) {
-            Err(Failure { reason: Some(RejectReason::IdKnown), .. }) => {
+            Err(Failure { reason: Some(Reason::Rejected(RejectReason::IdKnown)), .. }) => {
                 self.wrap_again(now, message_id, channel, &content, host)
             }
             other => other,
@@ -229,7 +294,8 @@ impl Worker {
     /// Asks where each message can be fetched from that the next one will name.
     fn ask_for_hints(&mut self, now: Now, channel: &ChannelId, host: &dyn Host) {
         let named: Vec<_> = self.node.next_causal_history(channel).map(MessageId::from).collect();
-        for message_id in named {
+        // Of an id with a NUL the provider would see the beginning: another message's, perhaps.
+        for message_id in named.into_iter().filter(|id| !has_nul(id)) {
             let Some(hint) = host.hint(&message_id) else { continue };
             // One that is too long is left out.
             let channel = channel.clone();
@@ -281,12 +347,12 @@ impl Worker {
         form: Form,
         answer: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        if datagram.len() > MAX_DATAGRAM {
-            let (len, limit) = (datagram.len(), MAX_DATAGRAM);
-            return Err(RejectReason::ContentTooLong { len, limit }.into());
-        }
         let (_, message) = wire::decode(&datagram, &self.limits).map_err(RejectReason::Decode)?;
         let (channel, message_id) = (&message.channel_id, &message.message_id);
+        if has_nul(channel) {
+            self.counts.refused_nul += 1;
+            return Err(Reason::NulInChannelId.into());
+        }
         let mut unmet = Vec::new();
         if message_id.is_empty() || channel.is_empty() {
             // nim-sds takes them in. They cannot be told from each other, so they join no log.
@@ -346,14 +412,14 @@ impl Worker {
         drop(self.node.handle(now, Input::Persisted { id, result }));
     }
 
-    fn load(&mut self, now: Now, id: LoadId, channel: ChannelId) {
-        let Some(storage) = &mut self.storage else { return };
-        let result = storage.load(&channel);
+    /// Says why the channel could not be loaded, if so.
+    fn load(&mut self, now: Now, id: LoadId, channel: ChannelId) -> Option<RejectReason> {
+        let result = self.storage.as_mut()?.load(&channel);
         let loaded = Input::Loaded { id, channel: channel.clone(), result };
-        if self.node.handle(now, loaded).is_err() {
-            // The next call that needs the channel tries again.
-            drop(self.node.handle(now, Input::Close { channel }));
-        }
+        let Rejected { reason, .. } = self.node.handle(now, loaded).err()?;
+        // The next call that needs the channel tries again.
+        drop(self.node.handle(now, Input::Close { channel }));
+        Some(reason)
     }
 
     fn status(&self, channel: &ChannelId, answer: &mut Vec<u8>) -> Result<(), Failure> {
@@ -370,6 +436,29 @@ impl Worker {
             lost: status.lost,
         };
         write_json(&status, answer)
+    }
+
+    /// `answered`: its content is in the answer to the call.
+    fn message_ready(&self, delivery: &Delivery, answered: bool) -> Vec<u8> {
+        let Delivery { channel, entry, seq, gap, follows, .. } = delivery;
+        let mut json = Vec::new();
+        let mut ready = of_type(&mut json, channel, entry.message_id(), "message_ready");
+        if self.detailed {
+            ready = ready
+                .value("seq", seq.0)
+                .value("gap", gap)
+                .text("senderId", entry.sender_id())
+                .value("lamport", entry.lamport());
+            ready = match follows {
+                Some(follows) => ready.text("follows", follows.message_id()),
+                None => ready.value("follows", "null"),
+            };
+            if !answered {
+                ready = ready.base64("message", entry.content());
+            }
+        }
+        ready.end();
+        json
     }
 
     fn input(&mut self, now: Now, input: Input, host: &dyn Host) -> Result<(), Failure> {
@@ -392,20 +481,16 @@ impl Worker {
                     host.outgoing(&channel, why, &bytes);
                 }
                 Effect::Persist { id, changes } => self.persist(now, id, &changes),
-                Effect::Load { id, channel } => self.load(now, id, channel),
+                Effect::Load { id, channel } => {
+                    let not_loaded = self.load(now, id, channel);
+                    wanted.not_loaded = not_loaded.or(wanted.not_loaded);
+                }
                 Effect::Deliver(delivery) if !delivery.own => {
                     self.counts.delivered += 1;
-                    let (channel, message_id) = (&delivery.channel, delivery.entry.message_id());
-                    let mut json = Vec::new();
-                    let mut ready = of_type(&mut json, channel, message_id, "message_ready");
-                    if self.detailed {
-                        ready = ready.value("seq", delivery.seq.0).value("gap", delivery.gap);
-                    }
-                    if delivery.redelivery {
-                        ready = ready.base64("message", delivery.entry.content());
-                    }
-                    ready.end();
-                    host.event(json);
+                    let answered = wanted.unwrapping.is_some_and(|unwrapping| {
+                        unwrapping.as_bytes() == delivery.entry.message_id().as_bytes()
+                    });
+                    host.event(self.message_ready(&delivery, answered && !delivery.redelivery));
                 }
                 Effect::DeliverEphemeral { channel, message_id, .. } => {
                     host.event(about(&channel, &message_id, "ephemeral"));
@@ -471,6 +556,22 @@ fn of_type<'a>(
     Object::begin(json).message_id(message_id).channel_id(channel).plain("eventType", what)
 }
 
+/// A stored channel could not be opened; none: it is not known which channels there are.
+fn not_opened(channel: Option<&ChannelId>, failure: Failure) -> Vec<u8> {
+    let mut json = Vec::new();
+    let mut event = Object::begin(&mut json);
+    if let Some(channel) = channel {
+        event = event.channel_id(channel);
+    }
+    let why = failure.reason.map_or_else(|| failure.code.to_string(), |why| why.to_string());
+    event.plain("eventType", "open_failed").text("reason", why).end();
+    json
+}
+
+fn has_nul(id: impl AsRef<[u8]>) -> bool {
+    id.as_ref().contains(&0)
+}
+
 fn missing_dependencies(
     channel: &ChannelId,
     message_id: &MessageId,
@@ -492,5 +593,6 @@ fn periodic_sync() -> Vec<u8> {
     json
 }
 
+mod pages;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,23 @@ static void cleanup(void *ctx) {
     done(&reply);
 }
 
+#define CHECK_BEGINNING(found, wanted)                                                      \
+    do {                                                                                    \
+        const char *text_ = (found), *start_ = (wanted);                                    \
+        if (strncmp(text_, start_, strlen(start_)) != 0) CHECK_TEXT(text_, start_);         \
+    } while (0)
+
+#define READY(id, seq)                                                                      \
+    "{\"messageId\":\"" id "\",\"channelId\":\"ch\",\"eventType\":\"message_ready\",\"seq\":" seq   \
+    ",\"gap\":false"
+
+/* An answer that is wanted, for the caller to free. */
+static char *answered(int returned, struct reply *reply) {
+    CHECK(returned == RET_OK && reply->calls == 1);
+    if (reply->ret != RET_OK) CHECK_TEXT(reply->copy, "an answer");
+    return reply->copy;
+}
+
 static void configurations(void) {
     struct {
         const char *json, *says;
@@ -32,15 +49,16 @@ static void configurations(void) {
         CHECK(reply.calls == 1 && reply.ret == RET_ERR);
         CHECK(pthread_equal(reply.thread, pthread_self()));
         CHECK(memcmp(reply.msg, reply.copy, reply.len + 1) == 0); /* though there is no context */
-        if (strncmp(reply.copy, wrong[i].says, strlen(wrong[i].says)) != 0) {
-            CHECK_TEXT(reply.copy, wrong[i].says);
-        }
+        CHECK_BEGINNING(reply.copy, wrong[i].says);
         done(&reply);
     }
     CHECK(SdsNewReliabilityManagerWithConfig("a", "{}", NULL, NULL) == NULL);
     cleanup(new_context(NULL, NULL));
     cleanup(new_context("", ""));
     cleanup(new_context("alice", "{\"maxCausalHistory\":2,\"spinMicros\":0}"));
+    /* What follows from a key needs none of its own. */
+    cleanup(new_context("alice", "{\"maxMessageHistory\":20000}"));
+    cleanup(new_context("alice", "{\"dialect\":\"lip109\",\"bloomFilterCapacity\":100000}"));
 }
 
 /* What was sent by a context itself, for whoever waits for it. */
@@ -104,8 +122,10 @@ static void resends_go_out(void) {
     CHECK(memcmp(r.copy + 4, header, sizeof header - 1) == 0);
     CHECK_TEXT(r.copy + 4 + sizeof header - 1, "hello");
     done(&r);
-    CHECK_TEXT(events.text, "{\"messageId\":\"m1\",\"channelId\":\"ch\",\"eventType\":"
-                            "\"message_ready\",\"seq\":1,\"gap\":false}\n");
+    /* Its content is in the answer, and so not in the event. */
+    CHECK_BEGINNING(events.text, READY("m1", "1"));
+    CHECK(strstr(events.text, ",\"senderId\":\"alice\",\"lamport\":1") != NULL);
+    CHECK(strstr(events.text, ",\"follows\":null}\n") != NULL);
     free(outbox.bytes.data);
     cleanup(alice);
     cleanup(bob);
@@ -182,34 +202,181 @@ static void questions(void) {
     CHECK(strchr(SdsVersion(), '.') != NULL);
 }
 
+/* A message that is too long is refused with its true length, and never cut. */
+static void lengths(void) {
+    enum { LEN = 2000000 };
+    const char *why = "reMessageTooLarge: the content has 2000000 bytes, and max_content_len allows 1048576";
+    char text[256], *large = calloc(LEN, 1);
+    struct reply r = nothing();
+    void *ctx = new_context("alice", "{\"dialect\":\"lip109\"}");
+    CHECK(large != NULL);
+    CHECK(SdsWrapOutgoingMessageBinary(ctx, large, LEN, "m1", "ch", on_reply, &r) == RET_OK);
+    snprintf(text, sizeof text, "error processing WRAP_MESSAGE request: %s", why);
+    CHECK_TEXT(r.copy, text);
+    CHECK(SdsWrapEphemeralMessage(ctx, large, LEN, "m1", "ch", on_reply, &r) == RET_OK);
+    snprintf(text, sizeof text, "error processing WRAP_EPHEMERAL request: %s", why);
+    CHECK_TEXT(r.copy, text);
+    free(large);
+    done(&r);
+    cleanup(ctx);
+}
+
+/* A channel id with a NUL byte is another channel's for whoever reads texts of C. */
+static void nul_in_a_channel_id(void) {
+    struct bytes bytes = {NULL, 0};
+    struct reply r = nothing();
+    void *ctx = new_context("alice", NULL);
+    put_text(&bytes, 1, "m1");
+    put_varint(&bytes, 2 << 3);
+    put_varint(&bytes, 1);
+    put_field(&bytes, 4, "ch\0other", 8);
+    put_text(&bytes, 5, "x");
+    CHECK(SdsUnwrapReceivedMessageBinary(ctx, bytes.data, bytes.len, on_reply, &r) == RET_OK);
+    CHECK(r.ret == RET_ERR);
+    CHECK_BEGINNING(r.copy, "error processing UNWRAP_MESSAGE request: reInvalidArgument: "
+                            "the message's channel id has a NUL byte");
+    CHECK(SdsMetrics(ctx, on_reply, &r) == RET_OK);
+    CHECK(strstr(r.copy, "\"refused\":1,\"refusedNul\":1,") != NULL);
+    free(bytes.data);
+    done(&r);
+    cleanup(ctx);
+}
+
+/* A log that is read in two pages, and the list of channels. */
+static void logs(void) {
+    struct reply r = nothing();
+    void *ctx = new_context("alice", NULL);
+    for (int i = 1; i <= 3; i++) {
+        char id[] = {'m', (char)('0' + i), '\0'};
+        struct bytes bytes = message(id, (uint64_t)i, NULL, "ch", id);
+        done(&r);
+        r = nothing();
+        answered(SdsUnwrapReceivedMessage(ctx, bytes.data, bytes.len, on_reply, &r), &r);
+        free(bytes.data);
+    }
+    done(&r);
+    r = nothing();
+    answered(SdsChannelLog(ctx, "ch", NULL, 2, on_reply, &r), &r);
+    CHECK_TEXT(r.copy,
+               "{\"channelId\":\"ch\",\"entries\":["
+               "{\"messageId\":\"m1\",\"senderId\":\"\",\"lamport\":1,\"message\":\"bTE=\"},"
+               "{\"messageId\":\"m2\",\"senderId\":\"\",\"lamport\":2,\"message\":\"bTI=\"}],"
+               "\"next\":\"2:bTI=\"}");
+    done(&r);
+    r = nothing();
+    answered(SdsChannelLog(ctx, "ch", "2:bTI=", 2, on_reply, &r), &r);
+    CHECK_TEXT(r.copy,
+               "{\"channelId\":\"ch\",\"entries\":["
+               "{\"messageId\":\"m3\",\"senderId\":\"\",\"lamport\":3,\"message\":\"bTM=\"}]}");
+    done(&r);
+    r = nothing();
+    CHECK(SdsChannelLog(ctx, "ch", "m2", 2, on_reply, &r) == RET_OK && r.ret == RET_ERR);
+    CHECK_BEGINNING(r.copy, "error processing LOG request: reInvalidArgument: ");
+    done(&r);
+    r = nothing();
+    CHECK(SdsChannelLog(ctx, "other", NULL, 2, on_reply, &r) == RET_OK && r.ret == RET_ERR);
+    CHECK_TEXT(r.copy, "error processing LOG request: reInvalidArgument: the channel is not open");
+    done(&r);
+    r = nothing();
+    answered(SdsOpenChannel(ctx, "other", on_reply, &r), &r);
+    done(&r);
+    r = nothing();
+    answered(SdsOpenChannel(ctx, "other", on_reply, &r), &r);
+    done(&r);
+    r = nothing();
+    answered(SdsChannels(ctx, NULL, on_reply, &r), &r);
+    CHECK_TEXT(r.copy, "{\"channels\":[\"ch\",\"other\"],\"more\":false}");
+    done(&r);
+    r = nothing();
+    answered(SdsChannels(ctx, "ch", on_reply, &r), &r);
+    CHECK_TEXT(r.copy, "{\"channels\":[\"other\"],\"more\":false}");
+    done(&r);
+    cleanup(ctx);
+    r = nothing();
+    CHECK(SdsChannelLog(ctx, "ch", NULL, 2, on_reply, &r) == RET_ERR && r.calls == 0);
+    CHECK(SdsOpenChannel(ctx, "ch", on_reply, &r) == RET_ERR && r.calls == 0);
+    CHECK(SdsChannels(ctx, NULL, on_reply, &r) == RET_ERR && r.calls == 0);
+}
+
+static void *with_store(const char *path) {
+    char config[512];
+    snprintf(config, sizeof config, "{\"store\":\"%s\",\"resendIntervalMs\":100,\"sync\":false}", path);
+    return new_context("alice", config);
+}
+
 /* What was not consumed is told again by the next context of the same store. */
 static void restarts(const char *path) {
     char config[512];
     struct events events;
     struct reply r = nothing();
+    const char *on_m2[] = {"m2", NULL};
     struct bytes bytes = message("m1", 1, NULL, "ch", "x");
-    snprintf(config, sizeof config, "{\"store\":\"%s\"}", path);
-    void *ctx = new_context("alice", config);
-    CHECK(SdsUnwrapReceivedMessage(ctx, bytes.data, bytes.len, on_reply, &r) == RET_OK);
-    CHECK(r.ret == RET_OK);
+    struct bytes waits = message("m3", 3, on_m2, "ch", "y"), met = message("m2", 2, NULL, "ch", "z");
+    void *ctx = with_store(path);
+    answered(SdsUnwrapReceivedMessage(ctx, bytes.data, bytes.len, on_reply, &r), &r);
+    done(&r);
+    r = nothing();
+    answered(SdsUnwrapReceivedMessage(ctx, waits.data, waits.len, on_reply, &r), &r);
     done(&r);
     /* The file is in use. */
     r = nothing();
+    snprintf(config, sizeof config, "{\"store\":\"%s\"}", path);
     CHECK(SdsNewReliabilityManagerWithConfig("bob", config, on_reply, &r) == NULL);
     CHECK(r.ret == RET_ERR && strstr(r.copy, "the store cannot be opened: ") != NULL);
     done(&r);
     cleanup(ctx);
 
     memset(&events, 0, sizeof events);
-    ctx = new_context("alice", config);
+    ctx = with_store(path);
     SdsSetEventCallback(ctx, on_event, &events);
     r = nothing();
-    CHECK(SdsUnwrapReceivedMessage(ctx, bytes.data, bytes.len, on_reply, &r) == RET_OK);
-    CHECK_TEXT(events.text, "{\"messageId\":\"m1\",\"channelId\":\"ch\",\"eventType\":\"message_ready\","
-                            "\"seq\":1,\"gap\":false,\"message\":\"eA==\"}\n");
+    answered(SdsUnwrapReceivedMessage(ctx, bytes.data, bytes.len, on_reply, &r), &r);
+    CHECK_BEGINNING(events.text, READY("m1", "1") ",\"senderId\":\"\",\"lamport\":1,\"follows\":null,"
+                                                  "\"message\":\"eA==\"}\n");
+    done(&r);
+    /* What waited has its content, which the answer to its unwrap had in an earlier life. */
+    events.text[0] = '\0';
+    r = nothing();
+    answered(SdsUnwrapReceivedMessage(ctx, met.data, met.len, on_reply, &r), &r);
+    CHECK_TEXT(events.text,
+               READY("m2", "2") ",\"senderId\":\"\",\"lamport\":2,\"follows\":\"m1\"}\n"
+               READY("m3", "3") ",\"senderId\":\"\",\"lamport\":3,\"follows\":\"m2\","
+                                "\"message\":\"eQ==\"}\n");
     done(&r);
     cleanup(ctx);
     free(bytes.data);
+    free(waits.data);
+    free(met.data);
+}
+
+/* Stored channels are open at the first call, and resend without any. */
+static void stored_channels(const char *path) {
+    struct outbox outbox = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, "", {NULL, 0}};
+    struct reply r = nothing();
+    void *ctx = with_store(path);
+    answered(SdsWrapOutgoingMessageBinary(ctx, "hello", 5, "a1", "own", on_reply, &r), &r);
+    done(&r);
+    cleanup(ctx);
+
+    ctx = with_store(path);
+    r = nothing();
+    answered(SdsChannelStatus(ctx, "own", on_reply, &r), &r);
+    CHECK(strstr(r.copy, "\"logged\":1,") != NULL && strstr(r.copy, "\"outgoing\":1,") != NULL);
+    done(&r);
+    r = nothing();
+    answered(SdsChannelLog(ctx, "own", NULL, 0, on_reply, &r), &r);
+    CHECK(strstr(r.copy, "{\"messageId\":\"a1\",\"senderId\":\"alice\",") != NULL);
+    CHECK(strstr(r.copy, "\"message\":\"aGVsbG8=\"}]}") != NULL);
+    done(&r);
+    cleanup(ctx);
+
+    ctx = with_store(path);
+    SdsSetOutgoingCallback(ctx, on_outgoing, &outbox);
+    wait_for_one(&outbox);
+    CHECK(outbox.why == 1);
+    CHECK_TEXT(outbox.channel, "own");
+    free(outbox.bytes.data);
+    cleanup(ctx);
 }
 
 int main(int argc, char **argv) {
@@ -217,9 +384,14 @@ int main(int argc, char **argv) {
     RUN(resends_go_out);
     RUN(ephemeral_messages);
     RUN(questions);
+    RUN(lengths);
+    RUN(nul_in_a_channel_id);
+    RUN(logs);
     if (argc > 1) {
         restarts(argv[1]);
         puts("ok restarts");
+        stored_channels(argv[1]);
+        puts("ok stored_channels");
     }
     puts("all passed");
     return 0;

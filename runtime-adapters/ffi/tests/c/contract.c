@@ -260,7 +260,7 @@ static void errors_of_wrap(void) {
     enum { MIB = 1 << 20 };
     struct reply r = nothing();
     void *ctx = new_context(NULL);
-    char *large = calloc(MIB + 1, 1);
+    char *large = calloc(2 * MIB, 1);
     CHECK(large != NULL);
     failed(SdsWrapOutgoingMessage(ctx, NULL, 0, "m", "ch", on_reply, &r), &r,
            "error processing WRAP_MESSAGE request: reInvalidArgument");
@@ -269,6 +269,9 @@ static void errors_of_wrap(void) {
            "error processing WRAP_MESSAGE request: reInvalidArgument");
     r = nothing();
     failed(SdsWrapOutgoingMessage(ctx, large, MIB + 1, "m", "ch", on_reply, &r), &r,
+           "error processing WRAP_MESSAGE request: reMessageTooLarge");
+    r = nothing();
+    failed(SdsWrapOutgoingMessage(ctx, large, 2 * MIB, "m", "ch", on_reply, &r), &r,
            "error processing WRAP_MESSAGE request: reMessageTooLarge");
     free(wrap_bytes(ctx, large, MIB, "m", "ch").data);
     free(large);
