@@ -179,6 +179,19 @@ impl Node {
         self.open_channel(channel).map(Channel::view)
     }
 
+    /// A logged message, whoever's it is, encoded as it goes to those who ask for it: in the dialect
+    /// that is spoken, without a filter. `None`: its body is not here, or the dialect cannot say its
+    /// ids.
+    #[must_use]
+    pub fn logged_datagram(
+        &mut self,
+        channel: &ChannelId,
+        message_id: &MessageId,
+    ) -> Option<Bytes> {
+        let State::Open(channel) = &self.channels.get(channel)?.state else { return None };
+        channel.logged_datagram(&mut cx!(self), message_id)
+    }
+
     /// Where a channel stands. `None`: the channel is not open, or still loading.
     #[must_use]
     pub fn status(&self, channel: &ChannelId) -> Option<Status> {

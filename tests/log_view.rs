@@ -4,9 +4,10 @@
 
 mod common;
 
-use common::peer::{Said, lip109};
+use common::peer::{Said, lip109, nim};
 use common::{at, channel, drain, node};
-use sds_proto::{Config, IdRef, LogEntry, Node};
+use sds_proto::wire::{self, Limits, WireDialect};
+use sds_proto::{Config, Dialect, IdRef, Input, LogEntry, Node};
 
 /// A node that has taken in messages of these Lamport times and ids.
 fn with_log(entries: &[(u64, &str)]) -> Node {
@@ -68,4 +69,35 @@ fn the_content_digest_tells_contents_apart_that_the_log_digest_does_not() {
     let (one, other) = (digests("one"), digests("other"));
     assert_eq!(one.0, other.0);
     assert_ne!(one.1, other.1);
+}
+
+#[test]
+fn a_logged_message_is_encoded_as_it_is_in_the_log() {
+    let mut alice = node("alice", Config::builder());
+    let mut bob = node("bob", Config::builder().dialect(Dialect::NimSds));
+    let both = [(1, "a"), (2, "z")];
+    for (lamport, id) in both {
+        let message = lip109(id, 0).lamport(lamport).after(["x"]).content(id);
+        alice.handle(at(0), message.input()).expect("taken");
+        let message = nim(id, 0).lamport(lamport).content(id);
+        bob.handle(at(0), message.input()).expect("taken");
+    }
+    // What waits is not in the log.
+    assert_eq!(alice.logged_datagram(&channel(), &"a".into()), None);
+    let met = Input::DependenciesMet { channel: channel(), ids: vec!["x".into()] };
+    alice.handle(at(0), met).expect("taken");
+    for (node, dialect) in [(&mut alice, WireDialect::Lip109), (&mut bob, WireDialect::NimSds)] {
+        for (_, id) in both {
+            let datagram = node.logged_datagram(&channel(), &id.into()).expect("logged");
+            let (found, message) = wire::decode(&datagram, &Limits::default()).expect("sound");
+            let log = node.log(&channel()).expect("open");
+            let entry = log.get(id).expect("logged");
+            assert_eq!((found, message.message_id), (dialect, id.into()));
+            assert_eq!(message.lamport, Some(entry.lamport()));
+            assert_eq!(message.content.as_deref(), Some(entry.content()));
+            assert_eq!(message.causal_history.len(), entry.causal_history().count());
+            assert_eq!(message.bloom_filter.as_deref().unwrap_or_default(), b"");
+        }
+    }
+    assert_eq!(alice.logged_datagram(&channel(), &"y".into()), None);
 }

@@ -399,6 +399,18 @@ impl Channel {
         cx.outbox.effect(send);
     }
 
+    /// A logged message as it goes to those who ask for it, in the first of our dialects that can
+    /// say it.
+    pub(crate) fn logged_datagram(&self, cx: &mut Cx<'_>, message_id: &MessageId) -> Option<Bytes> {
+        let entry = self.view().get(message_id)?;
+        let mut dialects = self.own_dialects().iter();
+        let dialect = dialects.find(|own| **own != WireDialect::Lip109 || entry.is_text())?;
+        let why = SendReason::Repair;
+        let send = self.encode(cx, *dialect, entry, FilterField::Absent, &[], why);
+        let Effect::Send { bytes, .. } = send else { return None };
+        Some(bytes)
+    }
+
     fn encode(
         &self,
         cx: &mut Cx<'_>,

@@ -138,7 +138,9 @@ int SdsResetReliabilityManager(void *ctx, SdsCallBack callback, void *userData);
 // Wraps a message of 1 to 1048576 bytes. The callback gets what is to be sent, as decimal numbers
 // between commas.
 //
-// The same content under an id that nobody has acknowledged gives the same message again.
+// The same content under an id that is in the log gives the same message again, whether it was
+// acknowledged or not, also after a restart; other content is refused. An id that was never wrapped
+// here and that others name can be wrapped.
 //
 // `message` has `messageLen` bytes, texts end in a NUL.
 int SdsWrapOutgoingMessage(void *ctx,

@@ -210,7 +210,9 @@ pub unsafe extern "C" fn SdsResetReliabilityManager(
 /// Wraps a message of 1 to 1048576 bytes. The callback gets what is to be sent, as decimal numbers
 /// between commas.
 ///
-/// The same content under an id that nobody has acknowledged gives the same message again.
+/// The same content under an id that is in the log gives the same message again, whether it was
+/// acknowledged or not, also after a restart; other content is refused. An id that was never wrapped
+/// here and that others name can be wrapped.
 ///
 /// # Safety
 ///

@@ -318,7 +318,8 @@ impl Worker {
         wanted.wrapped.ok_or_else(|| Code::PersistenceError.into())
     }
 
-    /// The message again if it is the same and nobody has acknowledged it.
+    /// The message again if it is the same: sent again if nobody has acknowledged it, else as it is in
+    /// the log, whoever brought it there.
     fn wrap_again(
         &mut self,
         now: Now,
@@ -333,8 +334,15 @@ impl Worker {
         }
         let mut wanted = Wanted { wrapping: Some(message_id), ..Wanted::default() };
         let (channel, message_id) = (channel.clone(), message_id.clone());
-        let again = self.node.handle(now, Input::Resend { channel, message_id });
-        again.map_err(|_| RejectReason::IdKnown)?;
+        let resend = Input::Resend { channel: channel.clone(), message_id: message_id.clone() };
+        match self.node.handle(now, resend).map_err(|rejected| rejected.reason) {
+            Ok(()) => {}
+            Err(RejectReason::NotOutgoing) => {
+                let logged = self.node.logged_datagram(&channel, &message_id);
+                return logged.ok_or_else(|| RejectReason::IdKnown.into());
+            }
+            Err(reason) => return Err(reason.into()),
+        }
         self.drain(now, host, &mut wanted);
         wanted.wrapped.ok_or_else(|| Code::PersistenceError.into())
     }

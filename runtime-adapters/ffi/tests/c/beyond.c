@@ -360,6 +360,11 @@ static void stored_channels(const char *path) {
 
     ctx = with_store(path);
     r = nothing();
+    answered(SdsWrapOutgoingMessageBinary(ctx, "hello", 5, "a1", "own", on_reply, &r), &r);
+    CHECK(SdsWrapOutgoingMessageBinary(ctx, "other", 5, "a1", "own", on_reply, &r) == RET_OK);
+    CHECK(r.ret == RET_ERR);
+    done(&r);
+    r = nothing();
     answered(SdsChannelStatus(ctx, "own", on_reply, &r), &r);
     CHECK(strstr(r.copy, "\"logged\":1,") != NULL && strstr(r.copy, "\"outgoing\":1,") != NULL);
     done(&r);

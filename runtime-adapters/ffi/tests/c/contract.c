@@ -282,7 +282,8 @@ static void errors_of_wrap(void) {
     cleanup(ctx);
 }
 
-/* On purpose: an id can be wrapped again only with the same content, and is the same message. */
+/* On purpose: an id can be wrapped again only with the same content, and is the same message, whether
+ * somebody has acknowledged it or not. */
 static void wrapping_again(void) {
     struct reply r = nothing();
     void *ctx = new_context(NULL), *other = new_context(NULL);
@@ -292,12 +293,22 @@ static void wrapping_again(void) {
     unwrap(other, &second, "{\"message\":[104,101,108,108,111],\"channelId\":\"ch\",\"missingDeps\":[]}");
     failed(SdsWrapOutgoingMessage(ctx, "other", 5, "m1", "ch", on_reply, &r), &r,
            "error processing WRAP_MESSAGE request: reInvalidArgument");
-    /* Acknowledged, it is over. */
+    /* Acknowledged as well. */
     struct bytes reply = wrap(other, "seen", "r1", "ch");
     unwrap(ctx, &reply, "{\"message\":[115,101,101,110],\"channelId\":\"ch\",\"missingDeps\":[]}");
+    struct bytes third = wrap(ctx, "hello", "m1", "ch");
+    void *another = new_context(NULL);
+    unwrap(another, &third,
+           "{\"message\":[104,101,108,108,111],\"channelId\":\"ch\",\"missingDeps\":[]}");
+    cleanup(another);
     r = nothing();
-    failed(SdsWrapOutgoingMessage(ctx, "hello", 5, "m1", "ch", on_reply, &r), &r,
+    failed(SdsWrapOutgoingMessage(ctx, "other", 5, "m1", "ch", on_reply, &r), &r,
            "error processing WRAP_MESSAGE request: reInvalidArgument");
+    /* And what came back from others, after this program had lost its state. */
+    struct bytes fourth = wrap(other, "hello", "m1", "ch");
+    unwrap(ctx, &fourth, "{\"message\":[104,101,108,108,111],\"channelId\":\"ch\",\"missingDeps\":[]}");
+    free(third.data);
+    free(fourth.data);
     /* The id is one of its channel. */
     free(wrap(ctx, "hello", "m1", "another").data);
     free(first.data);
@@ -305,6 +316,33 @@ static void wrapping_again(void) {
     free(reply.data);
     cleanup(ctx);
     cleanup(other);
+}
+
+#define READY(id) "{\"messageId\":\"" id "\",\"channelId\":\"ch\",\"eventType\":\"message_ready\"}\n"
+
+/* An application that has lost its state sends again what others have and name. */
+static void wrapping_what_others_name(void) {
+    struct events events;
+    char *met[] = {"m2"};
+    const char *on_m1[] = {"+m1", NULL}, *on_m2[] = {"+m2", NULL};
+    void *ctx = new_context(&events);
+    unwrap_hand_made(ctx, message("r1", 5, on_m1, "ch", "x"),
+                     "{\"message\":[120],\"channelId\":\"ch\",\"missingDeps\":"
+                     "[{\"messageId\":\"m1\",\"retrievalHint\":\"\"}]}");
+    events.text[0] = '\0';
+    struct bytes m1 = wrap(ctx, "hello", "m1", "ch");
+    saw(&events, READY("r1"));
+    void *other = new_context(NULL);
+    unwrap(other, &m1, "{\"message\":[104,101,108,108,111],\"channelId\":\"ch\",\"missingDeps\":[]}");
+    cleanup(other);
+    /* What was only declared to be met, too. */
+    unwrap_hand_made(ctx, message("r2", 6, on_m2, "ch", "x"),
+                     "{\"message\":[120],\"channelId\":\"ch\",\"missingDeps\":"
+                     "[{\"messageId\":\"m2\",\"retrievalHint\":\"\"}]}");
+    mark(ctx, met, 1, "ch");
+    free(wrap(ctx, "hello", "m2", "ch").data);
+    free(m1.data);
+    cleanup(ctx);
 }
 
 static struct bytes cut(struct bytes bytes, size_t by) {
@@ -398,7 +436,6 @@ static void hostile_messages(void) {
 
 /* ---- events ---- */
 
-#define READY(id) "{\"messageId\":\"" id "\",\"channelId\":\"ch\",\"eventType\":\"message_ready\"}\n"
 #define SENT(id) "{\"messageId\":\"" id "\",\"channelId\":\"ch\",\"eventType\":\"message_sent\"}\n"
 #define DEP(id) "{\"messageId\":\"" id "\",\"retrievalHint\":\"\"}"
 #define MISSING(id, deps)                                                                   \
@@ -806,6 +843,7 @@ int main(void) {
     RUN(errors_of_arguments);
     RUN(errors_of_wrap);
     RUN(wrapping_again);
+    RUN(wrapping_what_others_name);
     RUN(errors_of_unwrap);
     RUN(what_unwrap_accepts);
     RUN(hostile_messages);
