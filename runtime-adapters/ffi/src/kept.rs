@@ -26,6 +26,9 @@ const MOST: usize = 256 << 20;
 /// Bytes that an answer takes beside its text.
 const OVERHEAD: usize = 64;
 
+/// Held by the answer that is next, so that none is overtaken for ever by smaller ones.
+static TURN: Mutex<()> = Mutex::new(());
+
 static KEPT: Mutex<Kept> = Mutex::new(Kept { answers: VecDeque::new(), bytes: 0 });
 
 /// The answers, oldest first.
@@ -38,8 +41,9 @@ struct Kept {
 /// Keeps an answer that has been given to its callback, and says until when. Waits while there is
 /// no room for it.
 pub(crate) fn keep(answer: Text) -> Instant {
+    let _turn = lock(&TURN);
     loop {
-        let (mut kept, now) = (lock(), Instant::now());
+        let (mut kept, now) = (lock(&KEPT), Instant::now());
         let Some(wait) = kept.wait(now, size(&answer)) else {
             kept.add(now, answer);
             return now + LONG;
@@ -51,7 +55,7 @@ pub(crate) fn keep(answer: Text) -> Instant {
 
 /// Frees what has been kept for long enough.
 pub(crate) fn sweep() {
-    lock().free(Instant::now(), 0);
+    lock(&KEPT).free(Instant::now(), 0);
 }
 
 impl Kept {
@@ -86,9 +90,9 @@ fn size(answer: &Text) -> usize {
     answer.capacity() + OVERHEAD
 }
 
-/// Nothing panics while the lock is held, so that a poisoned one guards a sound state.
-fn lock() -> MutexGuard<'static, Kept> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+/// Nothing panics while one of the locks is held, so that a poisoned one guards a sound state.
+fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -31,6 +31,10 @@ impl From<Vec<u8>> for Text {
     fn from(mut bytes: Vec<u8>) -> Self {
         bytes.reserve_exact(1);
         bytes.push(0);
+        // It is kept for a while, and what grew by doubling may be half empty.
+        if bytes.capacity() > bytes.len() + bytes.len() / 4 {
+            bytes.shrink_to_fit();
+        }
         Self(bytes)
     }
 }
