@@ -46,12 +46,14 @@ pub enum Break {
     Rest = 18,
     /// Now and then an entry is missing from the log.
     Keeping = 19,
+    /// What is missing is given up without having been asked for.
+    Patience = 20,
 }
 
 #[cfg(feature = "sim-broken")]
 impl Break {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Causality,
         Self::Order,
         Self::Once,
@@ -69,12 +71,19 @@ impl Break {
         Self::Authors,
         Self::Rest,
         Self::Keeping,
+        Self::Patience,
     ];
 
     /// The number of the invariant that it breaks.
     #[must_use]
     pub const fn invariant(self) -> u8 {
-        if matches!(self, Self::Keeping) { 17 } else { self as u8 }
+        if matches!(self, Self::Keeping) {
+            17
+        } else if matches!(self, Self::Patience) {
+            12
+        } else {
+            self as u8
+        }
     }
 }
 

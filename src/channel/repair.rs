@@ -44,6 +44,9 @@ const MAX_CHAIN_STORED: usize = 64;
 /// When a dependency may be given up as things stand: after `lost_after` awake without progress, once
 /// it was asked for as often as it takes and nobody has answered.
 pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
+    if broken::is(Break::Patience) {
+        return cx.now.mono;
+    }
     let (lost_after, waited) = (config.lost_after, cx.awake.since(want.since));
     if waited < lost_after {
         return cx.now.mono + (lost_after - waited);

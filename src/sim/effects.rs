@@ -62,8 +62,10 @@ impl Simulation {
             Effect::Unconfirmed { .. } => self.report.unconfirmed += 1,
             Effect::Lost { channel, message_ids } if *channel == self.channel => {
                 self.report.lost += message_ids.len() as u64;
-                for number in message_ids.iter().filter_map(|id| self.registry.number(id)) {
-                    let in_reach = self.could_hear(index, number);
+                for id in message_ids {
+                    self.check_asked(index, id);
+                    let Some(number) = self.registry.number(id) else { continue };
+                    let in_reach = self.could_have_heard(index, number);
                     self.members[index].judge.loses(number, in_reach);
                 }
             }
@@ -150,6 +152,9 @@ impl Simulation {
         if again != *bytes {
             self.fail(Some(index), (14, format!("{message_id} is not canonical")));
         }
+        for request in &message.repair_request {
+            self.asked.insert(request.message_id.into(), self.now);
+        }
         let Some(lamport) = message.lamport else { return };
         let member = &mut self.members[index];
         if matches!(why, SendReason::New | SendReason::Sync) {
@@ -159,6 +164,16 @@ impl Simulation {
                 self.fail(Some(index), (9, what));
             }
             self.judge(index, verdict);
+        }
+    }
+
+    /// What a member gives up must have been asked for, by it or others, since it started or woke up.
+    fn check_asked(&mut self, index: usize, id: &MessageId) {
+        let member = &self.members[index];
+        let since = member.clock.started.max(member.asleep_until);
+        if self.asked.get(id).is_none_or(|at| *at < since) {
+            let what = format!("{id} was given up without having been asked for");
+            self.fail(Some(index), (12, what));
         }
     }
 

@@ -157,6 +157,15 @@ faults! {
         /// By how many milliseconds.
         by: i64 = 0,
     }
+    /// A member's device sleeps: it hears nothing and does nothing, while its clocks go on.
+    Sleep = "sleep" {
+        /// Which.
+        node: u64 = node,
+        /// When.
+        at: u64 = at,
+        /// For how long.
+        lasts: u64 = 0,
+    }
     /// A member is not there before.
     Join = "join" {
         /// Which.
@@ -180,7 +189,8 @@ impl Fault {
             Self::Partition { at, lasts, .. }
             | Self::OneWay { at, lasts, .. }
             | Self::SlowStore { at, lasts, .. }
-            | Self::FailingStore { at, lasts, .. } => (at, at.saturating_add(lasts)),
+            | Self::FailingStore { at, lasts, .. }
+            | Self::Sleep { at, lasts, .. } => (at, at.saturating_add(lasts)),
             Self::Crash { at, down, .. } => (at, at.saturating_add(down)),
             Self::Jump { at, .. } | Self::Join { at, .. } | Self::Leave { at, .. } => (at, at),
             Self::Skew { .. } | Self::Drift { .. } => (0, 0),
@@ -198,6 +208,7 @@ impl Fault {
             | Self::Skew { node, .. }
             | Self::Drift { node, .. }
             | Self::Jump { node, .. }
+            | Self::Sleep { node, .. }
             | Self::Join { node, .. }
             | Self::Leave { node, .. } => [Some(node), None],
         }

@@ -89,6 +89,10 @@ impl Simulation {
                 self.members[node as usize].presence = Presence::Gone;
                 return;
             }
+            Fault::Sleep { node, .. } => {
+                let member = &mut self.members[node as usize];
+                member.asleep_until = member.asleep_until.max(end * 1_000);
+            }
             Fault::Skew { .. } | Fault::Drift { .. } | Fault::Join { .. } => return,
         }
         self.queue.schedule(self.now + (end - begin) * 1_000, Event::End(fault));
@@ -98,6 +102,7 @@ impl Simulation {
         match fault {
             Fault::SlowStore { node, .. } => self.members[node as usize].store.slow = None,
             Fault::FailingStore { node, .. } => self.members[node as usize].store.failing -= 1,
+            Fault::Sleep { node, .. } => self.plan_wake(node as usize),
             _ => self.network.heal(fault),
         }
     }

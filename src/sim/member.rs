@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub(super) config: Config,
     pub(super) node: Node,
     pub(super) presence: Presence,
+    /// When its device wakes up.
+    pub(super) asleep_until: u64,
     /// Counts its starts.
     pub(super) boot: u32,
     pub(super) clock: Clock,
@@ -66,6 +68,7 @@ impl Member {
         Self {
             node: Node::new(config.clone()),
             presence: Presence::Away,
+            asleep_until: 0,
             boot: 0,
             clock,
             store: Store::default(),

@@ -58,7 +58,7 @@ mod step;
 mod store;
 mod value;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -101,6 +101,8 @@ pub struct Simulation {
     network: Network,
     queue: Queue,
     registry: Registry,
+    /// When somebody last asked for a message.
+    asked: BTreeMap<MessageId, u64>,
     rng: Rng,
     /// Microseconds since the beginning.
     now: u64,
@@ -170,6 +172,7 @@ impl Simulation {
             network: Network::new(nodes),
             queue: Queue::default(),
             registry: Registry::default(),
+            asked: BTreeMap::new(),
             rng: Rng::new(seed),
             now: 0,
             troubled_until: 0,

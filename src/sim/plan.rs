@@ -125,7 +125,7 @@ settings! {
     /// Chance in percent that a store node has a message that is asked for; 0: there is no store
     /// node.
     archive: u64 = 0;
-    /// Minutes without progress after which a dependency is given up.
+    /// Minutes awake without progress after which a dependency is given up: from 15, for three requests.
     lost_after_min: u64 = 240;
     /// Minutes after the last fault and the last message, in which everything must be
     /// everywhere.
@@ -216,7 +216,7 @@ impl Plan {
             ("bandwidth", self.bandwidth, 0, 1 << 40),
             ("store_ms", self.store_ms, 0, YEAR_MS),
             ("archive", self.archive, 0, 100),
-            ("lost_after_min", self.lost_after_min, 1, YEAR_MS / 60_000),
+            ("lost_after_min", self.lost_after_min, 15, YEAR_MS / 60_000),
             ("patience_min", self.patience_min, 1, YEAR_MS / 60_000),
         ];
         for (name, value, min, max) in numbers {

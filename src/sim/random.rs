@@ -65,6 +65,12 @@ impl Plan {
             plan.faults.extend(fault);
         }
         plan.faults.extend(coming_and_going(rng, nodes));
+        if rng.percent(10) {
+            // At most for longer than anything is waited for.
+            let (node, at) = (rng.below(nodes), rng.below(TROUBLED_MS));
+            let lasts = pick(rng, &[60_000, 3_600_000, 5 * 3_600_000]);
+            plan.faults.push(Fault::Sleep { node, at, lasts });
+        }
         plan
     }
 }

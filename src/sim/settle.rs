@@ -125,14 +125,30 @@ impl Simulation {
 
     /// The logs of those who can tell a member something without somebody in between.
     fn logs_heard_by(&self, index: usize) -> impl Iterator<Item = LogView<'_>> {
+        self.heard_by(index).filter_map(|member| member.node.log(&self.channel))
+    }
+
+    fn heard_by(&self, index: usize) -> impl Iterator<Item = &Member> {
         let hearer = &self.members[index].config;
         let understood = |member: &&Member| {
             let dialects = [WireDialect::Lip109, WireDialect::NimSds];
             let common = |dialect| member.config.speaks(dialect) && hearer.accepts(dialect);
             member.is_here() && dialects.into_iter().any(common)
         };
-        let members = self.members.iter().filter(understood);
-        members.filter_map(|member| member.node.log(&self.channel))
+        self.members.iter().filter(understood)
+    }
+
+    /// Whether anybody whom the member understands has the message, and did not sleep while it was asked
+    /// for.
+    pub(super) fn could_have_heard(&self, index: usize, number: usize) -> bool {
+        let id = self.registry.get(number).entry().message_id();
+        let lost_after = self.plan.lost_after_min * 60_000_000;
+        let was_awake = |member: &&Member| {
+            member.asleep_until == 0 || member.asleep_until + lost_after <= self.now
+        };
+        let awake = self.heard_by(index).filter(was_awake);
+        let mut logs = awake.filter_map(|member| member.node.log(&self.channel));
+        logs.any(|log| log.get(id).is_some())
     }
 
     /// Whether anybody whom the member understands has the message.

@@ -16,6 +16,7 @@ use crate::wire;
 
 impl Simulation {
     pub(super) fn happen(&mut self, event: Event) {
+        let Some(event) = self.unless_asleep(event) else { return };
         match event {
             Event::Arrive { to, message, bytes } => {
                 if self.members[to].is_here() {
@@ -31,6 +32,30 @@ impl Simulation {
             Event::Begin(fault) => self.begin(fault),
             Event::End(fault) => self.end(fault),
         }
+    }
+
+    /// What happens to a member whose device sleeps waits, or is lost.
+    fn unless_asleep(&mut self, event: Event) -> Option<Event> {
+        let (member, waits) = match &event {
+            Event::Arrive { to, .. } => (*to, false),
+            Event::Wake { member } => (*member, false),
+            Event::Publish { member, .. }
+            | Event::Written { member, .. }
+            | Event::Loaded { member, .. }
+            | Event::Retrieved { member, .. }
+            | Event::Start { member } => (*member, true),
+            Event::Begin(_) | Event::End(_) => return Some(event),
+        };
+        let until = self.members[member].asleep_until;
+        if self.now >= until {
+            return Some(event);
+        }
+        if waits {
+            self.queue.schedule(until, event);
+        } else if matches!(event, Event::Wake { .. }) {
+            self.members[member].wake_at = None;
+        }
+        None
     }
 
     /// Gives a member a message of somebody else.
@@ -168,7 +193,7 @@ impl Simulation {
     }
 
     /// Puts the member's deadline into the queue, unless it is woken earlier anyway.
-    fn plan_wake(&mut self, index: usize) {
+    pub(super) fn plan_wake(&mut self, index: usize) {
         let member = &mut self.members[index];
         let Some(deadline) = member.node.next_deadline().filter(|_| member.is_here()) else {
             return;
