@@ -64,10 +64,15 @@ impl Snapshot {
         // A channel takes it all in, and its changes are the state.
         let mut outbox = Outbox::new(Durability::Relaxed, Bounds::NONE);
         let (mut rng, mut buffer) = (Rng::new(config.seed), BytesMut::new());
-        let max_datagram_len = config.max_datagram_len;
-        let (awake, woke) = (now.mono, now.mono);
-        let (outbox_, rng, buffer) = (&mut outbox, &mut rng, &mut buffer);
-        let cx = &mut Cx { now, awake, woke, outbox: outbox_, rng, buffer, max_datagram_len };
+        let cx = &mut Cx {
+            now,
+            awake: now.mono,
+            woke: now.mono,
+            outbox: &mut outbox,
+            rng: &mut rng,
+            buffer: &mut buffer,
+            max_datagram_len: config.max_datagram_len,
+        };
         let key = config.record_key(channel);
         let config = Arc::new(config.clone());
         Channel::create(cx, channel.clone(), config, key).import(cx, data);
