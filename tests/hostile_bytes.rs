@@ -168,6 +168,51 @@ fn what_exceeds_a_limit_is_refused_and_what_reaches_it_is_not() {
     }
 }
 
+/// The same fields, each varint of which has `more` bytes of no bits at its end.
+fn longer(mut rest: &[u8], more: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let varint = |rest: &mut &[u8], out: &mut Vec<u8>| {
+        let end = rest.iter().position(|byte| *byte < 0x80).expect("a varint") + 1;
+        let (bytes, after) = rest.split_at(end);
+        *rest = after;
+        out.extend(bytes.iter().map(|byte| byte | 0x80));
+        out.extend(vec![0x80; more - 1]);
+        out.push(0);
+        bytes.iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f))
+    };
+    while !rest.is_empty() {
+        let tag = varint(&mut rest, &mut out);
+        let value = varint(&mut rest, &mut out);
+        if tag % 8 == 2 {
+            out.extend_from_slice(&rest[..value]);
+            rest = &rest[value..];
+        }
+    }
+    out
+}
+
+#[test]
+fn varints_longer_than_need_be_say_the_same() {
+    let (time, content) = (Some(5), b"some content");
+    for dialect in DIALECTS {
+        let minimal = encode(dialect, time, content);
+        let expected = wire::decode(&minimal, &Limits::default());
+        for more in 1..=8 {
+            let bytes = Bytes::from(longer(&minimal, more));
+            assert_eq!(wire::decode(&bytes, &Limits::default()), expected, "{dialect} {more}");
+            let channel_id = wire::channel_id(dialect, &bytes);
+            assert_eq!(channel_id, Ok(&b"c"[..]));
+            let (_, message) = wire::decode(&bytes, &Limits::default()).expect("a message");
+            let mut written = BytesMut::new();
+            message.borrowed().as_outgoing().encode(dialect, &mut written);
+            assert_eq!(written, minimal, "what is written is minimal");
+        }
+        // Eleven bytes and more.
+        let refused = wire::decode(&Bytes::from(longer(&minimal, 10)), &Limits::default());
+        assert!(matches!(refused, Err(DecodeError::Varint { .. })), "{refused:?}");
+    }
+}
+
 /// One message with `lamport` and `content`, in the dialect of nim-sds.
 fn nim(lamport: u64, content: &[u8]) -> Bytes {
     encode(WireDialect::NimSds, Some(lamport), content)
