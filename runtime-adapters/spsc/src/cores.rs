@@ -118,9 +118,9 @@ pub(crate) trait Consume<T> {
     fn head(&self) -> usize;
 }
 
-/// For the drop of a consumer. If the drop of a message panics, the others are dropped with the
-/// channel.
-pub(crate) fn drop_what_is_there<T>(consumer: &mut impl Consume<T>) {
+/// Closes the channel and drops what is in it, for the drop of a consumer. If a waker or the drop
+/// of a message panics, the others are dropped with the channel.
+pub(crate) fn close_and_empty<T>(consumer: &mut impl Consume<T>) {
     struct Publish<'a, T, C: Consume<T>>(&'a mut C, core::marker::PhantomData<T>);
 
     impl<T, C: Consume<T>> Drop for Publish<'_, T, C> {
@@ -130,6 +130,7 @@ pub(crate) fn drop_what_is_there<T>(consumer: &mut impl Consume<T>) {
     }
 
     let rest = Publish(consumer, core::marker::PhantomData);
+    rest.0.header().close();
     while rest.0.look().is_ok() {
         // SAFETY: there is one, as we just saw.
         drop(unsafe { rest.0.take() });

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use crate::{
     TryRecvError,
-    cores::{Consume, Produce, drop_what_is_there},
+    cores::{Consume, Produce, close_and_empty},
     shared::{Header, Room, Shared, Slot},
     sync::{Fault, Ordering, UnsafeCell, broken, release_unless},
 };
@@ -261,8 +261,7 @@ impl<T> Drop for Consumer<T> {
 #[cold]
 #[inline(never)]
 fn abandon<T>(shared: ManuallyDrop<Shared<Cell<T>>>, head: usize) {
-    shared.header().close();
     let _share = ManuallyDrop::into_inner(shared.alias());
     let mut consumer = ManuallyDrop::new(Consumer { shared, head, limit: head });
-    drop_what_is_there(&mut *consumer);
+    close_and_empty(&mut *consumer);
 }

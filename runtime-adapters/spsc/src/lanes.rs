@@ -15,8 +15,8 @@ use core::{
 
 use crate::{
     CanWait, Deferred, Index, Receiver, RecvError, SendError, Sender, TryRecvError, Wakes, Waking,
-    cores::Pair,
-    park::WaitCell,
+    cores::{Consume, Pair},
+    park::{WaitCell, wake_all},
     sync::{AtomicBool, Fault, Mutex, MutexGuard, Ordering, broken, fence, full_fence_unless},
 };
 
@@ -120,6 +120,9 @@ impl<T> Connector<T> {
     ///
     /// # Errors
     /// If the receiver has closed or is gone.
+    ///
+    /// # Panics
+    /// If the capacity is more than fits into memory.
     pub fn connect(&self) -> Result<Sender<T>, SendError<()>> {
         let elsewhere = Arc::clone(&self.shared.waits);
         let (producer, consumer) = Index::pair(self.shared.capacity, Some(elsewhere));
@@ -191,8 +194,9 @@ struct Shares<T>(Arc<Shared<T>>);
 
 impl<T> Drop for Shares<T> {
     fn drop(&mut self) {
-        drop(self.0.close());
+        // First, lest lanes that close wake a receiver that is gone.
         self.0.waits.withdraw();
+        drop(self.0.close());
     }
 }
 
@@ -247,9 +251,10 @@ impl<T, M: Adopt> LaneReceiver<T, M> {
                 }
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Closed) => {
-                    drop(self.lanes.remove(self.turn));
+                    let closed = self.lanes.remove(self.turn);
                     // The turn is that of the lane before, so that the next one is not passed over.
                     self.turn = self.turn.checked_sub(1).unwrap_or(self.lanes.len());
+                    drop(closed);
                 }
             }
         }
@@ -276,11 +281,13 @@ impl<T, M: Adopt> LaneReceiver<T, M> {
     }
 
     /// Closes every lane and lets no new one be made. What was sent can still be received.
+    ///
+    /// If a waker panics the other lanes are closed all the same.
     pub fn close(&mut self) {
         let added = self.shared.0.close();
         self.extend(added);
         self.no_more = true;
-        self.lanes.iter_mut().for_each(Receiver::close);
+        wake_all(self.lanes.iter().flat_map(|lane| lane.consumer.header().shut()));
     }
 
     /// Takes the next message, after waiting for one if no lane has any.

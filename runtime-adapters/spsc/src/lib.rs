@@ -59,6 +59,10 @@
 //! is woken. A receiver that takes a few messages and then turns to something else that depends on
 //! this sender calls `flush` first.
 //!
+//! A waker may do anything at once: use other channels, flush, drop the ends that its thread has. The
+//! panic of one comes out of the call that woke it, after everybody else who was to be woken has been:
+//! what was sent is sent, what was closed is closed, but a message that was being received is dropped.
+//!
 //! # Cancelling
 //!
 //! | method | if its future is dropped |
@@ -87,7 +91,9 @@
 //! neither does a sequentially consistent load. A deferred end has stored long before, and its
 //! fence is that of the flush. A receiver publishes its head before its fence, so the sender that
 //! tries again sees the room. The waker itself is moved under a three-state lock that is tried and
-//! never waited for: who finds it taken leaves the waking to who has it, or wakes itself.
+//! never waited for: who finds it taken leaves the waking to who has it, or wakes itself. A flush has
+//! no end of its own that would keep the channel, so it takes the waker out and lets go of the channel
+//! before it wakes: the waker may free it.
 //!
 //! **Closing.** Stores a flag with release, fences, and wakes both ends. What was sent before the
 //! flag is visible with it: a receiver says that it is closed only if it looked at the flag first
@@ -95,8 +101,9 @@
 //! A sender may see the flag late; its message then counts as sent before the close, and is dropped
 //! with the channel if nobody receives it.
 //!
-//! **Freeing.** Each end publishes how far it got and then gives up its share, with acquire and
-//! release; the second drops the messages that are still there and frees the allocation.
+//! **Freeing.** The sender has always published what it sent; the receiver publishes how far it got.
+//! Then each gives up its share, with acquire and release, even if a waker panics; the second drops the
+//! messages that are still there and frees the allocation.
 //!
 //! Every step named here is left out in turn by the models under loom, which must then fail.
 //!

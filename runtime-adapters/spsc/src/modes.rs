@@ -7,10 +7,11 @@ use core::{
     future::Future,
     pin::Pin,
     ptr::NonNull,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use crate::{
+    park::wake_all,
     shared::Header,
     sync::{Fault, broken, full_fence_unless},
 };
@@ -70,7 +71,7 @@ impl Notify for Waking {
     #[inline(always)]
     fn sent(&self, header: &Header) {
         full_fence_unless(Fault::NoPublisherFence);
-        header.wake_receiver();
+        wake_all(header.waiting_receiver().into_iter());
     }
 
     #[inline(always)]
@@ -79,7 +80,7 @@ impl Notify for Waking {
     #[inline(always)]
     fn settled(&self, header: &Header, head: usize) {
         full_fence_unless(Fault::NoPublisherFence);
-        header.wake_sender(head);
+        wake_all(header.waiting_sender(head).into_iter());
     }
 }
 
@@ -124,6 +125,7 @@ impl Deferred {
         }
     }
 
+    #[cfg(feature = "std")]
     pub(crate) fn wakes(&self) -> &Wakes {
         &self.wakes
     }
@@ -131,7 +133,7 @@ impl Deferred {
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        // The end goes, or changes its mode. What it owes is paid by its close, or by the caller.
+        // The end goes, or changes its mode, and pays by itself what it owes.
         self.entry.header.set(None);
     }
 }
@@ -172,13 +174,19 @@ struct Entry {
 }
 
 impl Entry {
-    /// The header, while the end is alive.
-    fn with(&self, act: impl FnOnce(&Header)) {
-        if let Some(header) = self.header.get() {
-            // SAFETY: the end clears this before it lets go of the channel, on this very thread,
-            // for neither the end nor the list that we come from is `Send`.
-            act(unsafe { header.as_ref() });
-        }
+    /// The header, while the end is alive. `act` calls nothing that may drop the end.
+    fn with<R>(&self, act: impl FnOnce(&Header) -> R) -> Option<R> {
+        // SAFETY: the end clears this before it lets go of the channel, on this very thread, for
+        // neither the end nor the list that we come from is `Send`.
+        self.header.get().map(|header| act(unsafe { header.as_ref() }))
+    }
+
+    /// The waker of the other end, if it waits for what this one owes.
+    fn waiting(&self) -> Option<Waker> {
+        self.with(|header| match self.side {
+            Side::Sender => header.waiting_receiver(),
+            Side::Receiver => header.waiting_sender(self.head.get()),
+        })?
     }
 }
 
@@ -186,8 +194,8 @@ impl Entry {
 ///
 /// Sends and receives only note that their channel is dirty. [`flush`](Self::flush) then issues one
 /// fence for all of them and wakes whoever waits. It must run before the thread sleeps: call it
-/// once per turn of the loop, or let [`turns`](Self::turns) do it. Clones share their list; it is
-/// flushed when the last goes.
+/// once per turn of the loop, or let [`turns`](Self::turns) do it. Clones share their list. An end
+/// that is dropped, or made [waking](crate::Sender::waking), pays what it owes at once.
 #[derive(Clone, Debug, Default)]
 pub struct Wakes {
     inner: Rc<Inner>,
@@ -215,6 +223,8 @@ impl Wakes {
 
     /// Publishes what receivers have freed, fences once, and wakes whoever waits at the other end
     /// of a dirty channel. Without dirty channels it costs one load.
+    ///
+    /// If a waker panics the others are woken all the same.
     #[inline]
     pub fn flush(&self) {
         if !broken(Fault::NoFlush) {
@@ -241,20 +251,9 @@ impl Inner {
                 }
             }
             full_fence_unless(Fault::NoFlushFence);
-            for entry in owed.drain(..) {
-                entry.with(|header| match entry.side {
-                    Side::Sender => header.wake_receiver(),
-                    Side::Receiver => header.wake_sender(entry.head.get()),
-                });
-            }
+            wake_all(owed.drain(..).filter_map(|entry| entry.waiting()));
             self.spare.replace(owed);
         }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.flush();
     }
 }
 

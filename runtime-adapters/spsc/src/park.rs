@@ -82,13 +82,11 @@ impl WaitCell {
 
     /// Wakes who waits here, if anybody does.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.take() {
-            waker.wake();
-        }
+        wake_all(self.take().into_iter());
     }
 
     /// Empties the cell. `None` if it is empty, or somebody else is at it: then they will wake.
-    fn take(&self) -> Option<Waker> {
+    pub(crate) fn take(&self) -> Option<Waker> {
         self.lock(ARMED).ok()?;
         let unlock = Unlock { cell: self, to: IDLE };
         // SAFETY: the state is `LOCKED`, by us.
@@ -100,6 +98,24 @@ impl WaitCell {
     fn lock(&self, from: usize) -> Result<usize, usize> {
         self.state.compare_exchange(from, LOCKED, Ordering::Acquire, Ordering::Relaxed)
     }
+}
+
+/// Wakes all of them, also those after one that panics. One more panic meanwhile ends the program,
+/// as any panic within a panic does.
+///
+/// A waker may run any code at once: it may drop both ends of the channel it was left in, unless
+/// the caller is one of them. So wakers are taken out first, and called when nothing is borrowed.
+pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
+    struct Rest<I: Iterator<Item = Waker>>(I);
+
+    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
+    }
+
+    let mut rest = Rest(wakers);
+    rest.0.by_ref().for_each(Waker::wake);
 }
 
 /// Ends `LOCKED`, even if cloning a waker panics.

@@ -10,6 +10,7 @@ use core::{
 use crate::{
     CanWait, Core, Deferred, Index, Mode, RecvError, TryRecvError, Wakes, Waking,
     cores::{Consume, Pair},
+    modes::Notify,
 };
 
 /// The receiving end of a channel. Dropping it closes the channel and drops what is there.
@@ -221,11 +222,15 @@ impl<T, C: Core> Receiver<T, Waking, C> {
 }
 
 impl<T, C: Core> Receiver<T, Deferred, C> {
-    /// The same end in the mode that wakes at once, after a flush of the [`Wakes`] it had.
+    /// The same end in the mode that wakes at once: the sender first of all, if it waits and half
+    /// of the channel is free.
     pub fn waking(self) -> Receiver<T, Waking, C> {
         let Self { consumer, mode, .. } = self;
-        mode.wakes().flush();
-        Receiver::new(Waking, consumer)
+        drop(mode); // first, as when the end is dropped
+        let mut receiver: Receiver<T, Waking, C> = Receiver::new(Waking, consumer);
+        receiver.consumer.publish();
+        receiver.mode.settled(receiver.consumer.header(), receiver.consumer.head());
+        receiver
     }
 }
 

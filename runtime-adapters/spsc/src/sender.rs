@@ -10,6 +10,7 @@ use core::{
 use crate::{
     CanWait, Core, Deferred, Index, Mode, SendError, TrySendError, Wakes, Waking,
     cores::{Pair, Produce},
+    modes::Notify,
 };
 
 /// The sending end of a channel. Dropping it closes the channel; what was sent can still be
@@ -159,11 +160,13 @@ impl<T, C: Core> Sender<T, Waking, C> {
 }
 
 impl<T, C: Core> Sender<T, Deferred, C> {
-    /// The same end in the mode that wakes at once, after a flush of the [`Wakes`] it had.
+    /// The same end in the mode that wakes at once: the receiver first of all, if it waits.
     pub fn waking(self) -> Sender<T, Waking, C> {
         let Self { producer, mode } = self;
-        mode.wakes().flush();
-        Sender { mode: Waking, producer }
+        drop(mode); // first, as when the end is dropped
+        let sender: Sender<T, Waking, C> = Sender { mode: Waking, producer };
+        sender.mode.sent(sender.producer.header());
+        sender
     }
 }
 

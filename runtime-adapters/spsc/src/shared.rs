@@ -1,16 +1,17 @@
 //! What the two ends share: one allocation with a header of three padded lines, then the slots.
 
-use alloc::{alloc::handle_alloc_error, sync::Arc};
+use alloc::sync::Arc;
 use core::{
     alloc::Layout,
     marker::PhantomData,
     mem::{ManuallyDrop, MaybeUninit},
     ops::Deref,
     ptr::NonNull,
+    task::Waker,
 };
 
 use crate::{
-    park::WaitCell,
+    park::{WaitCell, wake_all},
     sync::{
         AtomicBool, AtomicUsize, Fault, Ordering, alloc, broken, dealloc, fence, full_fence_unless,
     },
@@ -112,13 +113,19 @@ impl Header {
 
     /// Closes both directions and wakes whoever waits.
     pub(crate) fn close(&self) {
+        wake_all(self.shut());
+    }
+
+    /// Closes both directions, and gives whoever waits to be woken.
+    pub(crate) fn shut(&self) -> impl Iterator<Item = Waker> + use<> {
         self.rare.closed.store(true, Ordering::Release);
-        if broken(Fault::SilentClose) {
-            return;
-        }
-        fence(Ordering::SeqCst);
-        self.receiver().wake();
-        self.rare.sender.wake();
+        let waiting = if broken(Fault::SilentClose) {
+            [None, None]
+        } else {
+            fence(Ordering::SeqCst);
+            [self.receiver().take(), self.rare.sender.take()]
+        };
+        waiting.into_iter().flatten()
     }
 
     #[inline(always)]
@@ -129,28 +136,26 @@ impl Header {
         }
     }
 
-    /// Wakes the receiver if it waits; after a fence that follows the store of what it waits for.
+    /// The waker of the receiver if it waits; after a fence that follows the store of what it
+    /// waits for.
     #[inline(always)]
-    pub(crate) fn wake_receiver(&self) {
+    pub(crate) fn waiting_receiver(&self) -> Option<Waker> {
         let receiver = self.receiver();
-        if receiver.is_armed() {
-            receiver.wake();
-        }
+        if receiver.is_armed() { receiver.take() } else { None }
     }
 
-    /// Wakes the sender if it waits and `head` frees half of the channel; after a fence that
+    /// The waker of the sender if it waits and `head` frees half of the channel; after a fence that
     /// follows the store of `head`.
     #[inline(always)]
-    pub(crate) fn wake_sender(&self, head: usize) {
+    pub(crate) fn waiting_sender(&self, head: usize) -> Option<Waker> {
         if !self.rare.sender.is_armed() {
-            return;
+            return None;
         }
         // The fence before this load pairs with the one after the sender's registration, whose
         // target is stored before it.
         let target = self.rare.wake_sender_at.load(Ordering::Relaxed);
-        if head.wrapping_sub(target) <= isize::MAX as usize {
-            self.rare.sender.wake();
-        }
+        let is_due = head.wrapping_sub(target) <= isize::MAX as usize;
+        if is_due { self.rare.sender.take() } else { None }
     }
 
     /// Wakes the sender if it waits, whatever is free.
@@ -160,7 +165,7 @@ impl Header {
     }
 
     /// Lets the sender wait until half of the channel before `tail` is read. It must look again.
-    pub(crate) fn register_sender(&self, waker: &core::task::Waker, tail: usize) {
+    pub(crate) fn register_sender(&self, waker: &Waker, tail: usize) {
         let target = tail.wrapping_sub(self.capacity() / 2);
         self.rare.wake_sender_at.store(target, Ordering::Relaxed);
         self.rare.sender.register(waker);
@@ -168,7 +173,7 @@ impl Header {
     }
 
     /// Lets the receiver wait. It must look again.
-    pub(crate) fn register_receiver(&self, waker: &core::task::Waker) {
+    pub(crate) fn register_receiver(&self, waker: &Waker) {
         self.receiver().register(waker);
         full_fence_unless(Fault::NoWaiterFence);
     }
@@ -221,7 +226,7 @@ impl<S: Slot> Shared<S> {
     /// Two shares of a new channel.
     ///
     /// # Panics
-    /// If `capacity` is 0, or more bytes are needed than an allocation may have.
+    /// If `capacity` is 0, or more bytes are needed than the allocator gives.
     pub(crate) fn pair(capacity: usize, elsewhere: Option<Arc<WaitCell>>) -> (Self, Self) {
         assert!(capacity > 0, "a channel holds at least one message");
         let storage = capacity.checked_next_power_of_two().filter(|n| *n <= isize::MAX as usize);
@@ -231,7 +236,7 @@ impl<S: Slot> Shared<S> {
         let layout = Self::layout(storage);
         // SAFETY: the layout has the size of a header at least.
         let memory = unsafe { alloc(layout) };
-        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        let memory = NonNull::new(memory).expect("the capacity fits into memory");
         let header = memory.cast::<Header>();
         // SAFETY: the memory is ours alone, laid out for a header and `storage` slots.
         unsafe {
@@ -322,19 +327,28 @@ impl<S: Slot> Drop for Shared<S> {
 #[cold]
 #[inline(never)]
 fn give_up<S: Slot>(shared: ManuallyDrop<Shared<S>>) {
-    shared.header().close();
-    let order = if broken(Fault::UnorderedFree) { Ordering::Relaxed } else { Ordering::AcqRel };
-    if shared.header().rare.ends.fetch_sub(1, order) == 2 {
-        return; // `shared.header` may dangle from here on
-    }
-    let last = Last(shared);
-    let mut head = last.0.header().head.load(Ordering::Relaxed);
-    let tail = last.0.header().tail.load(Ordering::Relaxed);
-    while last.0.slot(head).is_full(head, tail) {
-        // SAFETY: the other end is gone and we acquired what it did; both left true what tells
-        // that this message was written and not taken.
-        drop(unsafe { last.0.slot(head).take() });
-        head = head.wrapping_add(1);
+    let share = Share(shared);
+    share.0.header().close();
+}
+
+/// Goes when the channel was closed, even if a waker panicked in that.
+struct Share<S: Slot>(ManuallyDrop<Shared<S>>);
+
+impl<S: Slot> Drop for Share<S> {
+    fn drop(&mut self) {
+        let order = if broken(Fault::UnorderedFree) { Ordering::Relaxed } else { Ordering::AcqRel };
+        if self.0.header().rare.ends.fetch_sub(1, order) == 2 {
+            return; // `header` may dangle from here on
+        }
+        let last = Last(self.0.alias());
+        let mut head = last.0.header().head.load(Ordering::Relaxed);
+        let tail = last.0.header().tail.load(Ordering::Relaxed);
+        while last.0.slot(head).is_full(head, tail) {
+            // SAFETY: the other end is gone and we acquired what it did; both left true what tells
+            // that this message was written and not taken.
+            drop(unsafe { last.0.slot(head).take() });
+            head = head.wrapping_add(1);
+        }
     }
 }
 

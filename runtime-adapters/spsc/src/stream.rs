@@ -8,7 +8,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 
 use crate::{
     TryRecvError,
-    cores::{Consume, Produce, drop_what_is_there},
+    cores::{Consume, Produce, close_and_empty},
     shared::{Header, Room, Shared, Slot},
     sync::{AtomicUsize, Fault, Ordering, UnsafeCell, broken, release_unless},
 };
@@ -227,8 +227,7 @@ impl<T> Drop for Consumer<T> {
 #[cold]
 #[inline(never)]
 fn abandon<T>(shared: ManuallyDrop<Shared<Stamped<T>>>, head: usize) {
-    shared.header().close();
     let _share = ManuallyDrop::into_inner(shared.alias());
     let mut consumer = ManuallyDrop::new(Consumer { shared, head, known: head });
-    drop_what_is_there(&mut *consumer);
+    close_and_empty(&mut *consumer);
 }
