@@ -242,13 +242,6 @@ impl<T> Consume<T> for Consumer<T> {
     }
 }
 
-impl<T> Drop for Producer<T> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.publish(); // a batch that was begun and leaked
-    }
-}
-
 impl<T> Drop for Consumer<T> {
     #[inline(always)]
     fn drop(&mut self) {

@@ -127,20 +127,22 @@ impl<T> Produce<T> for Producer<T> {
 }
 
 impl<T> Consumer<T> {
-    /// Asks for the line of a message further on, for lines come slowly one by one. Only for one
-    /// that the sender has filled: it would have to get it back.
+    /// The position of a message further on whose line to ask for now, for lines come slowly one by
+    /// one. Only of one that the sender has filled: it would have to get it back.
     #[inline(always)]
-    fn fetch_ahead(&mut self) {
+    fn line_ahead(&mut self) -> Option<usize> {
         const { assert!(REPORT.is_multiple_of(Stamped::<T>::IN_LINE)) }
         if !self.head.is_multiple_of(Stamped::<T>::IN_LINE) {
-            return;
+            return None;
         }
         let next = self.head.wrapping_add(AHEAD);
-        if self.known.wrapping_sub(next) <= isize::MAX as usize {
-            self.shared.prefetch(next);
-        } else if self.head.is_multiple_of(REPORT) {
+        if next.wrapping_sub(self.known) > isize::MAX as usize {
+            return Some(next);
+        }
+        if self.head.is_multiple_of(REPORT) {
             self.known = self.header().tail.load(Ordering::Relaxed);
         }
+        None
     }
 
     #[inline(always)]
@@ -169,7 +171,9 @@ impl<T> Consume<T> for Consumer<T> {
 
     #[inline(always)]
     unsafe fn take(&mut self) -> T {
-        self.fetch_ahead();
+        if let Some(position) = self.line_ahead() {
+            self.shared.prefetch(position);
+        }
         let slot = self.shared.slot(self.head);
         // SAFETY: the caller knows that the sequence says that the message of this position is
         // there, and the producer does not touch the slot before the head passes it.
@@ -230,4 +234,45 @@ fn abandon<T>(shared: ManuallyDrop<Shared<Stamped<T>>>, head: usize) {
     let _share = ManuallyDrop::into_inner(shared.alias());
     let mut consumer = ManuallyDrop::new(Consumer { shared, head, known: head });
     close_and_empty(&mut *consumer);
+}
+
+#[cfg(all(test, not(sds_loom)))]
+mod tests {
+    use super::*;
+
+    /// Takes `count` messages, and says at how many of them a line was asked for, none of them beyond
+    /// what was sent.
+    fn lines_asked_for(
+        consumer: &mut Consumer<u64>,
+        producer: &Producer<u64>,
+        count: usize,
+    ) -> usize {
+        let mut asked = 0;
+        for _ in 0..count {
+            if let Some(position) = consumer.line_ahead() {
+                let sent = position.wrapping_sub(producer.tail) > isize::MAX as usize;
+                assert!(sent, "the sender is still to write there");
+                asked += 1;
+            }
+            assert_eq!(consumer.look(), Ok(()));
+            // SAFETY: there is one, as we just saw.
+            unsafe { consumer.take() };
+        }
+        asked
+    }
+
+    #[test]
+    fn lines_are_fetched_ahead_only_where_messages_are() {
+        let (mut producer, mut consumer) = pair(Shared::pair(512, None));
+        assert!((0..512).all(|i| producer.put(i).is_ok()));
+        // All but the first ones, at the first of which it looked how far the sender is.
+        let lines = (512 - AHEAD) / Stamped::<u64>::IN_LINE - 1;
+        assert_eq!(lines_asked_for(&mut consumer, &producer, 512), lines);
+        consumer.publish();
+        for _ in 0..10 {
+            assert!((0..AHEAD as u64).all(|i| producer.put(i).is_ok()));
+            assert_eq!(lines_asked_for(&mut consumer, &producer, AHEAD), 0);
+            consumer.publish();
+        }
+    }
 }
