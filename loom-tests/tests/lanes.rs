@@ -22,6 +22,42 @@ fn lanes_come_and_go() {
     });
 }
 
+/// So that whoever asks for something through a lane knows whether to count on an answer.
+#[test]
+fn what_was_sent_and_not_found_closed_is_received() {
+    let faults = [Fault::NoCloseFence, Fault::NoPublisherFence];
+    check("what_was_sent_and_not_found_closed_is_received", &faults, || {
+        let (connector, mut receiver) = lanes::<u32>(1);
+        let mut known = connector.connect().expect("the receiver is alive");
+        assert!(receiver.try_recv().is_err());
+        let sending = thread::spawn(move || {
+            let sent = known.try_send(1).is_ok();
+            (sent && !known.is_closed(), known)
+        });
+        receiver.close();
+        let received = receiver.try_recv().is_ok();
+        let (is_certain, _lane) = sending.join().expect("no panic");
+        assert!(received || !is_certain, "nobody answers");
+    });
+}
+
+#[test]
+fn a_lane_made_at_the_close_is_closed_or_refused() {
+    let faults = [Fault::NoCloseFence, Fault::NoPublisherFence];
+    check("a_lane_made_at_the_close_is_closed_or_refused", &faults, || {
+        let (connector, mut receiver) = lanes::<u32>(1);
+        let sending = thread::spawn(move || {
+            let mut lane = connector.connect().ok()?;
+            let sent = lane.try_send(1).is_ok();
+            Some((sent && !lane.is_closed(), lane))
+        });
+        receiver.close();
+        let received = receiver.try_recv().is_ok();
+        let lane = sending.join().expect("no panic");
+        assert!(received || lane.is_none_or(|(is_certain, _)| !is_certain), "nobody answers");
+    });
+}
+
 #[test]
 fn two_lanes_share_a_waiting_receiver() {
     let faults = [Fault::NoPublisherFence, Fault::NoWaiterFence];

@@ -99,7 +99,8 @@
 //! flag is visible with it: a receiver says that it is closed only if it looked at the flag first
 //! and then found nothing.
 //! A sender may see the flag late; its message then counts as sent before the close, and is dropped
-//! with the channel if nobody receives it.
+//! with the channel if nobody receives it. Of *closed, fenced, looked for messages* and *sent, fenced,
+//! looked whether closed* one sees the other, so a sender in waking mode can know.
 //!
 //! **Freeing.** The sender has always published what it sent; the receiver publishes how far it got.
 //! Then each gives up its share, with acquire and release, even if a waker panics; the second drops the

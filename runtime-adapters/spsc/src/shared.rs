@@ -122,7 +122,7 @@ impl Header {
         let waiting = if broken(Fault::SilentClose) {
             [None, None]
         } else {
-            fence(Ordering::SeqCst);
+            full_fence_unless(Fault::NoCloseFence);
             [self.receiver().take(), self.rare.sender.take()]
         };
         waiting.into_iter().flatten()

@@ -74,6 +74,8 @@ pub enum Fault {
     NoFlushFence,
     /// Closing wakes nobody.
     SilentClose,
+    /// Closing wakes, and the closer then looks, without a fence.
+    NoCloseFence,
     /// A receiver that finds nothing, and then sees the channel closed, does not look again.
     LateLookAtClose,
     /// A future that is dropped takes back its waker without the cell's lock.

@@ -1,8 +1,7 @@
 //! A lock-free queue for each handle of an event loop, which visits them in turn.
 
-use core::sync::atomic::{AtomicBool, Ordering, fence};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
-use std::sync::Arc;
 
 use async_lock::Mutex;
 use sds_spsc::{Connector, LaneReceiver, Sender, TrySendError};
@@ -17,8 +16,7 @@ const LANE_BUDGET: usize = 4;
 pub(crate) fn lanes(capacity: usize) -> (Lane, Lanes) {
     let (connector, mut commands) = sds_spsc::lanes(capacity);
     commands.set_budget(LANE_BUDGET);
-    let closing = Arc::new(AtomicBool::new(false));
-    (Lane::new(connector, Arc::clone(&closing)), Lanes { commands, closing })
+    (Lane::new(connector), Lanes { commands })
 }
 
 /// A handle's lane; a clone is another one.
@@ -29,25 +27,30 @@ pub(crate) struct Lane {
     /// in common. `None` if the event loop had stopped when the lane was to be made.
     sender: Mutex<Option<Sender<Command>>>,
     connector: Connector<Command>,
-    closing: Arc<AtomicBool>,
+    /// Whether the lane was found closed after a command was sent. Of one that is sent later it need
+    /// not be asked, for none is taken.
+    is_doubtful: AtomicBool,
 }
 
 impl Clone for Lane {
     fn clone(&self) -> Self {
-        Self::new(self.connector.clone(), Arc::clone(&self.closing))
+        Self::new(self.connector.clone())
     }
 }
 
 impl Lane {
-    fn new(connector: Connector<Command>, closing: Arc<AtomicBool>) -> Self {
-        Self { sender: Mutex::new(connector.connect().ok()), connector, closing }
+    fn new(connector: Connector<Command>) -> Self {
+        let sender = Mutex::new(connector.connect().ok());
+        Self { sender, connector, is_doubtful: AtomicBool::new(false) }
     }
 
     /// Resolves when the command is in the lane; dropped before, it never will be.
     pub(crate) async fn send(&self, command: Command) -> Result<(), HandleError> {
         let mut sender = self.sender.lock().await;
         let sender = sender.as_mut().ok_or(HandleError::Stopped)?;
-        sender.send(command).await.map_err(|_| HandleError::Stopped)
+        sender.send(command).await.map_err(|_| HandleError::Stopped)?;
+        self.sent(sender);
+        Ok(())
     }
 
     pub(crate) fn try_send(&self, command: Command) -> Result<(), HandleError> {
@@ -57,16 +60,22 @@ impl Lane {
         sender.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => HandleError::Full,
             TrySendError::Closed(_) => HandleError::Stopped,
-        })
+        })?;
+        self.sent(sender);
+        Ok(())
     }
 
-    /// Whether the last look at the lanes may have come before what was just sent.
-    ///
-    /// The fence is the other half of that in [`Lanes::close`]: of *sent, then looked whether
-    /// closing* and *said closing, then looked for what was sent* one sees the other.
+    /// A lane that is not closed now, after a command was sent, was not when the event loop looked
+    /// for the last time, or that look [finds the command](Sender::is_closed).
+    fn sent(&self, sender: &Sender<Command>) {
+        if sender.is_closed() {
+            self.is_doubtful.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the last look at the lanes may have come before what this thread just sent.
     pub(crate) fn may_be_too_late(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.closing.load(Ordering::Relaxed)
+        self.is_doubtful.load(Ordering::Relaxed)
     }
 }
 
@@ -77,7 +86,6 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) struct Lanes {
     commands: LaneReceiver<Command>,
-    closing: Arc<AtomicBool>,
 }
 
 impl Lanes {
@@ -90,12 +98,50 @@ impl Lanes {
     /// sender finds that it [may be too late](Lane::may_be_too_late).
     pub(crate) fn close(&mut self) {
         self.commands.close();
-        self.closing.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
     }
 
     /// The next command that is there.
     pub(crate) fn try_next(&mut self) -> Option<Command> {
         self.commands.try_recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::task::Waker;
+    use std::sync::{Arc, Mutex};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::reply;
+    use crate::wait::Wait;
+
+    fn question() -> Command {
+        Command::Channels { reply: reply::pair().0 }
+    }
+
+    /// Closes the lanes when it is woken: after a command was sent, and before the call returns.
+    struct CloseLanes(Mutex<Option<Lanes>>);
+
+    impl Wake for CloseLanes {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().as_mut().unwrap().close();
+        }
+    }
+
+    #[test]
+    fn a_command_is_in_doubt_only_if_lanes_close_meanwhile() {
+        let send = |lane: &Lane| lane.send(question()).wait();
+        for send in [send, |lane: &Lane| lane.try_send(question())] {
+            let (lane, mut lanes) = lanes(4);
+            assert_eq!((send(&lane), lane.may_be_too_late()), (Ok(()), false));
+            assert!(lanes.try_next().is_some());
+            let closing = Arc::new(CloseLanes(Mutex::default()));
+            let waker = Waker::from(Arc::clone(&closing));
+            assert!(lanes.poll_next(&mut Context::from_waker(&waker)).is_pending());
+            *closing.0.lock().unwrap() = Some(lanes);
+            assert_eq!((send(&lane), lane.may_be_too_late()), (Ok(()), true));
+            assert_eq!(send(&lane), Err(HandleError::Stopped));
+        }
     }
 }
