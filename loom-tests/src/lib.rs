@@ -1,11 +1,15 @@
-//! Models of the lock-free channel, for `RUSTFLAGS="--cfg sds_loom"`; empty without it.
+//! Models of the lock-free channel, and of how an event loop falls asleep, for
+//! `RUSTFLAGS="--cfg sds_loom"`; empty without it.
 //!
 //! A model that passes proves little by itself: it may have explored nothing. So `check` prints how
 //! many executions there were and refuses a single one, and it runs each model again with each of
 //! the faults that it is there to find, as a process of its own, which must fail.
 #![cfg(sds_loom)]
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::{
+    fmt::Debug,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use std::{env, process::Command, sync::Arc};
 
 use sds_spsc::Fault;
@@ -16,16 +20,25 @@ const FAULT: &str = "SDS_LOOM_FAULT";
 /// Preemptions per execution: 2 unless this variable says otherwise.
 const BOUND: &str = "SDS_LOOM_BOUND";
 
-/// Explores `model`, which the test `name` of this binary is about, and its twin for each fault.
+/// Explores `model`, which the test `name` of this binary is about, and its twin for each fault of the
+/// channel.
+///
+/// # Panics
+/// If the model fails, has one execution only, or has a twin that passes.
+pub fn check(name: &str, faults: &[Fault], model: fn()) {
+    check_with(name, faults, sds_spsc::inject, model);
+}
+
+/// [`check`] with faults of something else, which `inject` leaves out of it from then on.
 ///
 /// # Panics
 /// If the model fails, has one execution only, or has a twin that passes.
 #[expect(clippy::print_stdout, reason = "the count is part of the result")]
-pub fn check(name: &str, faults: &[Fault], model: fn()) {
+pub fn check_with<F: Copy + Debug>(name: &str, faults: &[F], inject: fn(Option<F>), model: fn()) {
     if let Ok(wanted) = env::var(FAULT) {
         let fault = faults.iter().copied().find(|fault| format!("{fault:?}") == wanted);
         assert!(fault.is_some(), "unknown fault");
-        sds_spsc::inject(fault);
+        inject(fault);
         explore(model);
         return;
     }

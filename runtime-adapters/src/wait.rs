@@ -51,3 +51,26 @@ impl Wake for Unpark {
         self.0.unpark();
     }
 }
+
+/// A waker, and whether `is_free` held when it was dropped: a waker may run any code then, too.
+#[cfg(test)]
+pub(crate) fn watched_waker(
+    is_free: impl Fn() -> bool + Send + Sync + 'static,
+) -> (Waker, std::sync::mpsc::Receiver<bool>) {
+    use std::sync::mpsc;
+
+    struct Watched<F: Fn() -> bool>(F, mpsc::Sender<bool>);
+
+    impl<F: Fn() -> bool + Send + Sync + 'static> Wake for Watched<F> {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl<F: Fn() -> bool> Drop for Watched<F> {
+        fn drop(&mut self) {
+            self.1.send((self.0)()).unwrap();
+        }
+    }
+
+    let (sender, was_free) = mpsc::channel();
+    (Arc::new(Watched(is_free, sender)).into(), was_free)
+}

@@ -46,6 +46,7 @@
 
 pub(crate) mod lane;
 mod reactor;
+mod sleep;
 pub(crate) mod thread;
 mod timer;
 mod udp;

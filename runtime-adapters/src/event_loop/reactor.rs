@@ -1,17 +1,17 @@
 //! What an event loop sleeps on: the operating system's poller, and the alarms that are set.
 
-use core::sync::atomic::{AtomicU8, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Wake;
 use std::time::Instant;
 
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll as Poller, Registry, Token};
 
+use super::sleep::Sleep;
 use crate::spin::Spin;
 
 /// Readiness of sockets taken note of at a time.
@@ -34,8 +34,7 @@ impl Sleeper {
         let reactor = Reactor {
             registry: poller.registry().try_clone()?,
             rouser: mio::Waker::new(poller.registry(), WOKEN)?,
-            phase: AtomicU8::new(Phase::RUNNING),
-            waiting: Mutex::default(),
+            sleep: Sleep::new(Waiting::default()),
         };
         let (events, reactor) = (Events::with_capacity(EVENTS), Arc::new(reactor));
         Ok(Self { poller, events, reactor, spin: Spin::default() })
@@ -55,7 +54,7 @@ impl Sleeper {
         let mut cx = Context::from_waker(&waker);
         loop {
             // Whatever woke it, it looks at now.
-            self.reactor.begin();
+            self.reactor.sleep.begin();
             if let Poll::Ready(output) = core::pin::Pin::new(&mut future).poll(&mut cx) {
                 return output;
             }
@@ -66,12 +65,11 @@ impl Sleeper {
     /// Returns after a wake-up, when a socket became ready, or when an alarm is due; at once if
     /// there was a wake-up since the future began to run.
     fn sleep(&mut self) {
-        self.spin.until(|| self.reactor.is_woken());
-        let timeout = if self.reactor.fall_asleep() {
-            let first = self.reactor.waiting().alarms.first_key_value().map(|((at, _), _)| *at);
-            first.map(|at| at.saturating_duration_since(Instant::now()))
-        } else {
-            Some(Duration::ZERO)
+        let sleep = &self.reactor.sleep;
+        self.spin.until(|| sleep.is_woken());
+        let timeout = match sleep.fall_asleep(|waiting| waiting.first_alarm()) {
+            Some(first) => first.map(|(at, _)| at.saturating_duration_since(Instant::now())),
+            None => Some(Duration::ZERO),
         };
         match self.poller.poll(&mut self.events, timeout) {
             Ok(()) => {}
@@ -80,7 +78,7 @@ impl Sleeper {
             Err(error) => panic!("the poller of an event loop is broken: {error}"),
         }
         // First, so that wake-ups from here cost no system call.
-        self.reactor.begin();
+        self.reactor.sleep.begin();
         self.reactor.wake_for(&self.events);
     }
 }
@@ -90,18 +88,7 @@ impl Sleeper {
 pub(super) struct Reactor {
     registry: Registry,
     rouser: mio::Waker,
-    phase: AtomicU8,
-    waiting: Mutex<Waiting>,
-}
-
-/// What the event loop's thread is at. Only one that sleeps costs whoever wakes it a system call.
-struct Phase;
-
-impl Phase {
-    const RUNNING: u8 = 0;
-    /// Running, and to run once more before it sleeps.
-    const WOKEN: u8 = 1;
-    const ASLEEP: u8 = 2;
+    sleep: Sleep<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -137,17 +124,20 @@ pub(super) enum For {
 impl Reactor {
     /// An id for a timer.
     pub(super) fn next_id(&self) -> usize {
-        self.waiting().next_id()
+        self.sleep.waiting(Waiting::next_id)
     }
 
     /// Watches a socket; its readiness is asked for by the id.
     pub(super) fn register(&self, socket: &mut impl Source) -> io::Result<usize> {
-        let id = self.next_id();
-        self.waiting().sockets.insert(id, Readiness::default());
+        let id = self.sleep.waiting(|waiting| {
+            let id = waiting.next_id();
+            waiting.sockets.insert(id, Readiness::default());
+            id
+        });
         let registered =
             self.registry.register(socket, Token(id), Interest::READABLE | Interest::WRITABLE);
         if registered.is_err() {
-            self.waiting().sockets.remove(&id);
+            self.sleep.waiting(|waiting| waiting.sockets.remove(&id));
         }
         registered.map(|()| id)
     }
@@ -155,97 +145,76 @@ impl Reactor {
     pub(super) fn deregister(&self, id: usize, socket: &mut impl Source) {
         // What cannot be deregistered is closed now, which comes to the same.
         drop(self.registry.deregister(socket));
-        let socket = self.waiting().sockets.remove(&id);
+        let socket = self.sleep.waiting(|waiting| waiting.sockets.remove(&id));
         drop(socket);
     }
 
     /// Ready if there was news of the socket since it was last asked; else `cx` is woken when
     /// there is. Ask only after an attempt that would have blocked: news come once.
     pub(super) fn poll_ready(&self, id: usize, what: For, cx: &Context<'_>) -> Poll<()> {
-        let mut waiting = self.waiting();
-        let Some(socket) = waiting.sockets.get_mut(&id) else {
-            return Poll::Ready(());
-        };
-        let direction = match what {
-            For::Receiving => &mut socket.readable,
-            For::Sending => &mut socket.writable,
-        };
-        if core::mem::take(&mut direction.ready) {
-            return Poll::Ready(());
-        }
-        set(&mut direction.waiting, cx.waker());
-        Poll::Pending
+        let mut waker = Some(cx.waker().clone());
+        self.sleep.waiting(|waiting| {
+            let Some(socket) = waiting.sockets.get_mut(&id) else {
+                return Poll::Ready(());
+            };
+            let direction = match what {
+                For::Receiving => &mut socket.readable,
+                For::Sending => &mut socket.writable,
+            };
+            if core::mem::take(&mut direction.ready) {
+                return Poll::Ready(());
+            }
+            core::mem::swap(&mut direction.waiting, &mut waker);
+            Poll::Pending
+        })
     }
 
     /// Wakes `waker` once the alarm is due.
     pub(super) fn set_alarm(&self, alarm: Alarm, waker: &Waker) {
-        let mut waiting = self.waiting();
-        waiting.alarms.insert(alarm, waker.clone());
-        let first = waiting.alarms.first_key_value().is_some_and(|(first, _)| *first == alarm);
-        drop(waiting);
-        // On the event loop's own thread it is not asleep, and looks before it sleeps.
-        if first && self.phase.load(Ordering::SeqCst) == Phase::ASLEEP {
+        let waker = waker.clone();
+        let mut before = None;
+        let rouse = self.sleep.change(|waiting| {
+            before = waiting.alarms.insert(alarm, waker);
+            waiting.first_alarm() == Some(alarm)
+        });
+        if rouse {
             self.rouse();
         }
     }
 
     pub(super) fn clear_alarm(&self, alarm: Alarm) {
-        let waker = self.waiting().alarms.remove(&alarm);
+        let waker = self.sleep.waiting(|waiting| waiting.alarms.remove(&alarm));
         drop(waker);
     }
 
-    /// `false` if there was a wake-up since it began: then it must not sleep.
-    fn fall_asleep(&self) -> bool {
-        let (from, to) = (Phase::RUNNING, Phase::ASLEEP);
-        self.phase.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    }
-
-    /// Not asleep, and with all wake-ups so far noticed: what was done before them is seen from
-    /// here on.
-    fn begin(&self) {
-        self.phase.swap(Phase::RUNNING, Ordering::SeqCst);
-    }
-
-    /// Whether there was a wake-up since it began.
-    fn is_woken(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::WOKEN
-    }
-
+    /// Ends the sleep.
     fn rouse(&self) {
-        if self.phase.swap(Phase::WOKEN, Ordering::SeqCst) == Phase::ASLEEP {
-            // It fails if the poller is full of wake-ups, which does as well.
-            drop(self.rouser.wake());
-        }
+        // It fails if the poller is full of wake-ups, which does as well.
+        drop(self.rouser.wake());
     }
 
     /// Wakes those for whom there is news.
     fn wake_for(&self, events: &Events) {
         let mut wakers = Vec::new();
-        let mut waiting = self.waiting();
-        for event in events {
-            waiting.take_note(event, &mut wakers);
-        }
-        let now = Instant::now();
-        while let Some(alarm) = waiting.alarms.first_entry().filter(|alarm| alarm.key().0 <= now) {
-            wakers.push(alarm.remove());
-        }
-        drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Nothing panics while the lock is held, so that a poisoned lock guards a sound state.
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sleep.waiting(|waiting| {
+            for event in events {
+                waiting.take_note(event, &mut wakers);
+            }
+            waiting.take_due(Instant::now(), &mut wakers);
+        });
+        wake_all(wakers);
     }
 }
 
 impl Wake for Reactor {
     fn wake(self: Arc<Self>) {
-        self.rouse();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rouse();
+        if self.sleep.wake() {
+            self.rouse();
+        }
     }
 }
 
@@ -253,6 +222,16 @@ impl Waiting {
     const fn next_id(&mut self) -> usize {
         self.next_id += 1;
         self.next_id
+    }
+
+    fn first_alarm(&self) -> Option<Alarm> {
+        self.alarms.first_key_value().map(|(first, _)| *first)
+    }
+
+    fn take_due(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
+        while let Some(alarm) = self.alarms.first_entry().filter(|alarm| alarm.key().0 <= now) {
+            wakers.push(alarm.remove());
+        }
     }
 
     fn take_note(&mut self, event: &Event, wakers: &mut Vec<Waker>) {
@@ -272,21 +251,31 @@ impl Waiting {
     }
 }
 
-fn set(slot: &mut Option<Waker>, waker: &Waker) {
-    match slot {
-        Some(set) => set.clone_from(waker),
-        None => *slot = Some(waker.clone()),
+/// Wakes all of them, also those after one that panics.
+fn wake_all(wakers: Vec<Waker>) {
+    struct Rest(std::vec::IntoIter<Waker>);
+
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
     }
+
+    let mut rest = Rest(wakers.into_iter());
+    rest.0.by_ref().for_each(Waker::wake);
 }
 
 #[cfg(test)]
 mod tests {
-    use core::sync::atomic::AtomicBool;
+    use core::panic::AssertUnwindSafe;
+    use core::sync::atomic::{AtomicBool, Ordering};
+    use std::panic::catch_unwind;
     use std::thread;
 
     use super::super::timer::Timer;
     use super::*;
     use crate::Timer as _;
+    use crate::wait::watched_waker;
 
     /// Far longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -385,7 +374,7 @@ mod tests {
         let setter = {
             let done = Arc::clone(&done);
             thread::spawn(move || {
-                while reactor.phase.load(Ordering::SeqCst) != Phase::ASLEEP {
+                while !reactor.sleep.is_asleep() {
                     thread::yield_now();
                 }
                 let mut timer = Timer::new(&reactor);
@@ -414,8 +403,56 @@ mod tests {
         assert!(timer.poll(&mut Context::from_waker(Waker::noop())).is_pending());
         timer.set(Some(Instant::now() + PATIENCE));
         assert!(timer.poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(reactor.waiting().alarms.len(), 1);
+        let alarms = || reactor.sleep.waiting(|waiting| waiting.alarms.len());
+        assert_eq!(alarms(), 1);
         drop(timer);
-        assert!(reactor.waiting().alarms.is_empty());
+        assert_eq!(alarms(), 0);
+    }
+
+    #[test]
+    fn a_waker_that_panics_leaves_nobody_asleep() {
+        struct Panic;
+        impl Wake for Panic {
+            fn wake(self: Arc<Self>) {
+                panic!("a waker that panics");
+            }
+        }
+        let sleeper = Sleeper::new().unwrap();
+        let other = Sleeper::new().unwrap();
+        let reactor = sleeper.reactor();
+        let due = Instant::now();
+        reactor.set_alarm((due, 1), &Arc::new(Panic).into());
+        reactor.set_alarm((due, 2), &Arc::clone(other.reactor()).into());
+        let wake = AssertUnwindSafe(|| reactor.wake_for(&Events::with_capacity(1)));
+        assert!(catch_unwind(wake).is_err());
+        assert!(other.reactor().sleep.is_woken());
+    }
+
+    #[test]
+    fn wakers_are_dropped_without_the_lock() {
+        let sleeper = Sleeper::new().unwrap();
+        let reactor = sleeper.reactor();
+        let is_free = {
+            let reactor = Arc::clone(reactor);
+            move || reactor.sleep.waiting.try_lock().is_ok()
+        };
+        let id = reactor.sleep.waiting(|waiting| {
+            let id = waiting.next_id();
+            waiting.sockets.insert(id, Readiness::default());
+            id
+        });
+        let (waker, was_free) = watched_waker(is_free.clone());
+        assert!(reactor.poll_ready(id, For::Sending, &Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        let cx = Context::from_waker(Waker::noop());
+        assert!(reactor.poll_ready(id, For::Sending, &cx).is_pending());
+        assert_eq!(was_free.try_recv(), Ok(true));
+
+        let (waker, was_free) = watched_waker(is_free);
+        let alarm = (Instant::now() + PATIENCE, id);
+        reactor.set_alarm(alarm, &waker);
+        drop(waker);
+        reactor.set_alarm(alarm, Waker::noop());
+        assert_eq!(was_free.try_recv(), Ok(true));
     }
 }
