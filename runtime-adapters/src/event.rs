@@ -104,6 +104,7 @@ impl Events {
     }
 
     fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let mut reader = Some(cx.waker().clone());
         let mut state = self.0.lock();
         if let Some(event) = state.events.pop_front() {
             state.read += 1;
@@ -116,7 +117,7 @@ impl Events {
         if state.ended {
             return Poll::Ready(None);
         }
-        state.reader = Some(cx.waker().clone());
+        core::mem::swap(&mut state.reader, &mut reader);
         Poll::Pending
     }
 }
@@ -156,9 +157,12 @@ pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
 impl EventSink {
     /// Whether there is room; if not, `cx` is woken once there is.
     pub(crate) fn has_room(&self, cx: &Context<'_>) -> bool {
+        let driver = cx.waker().clone();
         let mut state = self.queue.lock();
         let room = state.events.len() < self.queue.capacity;
-        state.driver = (!room).then(|| cx.waker().clone());
+        let before = if room { state.driver.take() } else { state.driver.replace(driver) };
+        drop(state);
+        drop(before);
         room
     }
 
@@ -217,7 +221,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// Nothing panics while the lock is held, so that a poisoned lock guards a sound state.
+    /// No waker is cloned, called or dropped while the lock is held, for it may run any code. So
+    /// nothing panics meanwhile, and a poisoned lock guards a sound state.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,6 +249,7 @@ fn wake(waker: Option<Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait::watched_waker;
 
     fn failure() -> Event {
         Event::ReceiveFailed(io::ErrorKind::Other.into())
@@ -272,6 +278,27 @@ mod tests {
         assert!(matches!(read(), Event::Skipped { count: 1 }));
         assert!(matches!(read(), Event::ReceiveFailed(_)));
         assert!(smol::block_on(events.next()).is_none());
+    }
+
+    #[test]
+    fn wakers_are_dropped_without_the_lock() {
+        let (sink, events) = queue(1);
+        let shared = Arc::clone(&sink.queue);
+        let is_free = move || shared.state.try_lock().is_ok();
+        let noop = Context::from_waker(Waker::noop());
+
+        let (waker, was_free) = watched_waker(is_free.clone());
+        assert!(events.poll_event(&Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert!(events.poll_event(&noop).is_pending());
+        assert_eq!(was_free.try_recv(), Ok(true));
+
+        sink.push(synced());
+        let (waker, was_free) = watched_waker(is_free);
+        assert!(!sink.has_room(&Context::from_waker(&waker)));
+        drop(waker);
+        assert!(!sink.has_room(&noop));
+        assert_eq!(was_free.try_recv(), Ok(true));
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub(crate) struct Answer<T>(Slot<T>);
 impl<T> Answer<T> {
     /// The answer if it is there already.
     pub(crate) fn take(&self) -> Option<T> {
-        match core::mem::replace(&mut *lock(&self.0), State::Over) {
+        let before = core::mem::replace(&mut *lock(&self.0), State::Over);
+        match before {
             State::Given(answer) => Some(answer),
             State::Awaited(_) | State::Over => None,
         }
@@ -52,8 +53,9 @@ impl<T> Future for Answer<T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        if let State::Awaited(waker) = &mut *lock(&self.0) {
-            *waker = Some(cx.waker().clone());
+        let mut waker = Some(cx.waker().clone());
+        if let State::Awaited(before) = &mut *lock(&self.0) {
+            core::mem::swap(before, &mut waker);
             return Poll::Pending;
         }
         Poll::Ready(self.take())
@@ -78,7 +80,8 @@ fn settle<T>(slot: &Slot<T>, state: State<T>) {
     }
 }
 
-/// Nothing panics while the lock is held, so that a poisoned lock guards a sound state.
+/// No waker is cloned, called or dropped while the lock is held, for it may run any code. So nothing
+/// panics meanwhile, and a poisoned lock guards a sound state.
 fn lock<T>(slot: &Slot<T>) -> MutexGuard<'_, State<T>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -86,7 +89,7 @@ fn lock<T>(slot: &Slot<T>) -> MutexGuard<'_, State<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wait::Wait;
+    use crate::wait::{Wait, watched_waker};
 
     #[test]
     fn an_answer_arrives_whether_it_is_early_or_late() {
@@ -98,6 +101,22 @@ mod tests {
         let waiting = std::thread::spawn(move || answer.wait());
         reply.send(2);
         assert_eq!(waiting.join().unwrap(), Some(2));
+    }
+
+    #[test]
+    fn wakers_are_dropped_without_the_lock() {
+        let (_reply, mut answer) = pair::<()>();
+        let slot = Arc::clone(&answer.0);
+        let is_free = move || slot.try_lock().is_ok();
+        let (waker, was_free) = watched_waker(is_free.clone());
+        assert!(Pin::new(&mut answer).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        let (waker, was_free_again) = watched_waker(is_free);
+        assert!(Pin::new(&mut answer).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(was_free.try_recv(), Ok(true));
+        drop(waker);
+        assert_eq!(answer.take(), None);
+        assert_eq!(was_free_again.try_recv(), Ok(true));
     }
 
     #[test]

@@ -269,9 +269,10 @@ impl Switch {
     /// Waits while calls are held.
     async fn passed(&self) -> Result<(), StoreError> {
         poll_fn(|cx| {
+            let mut waiting = Some(cx.waker().clone());
             let mut told = lock(&self.0);
             if told.held {
-                told.waiting = Some(cx.waker().clone());
+                core::mem::swap(&mut told.waiting, &mut waiting);
                 return Poll::Pending;
             }
             told.passed += 1;

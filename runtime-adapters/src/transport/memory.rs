@@ -4,7 +4,7 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_channel::{Receiver, Sender, TrySendError};
 use bytes::Bytes;
@@ -39,9 +39,9 @@ impl MemoryGroup {
     #[must_use]
     pub fn join(&self) -> Memory {
         let (sender, inbox) = async_channel::bounded(self.0.inbox);
-        let mut members = self.0.members();
+        let mut members = self.0.members.lock().unwrap_or_else(PoisonError::into_inner);
         let index = members.len();
-        members.push(sender);
+        Arc::make_mut(&mut members).push(sender);
         Memory { group: Arc::clone(&self.0), index, inbox: Box::pin(inbox) }
     }
 
@@ -106,15 +106,46 @@ fn gone() -> io::Error {
 #[derive(Debug)]
 struct Shared {
     /// By index; one that left stays, closed.
-    members: Mutex<Vec<Sender<Received>>>,
+    members: Mutex<Arc<Vec<Sender<Received>>>>,
     inbox: usize,
     max_datagram_len: usize,
     dropped: AtomicU64,
 }
 
 impl Shared {
-    /// Nothing panics while the lock is held, so that a poisoned lock guards a sound list.
-    fn members(&self) -> MutexGuard<'_, Vec<Sender<Received>>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The members there are now: a datagram wakes who waits for it, which may run any code and
+    /// finds the lock free.
+    fn members(&self) -> Arc<Vec<Sender<Received>>> {
+        Arc::clone(&self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::task::Waker;
+    use std::sync::mpsc;
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Says whether the group was free when it was woken.
+    struct Look(Arc<Shared>, mpsc::Sender<bool>);
+
+    impl Wake for Look {
+        fn wake(self: Arc<Self>) {
+            self.1.send(self.0.members.try_lock().is_ok()).unwrap();
+        }
+    }
+
+    #[test]
+    fn members_are_woken_without_the_lock() {
+        let group = MemoryGroup::new(1);
+        let (mut alice, mut bob) = (group.join(), group.join());
+        let (sender, was_free) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Look(Arc::clone(&group.0), sender)));
+        assert!(bob.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+        let sent = alice.poll_send(&mut Context::from_waker(Waker::noop()), &Bytes::new());
+        assert!(matches!(sent, Poll::Ready(Ok(()))));
+        assert_eq!(was_free.try_recv(), Ok(true));
     }
 }
