@@ -71,7 +71,9 @@ impl Notify for Waking {
     #[inline(always)]
     fn sent(&self, header: &Header) {
         full_fence_unless(Fault::NoPublisherFence);
-        wake_all(header.waiting_receiver().into_iter());
+        if let Some(waker) = header.waiting_receiver() {
+            waker.wake();
+        }
     }
 
     #[inline(always)]
@@ -80,7 +82,9 @@ impl Notify for Waking {
     #[inline(always)]
     fn settled(&self, header: &Header, head: usize) {
         full_fence_unless(Fault::NoPublisherFence);
-        wake_all(header.waiting_sender(head).into_iter());
+        if let Some(waker) = header.waiting_sender(head) {
+            waker.wake();
+        }
     }
 }
 

@@ -82,7 +82,9 @@ impl WaitCell {
 
     /// Wakes who waits here, if anybody does.
     pub(crate) fn wake(&self) {
-        wake_all(self.take().into_iter());
+        if let Some(waker) = self.take() {
+            waker.wake();
+        }
     }
 
     /// Empties the cell. `None` if it is empty, or somebody else is at it: then they will wake.
@@ -115,7 +117,9 @@ pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
     }
 
     let mut rest = Rest(wakers);
-    rest.0.by_ref().for_each(Waker::wake);
+    for waker in rest.0.by_ref() {
+        waker.wake();
+    }
 }
 
 /// Ends `LOCKED`, even if cloning a waker panics.

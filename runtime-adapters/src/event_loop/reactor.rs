@@ -262,7 +262,9 @@ fn wake_all(wakers: Vec<Waker>) {
     }
 
     let mut rest = Rest(wakers.into_iter());
-    rest.0.by_ref().for_each(Waker::wake);
+    for waker in rest.0.by_ref() {
+        waker.wake();
+    }
 }
 
 #[cfg(test)]
