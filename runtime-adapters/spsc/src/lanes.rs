@@ -194,7 +194,7 @@ struct Shares<T>(Arc<Shared<T>>);
 
 impl<T> Drop for Shares<T> {
     fn drop(&mut self) {
-        // First, lest lanes that close wake a receiver that is gone.
+        // First, for the waker of a sender may panic.
         self.0.waits.withdraw();
         drop(self.0.close());
     }
