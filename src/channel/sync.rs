@@ -117,9 +117,11 @@ impl Channel {
         self.hasten_sync(cx, cx.now.mono + delay);
     }
 
-    /// Whether what nobody but its sender has named would fill half of a sync.
+    /// Whether what nobody but its sender has named would fill half of a sync, and more than a content
+    /// message has room for.
     fn has_much_to_acknowledge(&self) -> bool {
-        self.log.unwitnessed_len() >= self.max_named().div_ceil(2)
+        let much = self.max_named().div_ceil(2).max(self.config.max_heads + 1);
+        self.log.unwitnessed_len() >= much
     }
 
     /// Most entries that a sync names: what everybody takes in who has the same settings.
