@@ -66,6 +66,7 @@ struct Keys {
     lost_after_ms: Option<u64>,
     spin_micros: Option<u64>,
     store: Option<String>,
+    adopt_store: bool,
     durability: DurabilityKey,
 }
 
@@ -196,7 +197,8 @@ impl Settings {
             .dialect(dialect)
             .accept_lip109(!matches!(keys.dialect, DialectKey::Nim))
             .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
-            .nim_filter_size(filter);
+            .nim_filter_size(filter)
+            .adopt_store(keys.adopt_store);
         let durability = match keys.durability {
             DurabilityKey::Strict => Durability::Strict,
             DurabilityKey::Relaxed => Durability::Relaxed,
@@ -325,7 +327,7 @@ mod tests {
                 "repairTMaxMs":50,"numResponseGroups":4,"maxRepairRequests":7,
                 "repairSweepIntervalMs":1,"dialect":"bridge","filter":"full",
                 "filterEvery":4,"keepLip109Filters":false,"sync":false,
-                "maxOutgoing":9,"lostAfterMs":177,"spinMicros":0}"#,
+                "maxOutgoing":9,"adoptStore":true,"lostAfterMs":177,"spinMicros":0}"#,
         )
         .unwrap();
         let config = &settings.config;
@@ -337,7 +339,7 @@ mod tests {
         assert_eq!(*config.nim_filter_size(), NimFilterSize::FullSize);
         assert_eq!(*config.filter_policy(), FilterPolicy::Every(4));
         assert!(!config.keep_lip109_filters());
-        assert!(!config.sync() && *config.repair());
+        assert!(!config.sync() && *config.repair() && *config.adopt_store());
         assert_eq!((settings.period, settings.spin), (Duration::from_millis(10), Duration::ZERO));
         assert!(from_json("").is_ok());
     }

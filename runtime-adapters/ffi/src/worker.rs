@@ -517,6 +517,18 @@ impl Worker {
                 {
                     wanted.dropped = true;
                 }
+                Effect::ParticipantIdInUse { channel, message_id, .. } if self.detailed => {
+                    host.event(about(&channel, &message_id, "participant_id_in_use"));
+                }
+                Effect::WallClockOff { ours, theirs } if self.detailed => {
+                    let mut json = Vec::new();
+                    Object::begin(&mut json)
+                        .plain("eventType", "wall_clock_off")
+                        .value("ours", ours.0)
+                        .value("theirs", theirs.0)
+                        .end();
+                    host.event(json);
+                }
                 Effect::Unconfirmed { channel, message_id } if self.detailed => {
                     host.event(about(&channel, &message_id, "unconfirmed"));
                 }

@@ -515,3 +515,65 @@ fn what_is_too_long_is_refused_with_its_length() {
     let unwrap = Request::Unwrap { datagram: too_many(), form: Form::Binary };
     assert_eq!(ask(&mut alice, at(0), unwrap, &host), Err(reason.into()));
 }
+
+#[test]
+fn a_participant_id_that_is_in_use_is_told_once() {
+    let host = Recorder::default();
+    let (mut alice, mut other) = (from_json("alice", "{}"), from_json("alice", "{}"));
+    for id in ["m1", "m2"] {
+        let datagram = wrap(&mut other, id, &host).unwrap();
+        unwrap(&mut alice, at(0), &datagram, &host);
+    }
+    let told = host.told();
+    let wanted = r#"{"messageId":"m1","channelId":"ch","eventType":"participant_id_in_use"}"#;
+    assert_eq!(told.iter().filter(|event| event.contains("in_use")).collect::<Vec<_>>(), [wanted]);
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_with_both_times() {
+    let (mut alice, host) = (from_json("alice", "{}"), Recorder::default());
+    let mut others = ["bob", "carol", "dave"].map(|name| from_json(name, "{}"));
+    let ahead = |second: u64| {
+        let days = 3 * 24 * 3_600_000;
+        let Now { mono, wall } = at(second);
+        Now::new(mono, UnixMillis(wall.unwrap().0 + days))
+    };
+    for minute in 0..30 {
+        let second = minute * 60;
+        for (index, other) in others.iter_mut().enumerate() {
+            let id = format!("m{index}-{minute}");
+            let wrapping = wrapping(&id, Wrapping::Content(Form::Binary));
+            let datagram = Bytes::from(ask(other, ahead(second), wrapping, &host).unwrap());
+            let unwrap = Request::Unwrap { datagram: datagram.into(), form: Form::Text };
+            assert!(ask(&mut alice, at(second), unwrap, &host).is_err());
+            tick_until(&mut alice, at(second), &host);
+        }
+    }
+    let told = host.told();
+    let told: Vec<_> = told.iter().filter(|event| event.contains("wall_clock_off")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let event = json(told[0].as_bytes());
+    assert!(event["theirs"].as_u64() > event["ours"].as_u64().map(|ours| ours + 200_000_000));
+}
+
+#[test]
+fn what_another_participant_has_stored_is_adopted_only_if_asked_for() {
+    let (records, host) = (Memory::default(), Recorder::default());
+    let start = |name: &str, adopt: bool| {
+        let json = format!(r#"{{"adoptStore":{adopt}}}"#);
+        let mut settings = Settings::from_json(name.into(), json.as_bytes()).unwrap();
+        let config = settings.config.to_builder().durability(Durability::Strict);
+        settings.config = config.build().unwrap();
+        settings.storage = Some(Storage::start(records.clone(), Durability::Strict).unwrap());
+        let mut worker = Worker::new(settings);
+        ask(&mut worker, at(0), Request::Start, &host).unwrap();
+        tick_until(&mut worker, at(1), &host);
+        worker
+    };
+    wrap(&mut start("alice", false), "a1", &host).unwrap();
+    host.told();
+    start("bob", false);
+    let told = host.told();
+    assert!(told.len() == 1 && told[0].contains("open_failed"), "{told:?}");
+    assert!(start("bob", true).node.status(&"ch".into()).is_some());
+}
