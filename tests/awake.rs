@@ -208,6 +208,26 @@ fn restarts_more_often_than_lost_after_give_up_in_the_end() {
     }
 }
 
+/// Without repair, or where no sync takes a request along, nothing is asked for.
+#[test]
+fn restarts_give_up_what_is_never_asked_for_too() {
+    let settings: [&dyn Fn() -> ConfigBuilder; 2] =
+        [&|| strict().repair(false), &|| strict().sync(false)];
+    for config in settings {
+        for now in [at, without_wall] {
+            for (awake, every, count) in [(20, 900, 600), (900, 900, 12), (3_540, 3_540, 4)] {
+                let mut store = Store::default();
+                let (mut node, _) = start(config(), &mut store, 0);
+                node.handle(at(0), lip109("m2", 2).after(["m1"]).input()).expect("taken");
+                store.serve(&mut node, at(0));
+                let life = (awake * SECOND, every * SECOND);
+                let told = lives(config, now, &mut store, life, count);
+                assert_eq!(lost(&told), ids(&["m1"]), "awake {awake} s of {every}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_restart_does_not_hasten_giving_up() {
     let mut store = Store::default();

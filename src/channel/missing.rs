@@ -7,8 +7,9 @@ use core::time::Duration;
 
 use super::incoming::Waiters;
 use super::record::{IdDigest, Place};
-use super::repair::give_up_at;
+use super::repair::{give_up_at, look_at};
 use super::slots::Slot;
+use super::wanted::Want;
 use super::{Channel, Cx, Timer};
 use crate::config::OnLost;
 use crate::effect::{Bound, Effect};
@@ -198,16 +199,19 @@ impl Channel {
         }
     }
 
-    /// A dependency has been wanted for `lost_after`. It is given up unless the chain that waits
-    /// for it has made progress since, or the time was slept through.
+    /// A dependency has been wanted for a while. It is given up after `lost_after`, unless the chain that
+    /// waits for it has made progress since, or the time was slept through.
     pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let progress = self.last_progress(slot, MAX_CHAIN);
+        let waits = |want: &Want| give_up_at(&self.config, cx, want) > cx.now.mono;
+        if !self.wanted.get(slot).is_some_and(waits) {
+            let progress = self.last_progress(slot, MAX_CHAIN);
+            self.wanted.get_mut(slot).map(|want| want.take_progress(progress));
+        }
         let Some(want) = self.wanted.get_mut(slot) else { return };
-        want.take_progress(progress);
-        let at = give_up_at(&self.config, cx, want);
-        if at > cx.now.mono {
-            want.lost_at = at;
+        if give_up_at(&self.config, cx, want) > cx.now.mono {
+            want.look_at = look_at(&self.config, cx, want);
             want.set_timer(&mut self.timers, slot);
+            self.persist_want(cx, slot);
             return;
         }
         let Some(want) = self.unwant(cx, slot) else { return };

@@ -41,6 +41,9 @@ pub(super) const fn native(config: &Config) -> WireDialect {
 /// Most waiting messages looked at to find out what is stored of a chain's progress.
 const MAX_CHAIN_STORED: usize = 64;
 
+/// Shortest time after which the store is told again how long a dependency was waited for.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
+
 /// When a dependency may be given up as things stand: after `lost_after` awake without progress, once
 /// it was asked for as often as it takes and nobody has answered.
 pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
@@ -68,9 +71,26 @@ pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
     unanswered.max(cx.now.mono + longest.saturating_sub(waited))
 }
 
+/// When to look at a dependency again, at the latest: when it may be given up, or when the store is to
+/// hear how long it was waited for. Its request is told of when it goes out; but it may never do so, and
+/// lives may be short, so the times between grow with that since it was missed.
+pub(super) fn look_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
+    let at = give_up_at(config, cx, want);
+    if !cx.outbox.persists() {
+        return at;
+    }
+    let from = match want.request {
+        Request::Scheduled(at) => at,
+        Request::Due(_) | Request::Off => cx.now.mono,
+    };
+    let waited = cx.awake.since(want.progress);
+    at.min(from + waited.min(config.t_max(native(config))).max(TOLD_AFTER))
+}
+
 pub(super) fn signed_millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
+
 impl Channel {
     /// Wants a dependency that is not here. `None`: there is no room.
     ///
@@ -113,7 +133,7 @@ impl Channel {
             progress: cx.awake,
             asked: None,
             request: Request::Off,
-            lost_at: cx.now.mono,
+            look_at: cx.now.mono,
             timer: TimerKey::default(),
             background: stored.background,
             retrieved: false,
@@ -128,7 +148,7 @@ impl Channel {
         if self.config.repair {
             want.request = Request::Scheduled(at);
         }
-        want.lost_at = give_up_at(&self.config, cx, want);
+        want.look_at = look_at(&self.config, cx, want);
         want.set_timer(&mut self.timers, slot);
         self.persist_want(cx, slot);
     }

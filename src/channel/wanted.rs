@@ -32,8 +32,8 @@ pub(super) struct Want {
     /// When it was last asked for, by us or by others. Time awake.
     pub(super) asked: Option<Instant>,
     pub(super) request: Request,
-    /// When it is to be given up, unless there is progress or it was not asked for often enough.
-    pub(super) lost_at: Instant,
+    /// When to see whether it is to be given up, at the latest.
+    pub(super) look_at: Instant,
     /// Runs out when something happens to it: its request becomes due, or it is given up.
     pub(super) timer: TimerKey,
     /// Whether it stays wanted although nothing waits for it.
@@ -210,11 +210,11 @@ impl Want {
     pub(super) fn set_timer(&mut self, timers: &mut Timers<Timer>, slot: Slot) {
         timers.cancel(self.timer);
         self.timer = match self.request {
-            Request::Scheduled(at) if at < self.lost_at => {
+            Request::Scheduled(at) if at < self.look_at => {
                 timers.schedule(at, Timer::Request(slot))
             }
             Request::Scheduled(_) | Request::Due(_) | Request::Off => {
-                timers.schedule(self.lost_at, Timer::GiveUp(slot))
+                timers.schedule(self.look_at, Timer::GiveUp(slot))
             }
         };
     }
