@@ -61,7 +61,10 @@ pub enum Event {
     /// So many events were unread that some were left out here. Only such are that repeat by
     /// themselves while their cause lasts: [`TooLarge`](Self::TooLarge),
     /// [`SendFailed`](Self::SendFailed), [`ReceiveFailed`](Self::ReceiveFailed),
-    /// [`LoadFailed`](Self::LoadFailed) and [`Effect::RequestRepair`].
+    /// [`LoadFailed`](Self::LoadFailed) and [`Effect::RequestRepair`]; and those that any stranger
+    /// can have told without end, which take half of the room at most:
+    /// [`DatagramRejected`](Self::DatagramRejected), [`Effect::FilterIgnored`],
+    /// [`Effect::Conflict`] and [`Effect::Bounded`]. The [`Metrics`](crate::Metrics) count them all.
     Skipped {
         /// How many.
         count: u64,
@@ -69,15 +72,22 @@ pub enum Event {
 }
 
 impl Event {
-    const fn repeats(&self) -> bool {
-        matches!(
-            self,
+    /// Unread events with which this one is skipped; `None` if it never is.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other event is ever lost")]
+    const fn skipped_at(&self, capacity: usize) -> Option<usize> {
+        match self {
             Self::TooLarge { .. }
-                | Self::SendFailed(_)
-                | Self::ReceiveFailed(_)
-                | Self::LoadFailed { .. }
-                | Self::Node(Effect::RequestRepair { .. })
-        )
+            | Self::SendFailed(_)
+            | Self::ReceiveFailed(_)
+            | Self::LoadFailed { .. }
+            | Self::Node(Effect::RequestRepair { .. }) => Some(capacity),
+            // Whoever floods the node keeps nobody else's datagrams out.
+            Self::DatagramRejected { .. }
+            | Self::Node(
+                Effect::FilterIgnored { .. } | Effect::Conflict { .. } | Effect::Bounded { .. },
+            ) => Some(capacity.div_ceil(2)),
+            _ => None,
+        }
     }
 }
 
@@ -187,12 +197,12 @@ impl EventSink {
         if state.abandoned {
             return true;
         }
-        let full = state.events.len() >= self.queue.capacity;
-        if full && event.repeats() {
+        let (unread, capacity) = (state.events.len(), self.queue.capacity);
+        if event.skipped_at(capacity).is_some_and(|most| unread >= most) {
             state.skipped += 1;
             return false;
         }
-        if !full && state.skipped > 0 {
+        if unread < capacity && state.skipped > 0 {
             let count = core::mem::take(&mut state.skipped);
             state.events.push_back(Event::Skipped { count });
         }

@@ -70,8 +70,8 @@
 //!   leave; what they have to report is queued beyond the bound: that is at most a few events for
 //!   each message the node holds. Once twice as many wait, messages to publish wait as well, for
 //!   at most [`Options::max_stall`] without one being read. No other call of a [`Handle`] depends on
-//!   the events. Events that repeat by themselves are [skipped](Event::Skipped) beyond the bound;
-//!   no other event is ever lost.
+//!   the events. Events that repeat by themselves are [skipped](Event::Skipped) beyond the bound,
+//!   and those that a stranger can repeat beyond half of it; no other event is ever lost.
 //! * *Messages nobody has acknowledged*: [`max_outgoing`](sds_proto::Config::max_outgoing); beyond,
 //!   [`publish`](Handle::publish) waits, in each channel in the order of the calls, and
 //!   [`try_publish`](Handle::try_publish) says so.

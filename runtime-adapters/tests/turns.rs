@@ -8,11 +8,12 @@ use core::sync::atomic::Ordering;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use bytes::Bytes;
-use common::rig::{Rig, delivered, poll};
+use bytes::{Bytes, BytesMut};
+use common::rig::{Rig, Turns, delivered, poll};
 use common::{CHANNEL, config};
 use futures_lite::future;
 use sds_proto::Durability;
+use sds_proto::wire::{FilterField, Outgoing, WireDialect};
 use sds_runtime::store::{Faults, Faulty, Memory};
 use sds_runtime::{Clock, Event, HandleError, Jumps, Options};
 
@@ -190,6 +191,68 @@ fn a_flood_of_datagrams_starves_no_command() {
     assert!(Pin::new(&mut rig.run).poll(cx).is_pending());
     assert_eq!(poll(&mut publish), Poll::Ready(Ok(())));
     assert!(rig.strings(|strings| strings.inbox.len()) > 400);
+}
+
+/// A datagram that no node takes.
+const JUNK: Bytes = Bytes::from_static(b"junk");
+
+/// The content message that a member with this name sends first.
+fn message_of(name: &str, message_id: &str, content: &'static str) -> Bytes {
+    let mut rig = Rig::new(config(name), Options::default());
+    let handle = rig.handle();
+    assert!(poll(&mut Box::pin(handle.publish(CHANNEL, message_id, content))).is_pending());
+    rig.until_idle();
+    rig.strings(|strings| strings.sent.remove(0))
+}
+
+#[test]
+fn a_flood_takes_no_room_from_a_slow_reader_that_publishes() {
+    const ROUNDS: usize = 200;
+    let mut rig = Rig::new(config("alice"), Options::default().events(8).commands(ROUNDS));
+    let handle = rig.handle();
+    let ids: Vec<_> = (0..ROUNDS).map(|number| format!("m{number}")).collect();
+    let mut publishes: Vec<_> =
+        ids.iter().map(|id| Box::pin(handle.publish(CHANNEL, id.as_str(), "content"))).collect();
+    publishes.iter_mut().for_each(|publish| assert!(poll(publish).is_pending()));
+    for _ in 0..ROUNDS {
+        rig.strings(|strings| strings.inbox.resize(64, JUNK));
+        assert_ne!(rig.until_idle_or(4), Turns::Ended);
+        drop(poll(&mut Box::pin(rig.events.next())));
+    }
+    let published =
+        publishes.iter_mut().filter_map(|publish| poll(publish).is_ready().then_some(()));
+    let published = published.count();
+    assert!(published >= ROUNDS * 9 / 10, "{published} of {ROUNDS} messages are published");
+}
+
+#[test]
+fn a_flood_fills_no_queue_that_others_need() {
+    let honest = message_of("bob", "honest", "content");
+    let forged = message_of("bob", "honest", "forged");
+    let mut sync = Outgoing::default();
+    (sync.channel_id, sync.message_id, sync.sender_id) = (CHANNEL.as_bytes(), b"sync", b"eve");
+    (sync.lamport, sync.filter) = (Some(1), FilterField::Bytes(b"junk"));
+    let mut wrong_filter = BytesMut::new();
+    sync.encode(WireDialect::Lip109, &mut wrong_filter);
+    let wrong_filter = wrong_filter.freeze();
+    for (flood, before) in [(JUNK, None), (wrong_filter, None), (forged, Some(honest.clone()))] {
+        let mut rig = Rig::new(config("alice"), Options::default().events(8));
+        let last =
+            if before.is_some() { message_of("bob", "other", "content") } else { honest.clone() };
+        let wanted = 1 + usize::from(before.is_some());
+        // The last comes first.
+        rig.strings(|strings| {
+            strings.inbox.push(last);
+            strings.inbox.resize(1_000, flood);
+            strings.inbox.extend(before);
+        });
+        assert!(!rig.until_idle());
+        assert_eq!(rig.strings(|strings| strings.inbox.len()), 0);
+        let unread = rig.unread();
+        assert_eq!(delivered(&unread), wanted, "{unread:?}");
+        assert!(unread.len() <= 8, "{unread:?}");
+        assert!(unread.iter().any(|event| matches!(event, Event::Skipped { .. })), "{unread:?}");
+    }
 }
 
 #[test]
