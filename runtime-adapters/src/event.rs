@@ -48,7 +48,10 @@ pub enum Event {
     /// The transport did not take a datagram for some destination. Others may have got it, and
     /// what matters is resent when it is due.
     SendFailed(SendError),
-    /// The transport could not receive. It is tried again after a pause.
+    /// The transport could not receive. It is tried again after a pause; at once if the error is
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset) or
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), with which some systems say that a
+    /// datagram that was sent reached no process.
     ReceiveFailed(io::Error),
     /// The store could not give the state of a channel, which is not open now.
     /// [`Handle::open`](crate::Handle::open) says so too, if it was called.

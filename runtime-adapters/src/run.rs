@@ -6,6 +6,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
+use std::io;
 use std::time::Instant;
 
 use async_channel::Receiver;
@@ -185,6 +186,12 @@ struct Running<T, C> {
     _stopped_when_dropped: async_channel::Sender<Infallible>,
 }
 
+/// Whether the error is about a datagram that was sent before and reached no process, as Windows
+/// says when it is asked for the next one: the socket is sound, and others may have sent to it.
+fn is_of_a_send(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
+}
+
 /// What follows a turn.
 enum Turn {
     /// There is more to do; others first.
@@ -277,18 +284,29 @@ impl<T: Transport, C: Timer> Running<T, C> {
             return Part::Done;
         }
         self.receive_after = None;
+        let mut received_any = false;
         for _ in 0..DATAGRAM_BUDGET {
             match self.transport.poll_recv(cx) {
-                Poll::Ready(Ok(received)) => self.driver.receive(received),
+                Poll::Ready(Ok(received)) => {
+                    received_any = true;
+                    self.driver.receive(received);
+                }
                 Poll::Ready(Err(error)) => {
+                    let is_of_a_send = is_of_a_send(&error);
                     self.driver.receive_failed(error);
-                    self.receive_after = Some(Instant::now() + RECEIVE_PAUSE);
-                    return Part::Done;
+                    if !is_of_a_send {
+                        return self.pause_receiving();
+                    }
                 }
                 Poll::Pending => return Part::Done,
             }
         }
-        Part::Budget
+        if received_any { Part::Budget } else { self.pause_receiving() }
+    }
+
+    fn pause_receiving(&mut self) -> Part {
+        self.receive_after = Some(Instant::now() + RECEIVE_PAUSE);
+        Part::Done
     }
 
     fn carry_out(&mut self, cx: &mut Context<'_>) -> Part {

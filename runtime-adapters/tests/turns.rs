@@ -168,6 +168,24 @@ fn receiving_is_tried_again_after_an_error() {
 }
 
 #[test]
+fn a_peer_that_is_not_there_delays_no_datagram() {
+    let mut rig = Rig::new(config("alice"), Options::default());
+    rig.strings(|strings| (strings.resets, strings.inbox) = (3, vec![JUNK]));
+    rig.until_idle();
+    let told = rig.unread();
+    assert_eq!(rig.strings(|strings| strings.inbox.len()), 0);
+    assert_eq!(told.iter().filter(|event| matches!(event, Event::ReceiveFailed(_))).count(), 3);
+    assert!(matches!(told.last(), Some(Event::DatagramRejected { .. })), "{told:?}");
+}
+
+#[test]
+fn a_socket_that_only_resets_keeps_the_driver_not_busy() {
+    let mut rig = Rig::new(config("alice"), Options::default());
+    rig.strings(|strings| strings.resets = usize::MAX);
+    assert!(matches!(rig.until_idle_or(10), Turns::Idle(_)));
+}
+
+#[test]
 fn a_clock_that_goes_back_keeps_the_driver_not_busy() {
     let jumps = Jumps::default();
     let mut rig = Rig::new(config("alice"), Options::default().clock(Clock::jumping(&jumps)));

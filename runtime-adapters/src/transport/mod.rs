@@ -45,7 +45,9 @@ pub trait Transport: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Nothing could be received now; a later call may succeed.
+    /// Nothing could be received now; a later call may succeed. The driver pauses for 100 ms, but
+    /// not at once after `ConnectionReset` or `ConnectionRefused`: with these some systems say that a
+    /// datagram that was sent reached no process.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>>;
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Strings {
     pub(crate) blocked: bool,
     pub(crate) send_error: bool,
     pub(crate) receive_error: bool,
+    /// How often receiving fails because a datagram that was sent reached nobody.
+    pub(crate) resets: usize,
     /// Datagrams to receive.
     pub(crate) inbox: Vec<Bytes>,
     pub(crate) closed: bool,
@@ -52,6 +54,10 @@ impl Transport for Puppet {
         let mut strings = self.0.lock().unwrap();
         if strings.receive_error {
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        if let Some(resets) = strings.resets.checked_sub(1) {
+            strings.resets = resets;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         match strings.inbox.pop() {
             Some(bytes) => Poll::Ready(Ok(Received { bytes, source: Peer::Unknown })),
