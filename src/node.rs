@@ -89,7 +89,7 @@ macro_rules! cx {
             outbox: &mut $node.outbox,
             rng: &mut $node.rng,
             buffer: &mut $node.buffer,
-            max_datagram_len: $node.config.max_datagram_len,
+            node: &$node.config,
         }
     };
 }

@@ -346,6 +346,23 @@ fn nothing_is_kept_of_an_unconfirmed_message_that_left_the_log() {
     assert_eq!(store.disk.load(&channel()).expect("created").outgoing.len(), 0);
 }
 
+/// It names what names it, so neither would be named by anybody who does not know it already.
+#[test]
+fn a_message_published_after_it_was_lost_is_a_head() {
+    let config = || strict().causal_history_len(1).repair(false).sync(false);
+    let mut store = Store::default();
+    let (mut node, _) = start(config(), &mut store, 0);
+    take(&mut node, &mut store, 0, lip109("b2", 2).after(["m1"]).input());
+    run(&mut node, &mut store, 4_000_000);
+    take(&mut node, &mut store, 4_000_000, publish("m1"));
+    take(&mut node, &mut store, 4_000_001, lip109("b3", 4_000_001).input());
+    let named =
+        |node: &Node| node.next_causal_history(&channel()).map(MessageId::from).collect::<Vec<_>>();
+    assert_eq!(named(&node), ids(&["m1", "b3"]));
+    let (restarted, _) = start(config(), &mut store, 4_000_002);
+    assert_eq!(named(&restarted), ids(&["m1", "b3"]));
+}
+
 #[test]
 fn a_message_that_names_itself_is_a_head_after_a_restart_too() {
     let heads = |node: &Node| -> Vec<MessageId> {

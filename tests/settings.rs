@@ -7,10 +7,12 @@ mod common;
 
 use core::time::Duration;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use common::peer::Said;
+use common::peer::{Said, lip109};
 use common::store::{Store, start, strict};
-use common::{EPOCH_MS, Faults, Group, Rng, at, channel, drain, open, publish, sent, status};
+use common::{EPOCH_MS, Faults, Group, Rng, at, channel, drain, ids, open, publish, sent, status};
 use sds_proto::snapshot::Snapshot;
 use sds_proto::wire::nim_snapshot::ChannelData;
 use sds_proto::wire::{HistoryEntry, WireDialect};
@@ -276,8 +278,7 @@ fn a_channel_that_may_send_more_than_the_node_takes_in_is_refused() {
     let config = Config::builder().max_content_len(100).build().expect("valid settings");
     let mut node = Node::new(config.clone());
     let larger = config.to_builder().max_content_len(101).build().expect("valid settings");
-    let open =
-        |config| Input::Open { channel: "c".into(), config: Some(std::sync::Arc::new(config)) };
+    let open = |config| Input::Open { channel: "c".into(), config: Some(Arc::new(config)) };
     let refused = node.handle(at(0), open(larger)).expect_err("its members refuse it");
     let reason =
         RejectReason::ChannelExceedsNode { field: "max_content_len", value: 101, bound: 100 };
@@ -285,6 +286,36 @@ fn a_channel_that_may_send_more_than_the_node_takes_in_is_refused() {
     assert_eq!((node.channels().count(), node.poll_effect()), (0, None));
     let smaller = config.to_builder().max_content_len(99).build().expect("valid settings");
     node.handle(at(0), open(smaller)).expect("within the node's");
+}
+
+#[test]
+fn what_a_channel_took_in_is_named_after_a_restart_too() {
+    let smaller = strict().max_content_len(10).build().expect("valid settings");
+    let open = Input::Open { channel: channel(), config: Some(Arc::new(smaller)) };
+    let mut store = Store::default();
+    for life in 0..2 {
+        let mut node = Node::new(strict().build().expect("valid settings"));
+        node.handle(at(life), open.clone()).expect("within the node's limits");
+        store.serve(&mut node, at(life));
+        if life == 0 {
+            node.handle(at(1), lip109("b1", 2).input()).expect("within the node's limits");
+            store.serve(&mut node, at(1));
+        }
+        let named: Vec<_> = node.next_causal_history(&channel()).map(MessageId::from).collect();
+        assert_eq!(named, ids(&["b1"]), "life {life}");
+    }
+}
+
+/// A board's transport takes as much of the messages of others, and passes them on.
+#[test]
+fn a_desktop_sends_no_longer_datagrams_than_its_board_can() {
+    let board = Config::firmware().participant_id("board".into()).max_datagram_len(600);
+    let board = board.build().expect("valid settings");
+    let desktop = |limit| Config::chat().max_datagram_len(limit).compatible_with(&board).build();
+    for (limit, both) in [(usize::MAX, 600), (601, 600), (500, 500)] {
+        let desktop = desktop(limit).expect("valid settings");
+        assert_eq!(*desktop.max_datagram_len(), both);
+    }
 }
 
 /// Members would refuse the name of it, or the message itself.

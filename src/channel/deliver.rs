@@ -259,7 +259,8 @@ impl Channel {
             nameable: arrived.nameable,
         };
         let (slot, seq, follows) = self.log.insert(new, cx.now.mono);
-        if self.ids.set(arrived.digest, Place::Logged(slot)).is_named {
+        // Our own, if others named it before we published it, may name them: it is a head nevertheless.
+        if self.ids.set(arrived.digest, Place::Logged(slot)).is_named && !own {
             self.log.named(slot);
         }
         cx.outbox.change(&self.id, || ChangeKind::Appended {

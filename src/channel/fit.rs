@@ -29,7 +29,7 @@ impl Channel {
         message_id: &MessageId,
         content: &Bytes,
     ) -> Result<Shares, RejectReason> {
-        let (limit, mut naming) = (cx.max_datagram_len, self.naming());
+        let (limit, mut naming) = (cx.node.max_datagram_len, self.naming());
         if limit == usize::MAX {
             return Ok(Shares { naming, requests: usize::MAX });
         }
@@ -60,14 +60,14 @@ impl Channel {
     ) -> Result<(), RejectReason> {
         let dialect = WireDialect::Lip109;
         let len = self.bare_len(dialect, message_id.as_bytes(), None, &History::new(), content);
-        let limit = cx.max_datagram_len;
+        let limit = cx.node.max_datagram_len;
         if len > limit { Err(too_long(content.len(), len, limit)) } else { Ok(()) }
     }
 
     /// The shares of a sync: as many entries named as leave room for the first repair request that is due,
     /// and requests in what the filter leaves, or else without it.
     pub(super) fn sync_shares(&self, cx: &Cx<'_>, message_id: &[u8], lamport: u64) -> Shares {
-        let (limit, mut naming) = (cx.max_datagram_len, self.sync_naming());
+        let (limit, mut naming) = (cx.node.max_datagram_len, self.sync_naming());
         if limit == usize::MAX {
             return Shares { naming, requests: usize::MAX };
         }

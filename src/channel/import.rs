@@ -71,7 +71,7 @@ impl Snapshot {
             outbox: &mut outbox,
             rng: &mut rng,
             buffer: &mut buffer,
-            max_datagram_len: config.max_datagram_len,
+            node: config,
         };
         let key = config.record_key(channel);
         let config = Arc::new(config.clone());

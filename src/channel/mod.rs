@@ -81,8 +81,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) rng: &'a mut Rng,
     /// Where messages are encoded.
     pub(crate) buffer: &'a mut BytesMut,
-    /// Longest message that goes out, in bytes.
-    pub(crate) max_datagram_len: usize,
+    /// Settings of the node, which hold for all its channels where theirs differ.
+    pub(crate) node: &'a Config,
 }
 
 impl Cx<'_> {
@@ -352,9 +352,9 @@ impl Channel {
     /// Whether an entry from a store can be passed on, so that whoever hears its name can ask for it and
     /// be answered. No other entry is named. It may be from a time of other settings, and be what one
     /// of our dialects cannot say, or beyond the limits of these.
-    fn can_pass_on(&self, entry: &LogEntry) -> bool {
+    fn can_pass_on(&self, cx: &Cx<'_>, entry: &LogEntry) -> bool {
         let history = entry.causal_history();
-        let limits = self.config.limits();
+        let limits = cx.node.limits();
         (!self.config.speaks(WireDialect::Lip109) || entry.is_text())
             && limits.admit(entry.message_id(), entry.sender_id(), history, entry.content())
     }

@@ -443,8 +443,8 @@ impl Channel {
         let mut message = *message;
         // Of a sync, or of a message that was published under other settings.
         if message.filter != FilterField::Absent
-            && cx.max_datagram_len < usize::MAX
-            && message.encoded_len(dialect) > cx.max_datagram_len
+            && cx.node.max_datagram_len < usize::MAX
+            && message.encoded_len(dialect) > cx.node.max_datagram_len
         {
             message.filter = FilterField::Absent;
         }

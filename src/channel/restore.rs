@@ -99,14 +99,14 @@ impl Channel {
             own: stored.own,
             // Unless a copy is pending, it need not be bridged.
             heard: Dialects::BOTH,
-            nameable: self.can_pass_on(&stored.entry),
+            nameable: self.can_pass_on(cx, &stored.entry),
         };
         let slot = self.log.restore(new, stored.seq, cx.now.mono);
         if let Some(logged) = self.log.get_mut(slot) {
             let hint = snapshot.hints.get(&stored.seq);
             logged.hint = hint.filter(|hint| hint.len() <= self.config.max_hint_len).cloned();
         }
-        if self.ids.set(digest, Place::Logged(slot)).is_named {
+        if self.ids.set(digest, Place::Logged(slot)).is_named && !stored.own {
             self.log.named(slot);
         }
         self.name_dependencies(digest, &deps, stored.entry.sender_id());
@@ -196,7 +196,7 @@ impl Channel {
             self.insert_want(cx, stored.clone(), digest, named_by, delay);
         }
         let waiting: Vec<_> =
-            snapshot.incoming.values().map(|stored| self.restore_waiting(stored)).collect();
+            snapshot.incoming.values().map(|stored| self.restore_waiting(cx, stored)).collect();
         // What each of them waits for can be told once all of them are known.
         for (digest, entry) in waiting {
             if let Some(Place::Incoming(slot)) = self.ids.place(digest)
@@ -218,7 +218,7 @@ impl Channel {
         }
     }
 
-    fn restore_waiting(&mut self, stored: &StoredIncoming) -> (IdDigest, LogEntry) {
+    fn restore_waiting(&mut self, cx: &Cx<'_>, stored: &StoredIncoming) -> (IdDigest, LogEntry) {
         let entry = &stored.entry;
         let (digest, deps) = self.digests(entry);
         let arrived = Arrived {
@@ -227,7 +227,7 @@ impl Channel {
             deps,
             heard: stored.heard.map_or(Dialects::BOTH, Dialects::of),
             gap: false,
-            nameable: self.can_pass_on(entry),
+            nameable: self.can_pass_on(cx, entry),
             waiters: Waiters::new(),
         };
         let progress = Instant::ZERO;

@@ -9,7 +9,8 @@ impl ConfigBuilder {
     ///
     /// Limits of what is taken in become those of `smallest`, for what is taken in may be passed on; so do
     /// dialect, hash and filters, and what the group must agree on in repairs. How many entries are named
-    /// and asked for is lowered to what it takes in. How much is kept stays: logs, buffers, ids.
+    /// and asked for is lowered to what it takes in, and datagrams to what its transport takes. How much
+    /// is kept stays: logs, buffers, ids.
     ///
     /// ```
     /// use sds_proto::Config;
@@ -40,6 +41,7 @@ impl ConfigBuilder {
             max_request_entries: smallest.max_request_entries,
             max_content_len: smallest.max_content_len,
             max_filter_len: smallest.max_filter_len,
+            max_datagram_len: self.max_datagram_len.min(smallest.max_datagram_len),
 
             max_heads: self.max_heads.min(smallest.max_history_entries),
             causal_history_len: self.causal_history_len.min(smallest.max_history_entries),
