@@ -9,11 +9,6 @@ use crate::id::IdRef;
 use crate::snapshot::{ChangeKind, IdRecord};
 use crate::wire::{FilterField, WireDialect};
 
-/// Bytes of a field's tag and length, at most.
-const FIELD_HEAD: usize = 6;
-/// Bytes of the container of nim-sds beside the words, at most.
-const NIM_CONTAINER: usize = 40;
-
 #[derive(Debug)]
 pub(super) struct Filters {
     lip109: OwnFilter,
@@ -171,22 +166,6 @@ impl Filters {
             (Held::Bits(Some(filter)), WireDialect::Lip109) => filter.filter().lip109_field(),
             (Held::Bits(Some(filter)), WireDialect::NimSds) => filter.filter().nim_field(),
         })
-    }
-
-    /// Bytes of the largest filter that messages of `dialect` can come to carry, as a field of them.
-    pub(super) const fn longest_field(&self, dialect: WireDialect) -> usize {
-        let own = match dialect {
-            WireDialect::Lip109 => &self.lip109,
-            WireDialect::NimSds => &self.nim_sds,
-        };
-        let words = own.geometry.word_count();
-        match dialect {
-            WireDialect::Lip109 => FIELD_HEAD + words * size_of::<u64>(),
-            // Once it has rolled it is a fifth larger.
-            WireDialect::NimSds => {
-                FIELD_HEAD + NIM_CONTAINER + (words + words / 5 + 1) * size_of::<u64>()
-            }
-        }
     }
 
     /// What the store keeps of an id: enough to put it into the filters again.

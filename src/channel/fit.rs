@@ -12,6 +12,9 @@ use crate::error::RejectReason;
 use crate::id::MessageId;
 use crate::wire::{HistoryEntryRef, Outgoing as Encoding, WireDialect};
 
+/// Bytes of a field's tag and length, at most.
+const FIELD_HEAD: usize = 6;
+
 /// How a message shares its datagram out.
 pub(super) struct Shares {
     /// How many entries it names.
@@ -37,7 +40,7 @@ impl Channel {
         let has_filter = self.config.filter_policy != FilterPolicy::SyncOnly;
         loop {
             let len = self.longest(|dialect| {
-                let filter = if has_filter { self.filters.longest_field(dialect) } else { 0 };
+                let filter = if has_filter { self.longest_filter(dialect) } else { 0 };
                 let named = self.next_history(naming).0;
                 filter + self.bare_len(dialect, message_id.as_bytes(), lamport, &named, content)
             });
@@ -79,7 +82,7 @@ impl Channel {
             });
             let fewer = naming.fewer().filter(|_| bare.saturating_add(first) > limit);
             let Some(fewer) = fewer else {
-                let filter = self.longest(|dialect| self.filters.longest_field(dialect));
+                let filter = self.longest(|dialect| self.longest_filter(dialect));
                 let beside = limit.saturating_sub(bare + filter);
                 let requests = if beside < first { limit.saturating_sub(bare) } else { beside };
                 return Shares { naming, requests };
@@ -92,6 +95,11 @@ impl Channel {
     fn longest(&self, len: impl Fn(WireDialect) -> usize) -> usize {
         let dialects = [WireDialect::Lip109, WireDialect::NimSds].into_iter();
         dialects.filter(|dialect| self.config.speaks(*dialect)).map(len).max().unwrap_or(0)
+    }
+
+    /// Bytes of the largest filter that messages of `dialect` can come to carry, as a field of them.
+    fn longest_filter(&self, dialect: WireDialect) -> usize {
+        FIELD_HEAD + self.config.longest_filter(dialect)
     }
 
     /// Bytes of a message of ours without filter and requests.

@@ -242,7 +242,7 @@ impl Config {
     }
 
     /// Bytes of the largest filter that is sent in a dialect, its container included.
-    fn longest_filter(&self, dialect: WireDialect) -> usize {
+    pub(crate) fn longest_filter(&self, dialect: WireDialect) -> usize {
         match dialect {
             WireDialect::Lip109 => self.geometry.word_count() * size_of::<u64>(),
             WireDialect::NimSds => nim_container_len(&self.geometry.rolled()),
