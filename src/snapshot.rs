@@ -226,7 +226,8 @@ pub struct StoredWanted {
     pub due: Option<UnixMillis>,
     /// Whether nothing waits for it.
     pub background: bool,
-    /// Milliseconds awake that it was wanted without progress, at the last request.
+    /// Milliseconds awake that it was wanted without progress, as of this record: it is told at each request,
+    /// and while none goes out after 5 s, and then less and less often, up to T_max.
     pub waited_ms: u64,
 }
 
