@@ -47,12 +47,16 @@ use crate::waiting::Publish;
 /// # Waiting
 ///
 /// No call waits for events to be read, so that the task that reads them may make any; a
-/// [`publish`](Self::publish) for which there is no room gives up in the end. Calls wait while the
-/// transport takes nothing and as much is queued for it as [`Options::sends`](crate::Options::sends)
-/// allows.
+/// [`publish`](Self::publish) for which there is no room gives up in the end. While the
+/// transport takes nothing, and as much is queued for it as [`Options::sends`](crate::Options::sends)
+/// allows, calls wait, but for questions, [`consumed`](Self::consumed), which are always answered, and
+/// [`shutdown`](Self::shutdown). A question may be answered before a [`Publication`] that is not
+/// awaited is carried out.
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: Outlet,
+    /// One queue for all handles.
+    questions: Sender<Command>,
     stop: Sender<Infallible>,
     stopped: Receiver<Infallible>,
     /// Last, so that the thread has been told to stop when the last one waits for it.
@@ -63,11 +67,13 @@ pub struct Handle {
 impl Handle {
     pub(crate) const fn new(
         commands: Outlet,
+        questions: Sender<Command>,
         stop: Sender<Infallible>,
         stopped: Receiver<Infallible>,
     ) -> Self {
         Self {
             commands,
+            questions,
             stop,
             stopped,
             #[cfg(feature = "event-loop")]
@@ -266,7 +272,9 @@ impl Handle {
         channel: impl Into<ChannelId>,
         up_to: DeliverySeq,
     ) -> Result<(), HandleError> {
-        self.input(Input::Consumed { channel: channel.into(), up_to }).await
+        let input = Input::Consumed { channel: channel.into(), up_to };
+        let answer = self.ask(|verdict| Command::Input { input, verdict }).await?;
+        answer.map_err(HandleError::Rejected)
     }
 
     /// The log of a channel as it is now. Copies one pointer an entry.
@@ -414,8 +422,9 @@ impl Handle {
     }
 
     async fn input(&self, input: Input) -> Result<(), HandleError> {
-        let answer = self.ask(|verdict| Command::Input { input, verdict }).await?;
-        answer.map_err(HandleError::Rejected)
+        let (verdict, answer) = reply::pair();
+        self.commands.send(Command::Input { input, verdict }).await?;
+        self.asked(answer).await?.map_err(HandleError::Rejected)
     }
 
     /// Asks about a channel.
@@ -426,10 +435,13 @@ impl Handle {
         self.ask(command).await?.ok_or(HandleError::Rejected(RejectReason::ChannelNotOpen))
     }
 
+    /// Sends what is carried out whatever else has to wait.
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, HandleError> {
         let (reply, answer) = reply::pair();
-        self.commands.send(command(reply)).await?;
-        self.asked(answer).await
+        let sent = self.questions.send(command(reply)).await;
+        sent.map_err(|_| HandleError::Stopped)?;
+        // A closed queue takes nothing, so that what it took before is still looked at.
+        answer.await.ok_or(HandleError::Stopped)
     }
 
     /// The answer to a command that was sent just now.
@@ -455,8 +467,8 @@ fn publishing(
 
 /// A message on its way to the node, from [`Handle::try_publish`].
 ///
-/// Resolves as [`Handle::publish`] does, but does not wait for acknowledgements. Dropping it discards the answer; the message is published
-/// all the same, unless the node refuses it.
+/// Resolves as [`Handle::publish`] does, but does not wait for acknowledgements. Dropping it discards
+/// the answer; the message is published all the same, unless the node refuses it.
 #[derive(Debug)]
 #[must_use = "whether the message was accepted is known only to whoever awaits it"]
 pub struct Publication {

@@ -84,6 +84,8 @@ impl Keeper {
 
     /// Has the channels listed that there are records of.
     pub(crate) fn list(&mut self, listing: Listing) {
+        // Nobody waits for those any more, and a store that does not answer would let them pile up.
+        self.reads.retain(|read| !matches!(read, Read::Channels(older) if older.is_abandoned()));
         self.reads.push_back(Read::Channels(listing));
     }
 

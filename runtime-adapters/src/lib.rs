@@ -54,17 +54,19 @@
 //! no other:
 //!
 //! 1. effects of the node go to the transport, to the store and to the events, and nothing else
-//!    happens while there are any;
+//!    happens while there are any; if the transport takes no more, only questions are answered;
 //! 2. an answer of the [store] is taken in, if there is one, and what it lets go is carried out;
 //! 3. datagrams are taken in;
-//! 4. commands of the handles are carried out;
+//! 4. commands of the handles are carried out, and their questions answered;
 //! 5. if the node's deadline has passed, it is told the time;
 //! 6. the driver sleeps until any of these wakes it.
 //!
 //! # What is bounded, and what happens at the bound
 //!
 //! * *Commands*: [`Options::commands`] wait at most; then calls of a [`Handle`] wait, and
-//!   [`try_publish`](Handle::try_publish) says that it is full.
+//!   [`try_publish`](Handle::try_publish) says that it is full. Questions and
+//!   [`consumed`](Handle::consumed) have a queue of their own, as long, which is looked at in
+//!   each turn.
 //! * *Events*: once [`Options::events`] wait to be read, the driver takes in no datagrams until one
 //!   is read. Commands are carried out and timers go on, so that resends, repairs and syncs still
 //!   leave; what they have to report is queued beyond the bound: that is at most a few events for
@@ -78,7 +80,8 @@
 //! * *What waits for the store*: [`max_held_effects`](sds_proto::Config::max_held_effects); beyond,
 //!   the node refuses messages, its own and those of others, and its timers stand still.
 //! * *Datagrams to send*: [`Options::sends`]; beyond, effects stay in the node until the
-//!   transport takes one, and nothing is taken in meanwhile.
+//!   transport takes one, and nothing is taken in meanwhile but questions and
+//!   [`consumed`](Handle::consumed).
 //!
 //! # Features
 //!

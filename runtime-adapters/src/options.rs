@@ -21,7 +21,7 @@ pub struct Options {
 
 impl Options {
     /// Commands that may wait to be carried out: of all handles together, or on an event loop of
-    /// each. Default 64; 0 counts as 1. Memory: some 200 bytes and the content each; a handle of
+    /// each; and as many questions of all handles together. Default 64; 0 counts as 1. Memory: some 200 bytes and the content each; a handle of
     /// an event loop takes the former at once.
     pub const fn commands(mut self, commands: usize) -> Self {
         self.commands = commands;

@@ -14,6 +14,7 @@ use futures_core::Stream;
 use sds_proto::{Config, Durability};
 
 use crate::clock::Clock;
+use crate::command::Command;
 use crate::driver::{Bounds, Driver};
 use crate::error::StartError;
 use crate::event::{self, Events};
@@ -32,6 +33,8 @@ const EFFECT_BUDGET: usize = 256;
 const DATAGRAM_BUDGET: usize = 32;
 /// Most commands carried out in one turn.
 const COMMAND_BUDGET: usize = 16;
+/// Most questions answered in one turn.
+const QUESTION_BUDGET: usize = 16;
 /// Pause after a failed attempt to receive, lest a broken socket keeps the driver busy.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -74,6 +77,7 @@ impl<T: Transport, C: Timer> Run<T, C> {
     ) -> Result<(Handle, Events, Self), StartError> {
         let keeper = keeper(*config.durability(), options.store)?;
         let (outlet, commands) = port;
+        let (asking, questions) = async_channel::bounded(options.commands.max(1));
         let (stop_sender, stop) = async_channel::bounded(1);
         let (stopping, stopped) = async_channel::bounded(1);
         let (sink, events) = event::queue(options.events.max(1));
@@ -97,12 +101,14 @@ impl<T: Transport, C: Timer> Run<T, C> {
             timer_at: None,
             receive_after: None,
             commands,
+            questions: Box::pin(questions),
+            asked: Vec::new(),
             stop: Box::pin(stop),
             flush: options.flush,
             flush_until: None,
             _stopped_when_dropped: stopping,
         };
-        let handle = Handle::new(outlet, stop_sender, stopped);
+        let handle = Handle::new(outlet, asking, stop_sender, stopped);
         Ok((handle, events, Self { running: Some(running), span }))
     }
 }
@@ -160,6 +166,8 @@ impl<T, C> Drop for Running<T, C> {
     fn drop(&mut self) {
         self.commands.close();
         while self.commands.try_next().is_some() {}
+        self.questions.close();
+        while self.questions.try_recv().is_ok() {}
     }
 }
 
@@ -177,6 +185,10 @@ struct Running<T, C> {
     timer_at: Option<Instant>,
     receive_after: Option<Instant>,
     commands: Inlet,
+    /// Commands that can be carried out whatever else has to wait.
+    questions: Pin<Box<Receiver<Command>>>,
+    /// Those that were taken, and are answered in this turn.
+    asked: Vec<Command>,
     /// Closed by a shutdown or with the last handle.
     stop: Pin<Box<Receiver<Infallible>>>,
     flush: Duration,
@@ -219,23 +231,36 @@ impl<T: Transport, C: Timer> Running<T, C> {
         if self.flush_until.is_none() && self.stop.as_mut().poll_next(cx).is_ready() {
             self.flush_until = Some(Instant::now() + self.flush);
             self.commands.close();
+            self.questions.close();
             self.driver.stop_publishing();
             event!(info, "shutting down");
         }
         if let Some(flush_until) = self.flush_until {
             return self.shut_down(flush_until, cx);
         }
-        if let Some(end) = self.settle(cx) {
-            return end;
+        match self.settle(cx) {
+            // Nothing else is done, but whoever only asks need not wait for the transport.
+            Some(Turn::Asleep) => {
+                let asked = self.take_questions(cx) == Part::Budget || !self.asked.is_empty();
+                self.answer();
+                return if asked { Turn::Again } else { Turn::Asleep };
+            }
+            Some(end) => return end,
+            None => {}
         }
-        let mut again = false;
+        // Taken before commands and answered after them, so that a question is no sooner than what
+        // its handle ordered before it.
+        let mut again = self.take_questions(cx) == Part::Budget;
         if self.driver.wants_datagrams(cx) {
             again |= self.receive(cx) == Part::Budget;
         }
         self.driver.publish_waiting(COMMAND_BUDGET);
         again |= self.carry_out(cx) == Part::Budget;
+        self.answer();
         self.driver.tick();
         match self.settle(cx) {
+            // What may still be asked is looked for in the next turn.
+            Some(_) if again => Turn::Again,
             Some(end) => end,
             None if again || self.driver.may_publish() => Turn::Again,
             None => self.sleep(self.driver.deadline(), cx),
@@ -323,6 +348,24 @@ impl<T: Transport, C: Timer> Running<T, C> {
         Part::Budget
     }
 
+    /// Takes questions that are there.
+    fn take_questions(&mut self, cx: &mut Context<'_>) -> Part {
+        while self.asked.len() < QUESTION_BUDGET {
+            match self.questions.as_mut().poll_next(cx) {
+                Poll::Ready(Some(question)) => self.asked.push(question),
+                Poll::Ready(None) | Poll::Pending => return Part::Done,
+            }
+        }
+        Part::Budget
+    }
+
+    /// Answers the questions that were taken.
+    fn answer(&mut self) {
+        for question in self.asked.drain(..) {
+            self.driver.carry_out(question);
+        }
+    }
+
     /// Sleeps until the node's deadline, until a pause ends, or until something else wakes.
     fn sleep(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Turn {
         let stalled_until = self.driver.stalled_until();
@@ -343,6 +386,9 @@ impl<T: Transport, C: Timer> Running<T, C> {
     fn shut_down(&mut self, flush_until: Instant, cx: &mut Context<'_>) -> Turn {
         while let Some(command) = self.commands.try_next() {
             self.driver.carry_out(command);
+        }
+        while let Ok(question) = self.questions.try_recv() {
+            self.driver.carry_out(question);
         }
         self.driver.stop_publishing();
         if Instant::now() >= flush_until {

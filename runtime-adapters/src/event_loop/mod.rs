@@ -8,7 +8,8 @@
 //! Application threads talk to it through a [`Handle`] each: a clone is a lock-free queue of its
 //! own, so that threads that have a clone each never wait for each other, and the event loop
 //! visits the queues in turn, so that a busy thread starves no other. [`Options::commands`] is the
-//! room of each.
+//! room of each. Questions and [`Handle::consumed`] take one queue that all share, which is always
+//! looked at.
 //!
 //! ```
 //! use sds_proto::{Config, Effect};

@@ -51,6 +51,51 @@ pub(crate) fn back_pressure_is_visible_and_a_publish_waits_until_it_is_over<D: D
     assert!(gate.sent() >= taken + 2, "{} sent of {}", gate.sent(), taken + 2);
 }
 
+pub(crate) fn questions_are_answered_while_the_transport_takes_nothing<D: Driver>() {
+    let options = Options::default().commands(4).sends(2);
+    let (handle, mut events, gate, taken) = held_back::<D>(options);
+    // Calls that wait for room, too.
+    let waiting = [0, 1, 2, 3, 4].map(|number| {
+        let handle = handle.clone();
+        let id = format!("waits{number}");
+        thread::spawn(move || handle.publish(CHANNEL, id, "content").wait())
+    });
+    let asks = async {
+        // More often than queues are long.
+        for _ in 0..100 {
+            assert!(handle.metrics().await.unwrap().sends_waiting >= 2);
+            assert!(handle.status(CHANNEL).await.unwrap().logged >= 2);
+            assert_eq!(handle.channels().await.unwrap(), [CHANNEL.into()]);
+            assert!(handle.stored_channels().await.unwrap().is_empty());
+            assert!(handle.log(CHANNEL).await.unwrap().entries.len() >= 2);
+            assert!(handle.outgoing(CHANNEL).await.unwrap().len() >= 2);
+            assert!(handle.missing(CHANNEL).await.unwrap().is_empty());
+            assert!(handle.unmet(CHANNEL, "m0").await.unwrap().is_empty());
+            handle.consumed(CHANNEL, DeliverySeq(1)).await.unwrap();
+        }
+        true
+    };
+    let gives_up = async {
+        smol::Timer::after(Duration::from_secs(30)).await;
+        false
+    };
+    assert!(run(or(asks, gives_up)), "a question waits for the transport");
+    assert_eq!(gate.sent(), 0);
+    gate.open();
+    for call in waiting {
+        call.join().unwrap().unwrap();
+    }
+    for _ in 0..taken + 5 {
+        run(next_delivery(&mut events));
+    }
+
+    // So is a shutdown.
+    gate.shut();
+    drop(handle.try_publish(CHANNEL, "last", "content"));
+    handle.shutdown().wait();
+    assert_eq!(handle.metrics().wait(), Err(HandleError::Stopped));
+}
+
 pub(crate) fn a_publication_says_what_became_of_it<D: Driver>() {
     run(async {
         let (handle, _events) = join::<D>(&MemoryGroup::new(1), "alice").await;
