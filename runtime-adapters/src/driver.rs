@@ -121,22 +121,40 @@ impl Driver {
             (Effect::Persist { id, changes }, Some(keeper)) => keeper.persist(id, &changes),
             (Effect::Load { id, channel }, Some(keeper)) => keeper.load(id, channel),
             (effect, _) => {
-                if let Effect::Degraded { retry_at, .. } = effect {
-                    self.retry_at = Some(retry_at);
-                    event!(warn, ?effect, "a write failed");
-                } else if effect == Effect::Recovered {
-                    self.retry_at = None;
-                    event!(info, "recovered");
-                }
-                if let Effect::Acked { channel, .. } | Effect::Unconfirmed { channel, .. } = &effect
-                {
-                    self.waiting.make_ready(channel);
-                }
+                self.note(&effect);
                 self.metrics.count_told(&effect);
                 self.report(Event::Node(effect));
             }
         }
         true
+    }
+
+    /// Takes note of what the application is told.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is for the application alone")]
+    fn note(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Degraded { retry_at, .. } => {
+                self.retry_at = Some(*retry_at);
+                event!(warn, ?effect, "a write failed");
+            }
+            Effect::Recovered => {
+                self.retry_at = None;
+                event!(info, "recovered");
+            }
+            Effect::Acked { channel, .. } | Effect::Unconfirmed { channel, .. } => {
+                self.waiting.make_ready(channel);
+            }
+            Effect::WallClockOff { .. } => {
+                event!(warn, ?effect, "the wall clock seems to be off");
+            }
+            Effect::TimeBehind { .. } => {
+                event!(warn, ?effect, "the monotonic clock fell back");
+            }
+            Effect::ParticipantIdInUse { .. } => {
+                event!(warn, ?effect, "somebody else has the participant id");
+            }
+            _ => {}
+        }
     }
 
     /// The datagram to send next.

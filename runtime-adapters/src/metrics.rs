@@ -93,6 +93,10 @@ metrics! {
     Counter filters_ignored,
     /// How often the monotonic clock ran backwards.
     Counter clock_regressions,
+    /// How often the wall clock was found to be off by what others say: once at most.
+    Counter wall_clock_off,
+    /// Channels in which a message came under the node's own participant id that it did not make.
+    Counter participant_id_in_use,
 
     /// Writes that the store has made.
     Counter store_writes,
@@ -217,6 +221,8 @@ impl Metrics {
             Effect::Conflict { .. } => self.conflicts += 1,
             Effect::Bounded { .. } => self.bounded += 1,
             Effect::FilterIgnored { .. } => self.filters_ignored += 1,
+            Effect::WallClockOff { .. } => self.wall_clock_off += 1,
+            Effect::ParticipantIdInUse { .. } => self.participant_id_in_use += 1,
             Effect::Degraded { .. } => self.degraded = 1,
             Effect::Recovered => self.degraded = 0,
             _ => {}

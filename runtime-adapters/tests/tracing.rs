@@ -62,6 +62,11 @@ fn live() {
     jumps.mono(1_000_000);
     rig.strings(|strings| strings.inbox.push(Bytes::from_static(b"junk")));
     rig.until_idle();
+    jumps.mono(200_000_000);
+    rig.until_idle();
+    jumps.mono(-120_000_000);
+    rig.strings(|strings| strings.inbox.push(Bytes::from_static(b"junk")));
+    rig.until_idle();
     assert!(poll(&mut Box::pin(handle.shutdown())).is_pending());
     assert!(rig.until_idle());
 }
@@ -88,6 +93,8 @@ fn what_happens_is_told_within_the_span_of_the_driver() {
         "DEBUG driver{participant=alice}: sds_runtime: datagram rejected source=an unknown peer len=4",
         "ok=true",
         "INFO driver{participant=alice}: sds_runtime: recovered",
+        "DEBUG driver{participant=alice}: sds_runtime: datagram rejected",
+        "WARN driver{participant=alice}: sds_runtime: the monotonic clock fell back effect=TimeBehind",
         "INFO driver{participant=alice}: sds_runtime: shutting down",
         "INFO driver{participant=alice}: sds_runtime: stopped",
     ] {

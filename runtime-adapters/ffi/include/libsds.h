@@ -75,11 +75,12 @@ void *SdsNewReliabilityManager(SdsCallBack callback, void *userData);
 // "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full": how large filters
 // are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0: only
 // syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
-// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000),
-// "spinMicros" (50, at most 1000: how long the thread and its callers stay awake before they
-// sleep; 0 is off), "store" (the path of a file; none), and with it "durability" ("strict": a
-// call returns when what it changed is on the disk; "relaxed") and "adoptStore" (false: channels
-// that another participant id has stored are not opened).
+// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, at least
+// three times "repairTMaxMs"), "spinMicros" (50, at most 1000: how long the thread and its callers
+// stay awake before they sleep; 0 is off), "store" (the path of a file; none), and with it
+// "durability" ("strict": a call returns when what it changed is on the disk; "relaxed") and
+// "adoptStore" (false: channels that were stored under another participant id are not opened; true:
+// they go on under this one).
 //
 // Texts end in a NUL.
 void *SdsNewReliabilityManagerWithConfig(const char *participantId,
@@ -104,12 +105,13 @@ void *SdsNewReliabilityManagerWithConfig(const char *participantId,
 // - "unconfirmed" (with a configuration only): nobody acknowledged a message that was wrapped here,
 //   and it is not sent again. message_sent may still follow.
 // - "lost" (with a configuration only): a message is missing and was given up.
-// - "participant_id_in_use" (with a configuration only, once a channel): somebody else has sent a
-//   message under this context's participant id, so that neither acknowledges the other's. Or it
-//   was sent from here before a state was lost, and there is nothing to do.
-// - "wall_clock_off" (with a configuration only, once): this machine's clock is so far off that
-//   messages are refused; "ours" is its time, "theirs" that of the others, in milliseconds since
-//   1970.
+// - "participant_id_in_use" (with a configuration only): the message came under our own participant
+//   id, and this context did not make it: another participant has the same id, and neither
+//   acknowledges the other, or it was made before our state was lost. "lamport" is its Lamport time.
+//   Told once a channel.
+// - "wall_clock_off" (with a configuration only): the clock of this machine, "ours", seems wrong by
+//   what others say, "theirs", in milliseconds since 1970. Then others refuse what is wrapped here, or
+//   it refuses theirs. Told once a context.
 // - "open_failed" (with a store only): a stored channel cannot be opened; "reason" says why. Without
 //   "channelId": it is not known which channels are stored.
 //

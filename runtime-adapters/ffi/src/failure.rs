@@ -74,7 +74,9 @@ impl From<RejectReason> for Failure {
             RejectReason::Decode(_)
             | RejectReason::DialectNotAccepted(_)
             | RejectReason::NotText => Code::DeserializationError,
-            RejectReason::ContentTooLong { .. } => Code::MessageTooLarge,
+            RejectReason::ContentTooLong { .. } | RejectReason::DatagramTooLong { .. } => {
+                Code::MessageTooLarge
+            }
             RejectReason::Degraded
             | RejectReason::StoreTooSlow { .. }
             | RejectReason::ChannelLoading

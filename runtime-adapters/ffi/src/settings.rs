@@ -66,8 +66,8 @@ struct Keys {
     lost_after_ms: Option<u64>,
     spin_micros: Option<u64>,
     store: Option<String>,
-    adopt_store: bool,
     durability: DurabilityKey,
+    adopt_store: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -179,6 +179,7 @@ impl Settings {
         builder = set(builder, keys.keep_lip109_filters, ConfigBuilder::keep_lip109_filters);
         builder = set(builder, keys.lost_after_ms.map(ms), ConfigBuilder::lost_after);
         builder = set(builder, keys.sync, ConfigBuilder::sync);
+        builder = builder.adopt_store(keys.adopt_store);
         Self::of(builder, &keys, true)
     }
 
@@ -197,8 +198,7 @@ impl Settings {
             .dialect(dialect)
             .accept_lip109(!matches!(keys.dialect, DialectKey::Nim))
             .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
-            .nim_filter_size(filter)
-            .adopt_store(keys.adopt_store);
+            .nim_filter_size(filter);
         let durability = match keys.durability {
             DurabilityKey::Strict => Durability::Strict,
             DurabilityKey::Relaxed => Durability::Relaxed,
@@ -327,7 +327,7 @@ mod tests {
                 "repairTMaxMs":50,"numResponseGroups":4,"maxRepairRequests":7,
                 "repairSweepIntervalMs":1,"dialect":"bridge","filter":"full",
                 "filterEvery":4,"keepLip109Filters":false,"sync":false,
-                "maxOutgoing":9,"adoptStore":true,"lostAfterMs":177,"spinMicros":0}"#,
+                "maxOutgoing":9,"lostAfterMs":177,"spinMicros":0,"adoptStore":true}"#,
         )
         .unwrap();
         let config = &settings.config;

@@ -7,7 +7,7 @@ use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
     Bound, ChannelId, Delivery, Effect, Input, Instant, LoadId, MessageId, Node, Now, PersistId,
-    PublishKind, RejectReason, Rejected, SendReason,
+    PublishKind, RejectReason, Rejected, SendReason, UnixMillis,
 };
 use serde::Serialize;
 
@@ -367,9 +367,11 @@ impl Worker {
             host.event(about(channel, message_id, "message_ready"));
         } else {
             let waited = self.node.unmet(channel, message_id).next().is_some();
-            self.receive(now, datagram, host)?;
+            let received = self.receive(now, datagram, host);
             let mut wanted = Wanted { unwrapping: Some(message_id), ..Wanted::default() };
+            // A refusal may tell something, too: that our own clock is off.
             self.drain(now, host, &mut wanted);
+            received?;
             if wanted.dropped {
                 return Err(Code::OutOfMemory.into());
             }
@@ -405,7 +407,11 @@ impl Worker {
         let refused = match self.node.handle(now, Input::Datagram(datagram.clone())) {
             Err(Rejected { reason: RejectReason::ChannelLoading, .. }) => {
                 // It is the first of its channel, whose state is loaded now.
-                self.drain(now, host, &mut Wanted::default());
+                let mut wanted = Wanted::default();
+                self.drain(now, host, &mut wanted);
+                if let Some(reason) = wanted.not_loaded {
+                    return Err(reason);
+                }
                 self.node.handle(now, Input::Datagram(datagram))
             }
             other => other,
@@ -517,20 +523,14 @@ impl Worker {
                 {
                     wanted.dropped = true;
                 }
-                Effect::ParticipantIdInUse { channel, message_id, .. } if self.detailed => {
-                    host.event(about(&channel, &message_id, "participant_id_in_use"));
-                }
-                Effect::WallClockOff { ours, theirs } if self.detailed => {
-                    let mut json = Vec::new();
-                    Object::begin(&mut json)
-                        .plain("eventType", "wall_clock_off")
-                        .value("ours", ours.0)
-                        .value("theirs", theirs.0)
-                        .end();
-                    host.event(json);
-                }
                 Effect::Unconfirmed { channel, message_id } if self.detailed => {
                     host.event(about(&channel, &message_id, "unconfirmed"));
+                }
+                Effect::ParticipantIdInUse { channel, message_id, lamport } if self.detailed => {
+                    host.event(in_use(&channel, &message_id, lamport));
+                }
+                Effect::WallClockOff { ours, theirs } if self.detailed => {
+                    host.event(wall_clock_off(ours, theirs));
                 }
                 Effect::Lost { channel, message_ids } if self.detailed => {
                     for message_id in message_ids {
@@ -574,6 +574,22 @@ fn of_type<'a>(
     what: &str,
 ) -> Object<'a> {
     Object::begin(json).message_id(message_id).channel_id(channel).plain("eventType", what)
+}
+
+/// A message that somebody else made has our participant id.
+fn in_use(channel: &ChannelId, message_id: &MessageId, lamport: u64) -> Vec<u8> {
+    let mut json = Vec::new();
+    of_type(&mut json, channel, message_id, "participant_id_in_use")
+        .value("lamport", lamport)
+        .end();
+    json
+}
+
+fn wall_clock_off(ours: UnixMillis, theirs: UnixMillis) -> Vec<u8> {
+    let mut json = Vec::new();
+    let event = Object::begin(&mut json).plain("eventType", "wall_clock_off");
+    event.value("ours", ours.0).value("theirs", theirs.0).end();
+    json
 }
 
 /// A stored channel could not be opened; none: it is not known which channels there are.

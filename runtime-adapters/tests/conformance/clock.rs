@@ -1,6 +1,6 @@
 //! Clocks that jump, as they do when a user sets the time or a machine has slept.
 
-use sds_proto::RejectReason;
+use sds_proto::{Effect, RejectReason};
 use sds_runtime::transport::MemoryGroup;
 use sds_runtime::{Clock, Event, Events, Handle, Jumps, Options};
 
@@ -48,6 +48,58 @@ pub(crate) fn a_wall_clock_days_ahead_is_refused_by_others_and_says_so<D: Driver
         let reason = next(&mut bob_events, refused).await;
         assert!(matches!(reason, RejectReason::ClockSkew { .. }), "{reason:?}");
         assert!(bob.log(CHANNEL).await.unwrap().entries.is_empty());
+    });
+}
+
+pub(crate) fn a_wall_clock_that_is_off_is_told_and_counted_once<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(64);
+        let (alice, mut events, alices) = join_jumping::<D>(&group, "alice").await;
+        let (bob, _bob_events, bobs) = join_jumping::<D>(&group, "bob").await;
+        alices.wall(-48 * HOUR_MS);
+        for minute in 0..30 {
+            for jumps in [&alices, &bobs] {
+                jumps.mono(60_000_000);
+                jumps.wall(60_000);
+            }
+            bob.publish(CHANNEL, format!("b{minute}"), "from the future").await.unwrap();
+            while alice.metrics().await.unwrap().rejected <= minute {
+                std::thread::yield_now();
+            }
+        }
+        let off = |event| match event {
+            Event::Node(Effect::WallClockOff { ours, theirs }) => Some((ours, theirs)),
+            _ => None,
+        };
+        let (ours, theirs) = next(&mut events, off).await;
+        let apart = i64::try_from(theirs.0 - ours.0).unwrap();
+        assert!((apart - 48 * HOUR_MS).abs() < HOUR_MS, "{apart} ms");
+        assert_eq!(alice.metrics().await.unwrap().wall_clock_off, 1);
+        assert_eq!(bob.metrics().await.unwrap().wall_clock_off, 0);
+    });
+}
+
+pub(crate) fn another_node_with_the_same_id_is_told_and_counted_by_channel<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(64);
+        let (alice, mut events, _) = join_jumping::<D>(&group, "alice").await;
+        let (other, _other_events, _) = join_jumping::<D>(&group, "alice").await;
+        alice.open("another").await.unwrap();
+        other.open("another").await.unwrap();
+        for channel in [CHANNEL, "another"] {
+            for id in ["m1", "m2"] {
+                other.publish(channel, format!("{channel} {id}"), "content").await.unwrap();
+            }
+            let in_use = |event| match event {
+                Event::Node(Effect::ParticipantIdInUse { message_id, .. }) => Some(message_id),
+                _ => None,
+            };
+            assert_eq!(next(&mut events, in_use).await, format!("{channel} m1").into());
+        }
+        while alice.metrics().await.unwrap().logged < 4 {
+            std::thread::yield_now();
+        }
+        assert_eq!(alice.metrics().await.unwrap().participant_id_in_use, 2);
     });
 }
 

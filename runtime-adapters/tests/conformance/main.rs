@@ -125,6 +125,8 @@ conformance! {
     clock {
         a_wall_clock_that_is_set_back_and_ahead_loses_and_reorders_nothing,
         a_wall_clock_days_ahead_is_refused_by_others_and_says_so,
+        a_wall_clock_that_is_off_is_told_and_counted_once,
+        another_node_with_the_same_id_is_told_and_counted_by_channel,
         what_is_due_after_a_long_sleep_is_done_but_not_made_up_for,
         a_monotonic_clock_that_goes_back_delays_only_timers,
     }

@@ -1,7 +1,7 @@
 use core::cell::RefCell;
 
 use sds_proto::stored::Write;
-use sds_proto::{Dialect, Durability, StoreError, UnixMillis};
+use sds_proto::{Dialect, Durability, StoreError};
 use sds_runtime::Store;
 use sds_runtime::store::{Faults, Faulty, Memory, Record, StoreFuture, Switch};
 
@@ -517,63 +517,65 @@ fn what_is_too_long_is_refused_with_its_length() {
 }
 
 #[test]
-fn a_participant_id_that_is_in_use_is_told_once() {
-    let host = Recorder::default();
+fn a_message_of_another_with_our_id_is_told_once_a_channel() {
     let (mut alice, mut other) = (from_json("alice", "{}"), from_json("alice", "{}"));
-    for id in ["m1", "m2"] {
-        let datagram = wrap(&mut other, id, &host).unwrap();
-        unwrap(&mut alice, at(0), &datagram, &host);
+    let host = Recorder::default();
+    let said = ["m1", "m2"].map(|id| wrap(&mut other, id, &host).unwrap());
+    for datagram in &said {
+        unwrap(&mut alice, at(1), datagram, &host);
     }
     let told = host.told();
-    let wanted = r#"{"messageId":"m1","channelId":"ch","eventType":"participant_id_in_use"}"#;
-    assert_eq!(told.iter().filter(|event| event.contains("in_use")).collect::<Vec<_>>(), [wanted]);
+    let told: Vec<_> = told.iter().filter(|event| event.contains("in_use")).collect();
+    let wanted = r#"{"messageId":"m1","channelId":"ch","eventType":"participant_id_in_use","lamport":1767225600000}"#;
+    assert_eq!(told, [wanted]);
+
+    let mut nim = Worker::new(Settings::of_nim_sds().unwrap());
+    unwrap(&mut nim, at(1), &said[0], &host);
+    assert!(!host.told().iter().any(|event| event.contains("in_use")));
 }
 
 #[test]
-fn a_clock_that_is_off_is_told_with_both_times() {
-    let (mut alice, host) = (from_json("alice", "{}"), Recorder::default());
-    let mut others = ["bob", "carol", "dave"].map(|name| from_json(name, "{}"));
-    let ahead = |second: u64| {
-        let days = 3 * 24 * 3_600_000;
-        let Now { mono, wall } = at(second);
-        Now::new(mono, UnixMillis(wall.unwrap().0 + days))
-    };
+fn a_clock_that_is_off_by_what_others_say_is_told_once() {
+    const DAYS: u64 = 2 * 24 * 3_600;
+    let (mut alice, mut bob) = (from_json("alice", "{}"), from_json("bob", "{}"));
+    let host = Recorder::default();
     for minute in 0..30 {
-        let second = minute * 60;
-        for (index, other) in others.iter_mut().enumerate() {
-            let id = format!("m{index}-{minute}");
-            let wrapping = wrapping(&id, Wrapping::Content(Form::Binary));
-            let datagram = Bytes::from(ask(other, ahead(second), wrapping, &host).unwrap());
-            let unwrap = Request::Unwrap { datagram: datagram.into(), form: Form::Text };
-            assert!(ask(&mut alice, at(second), unwrap, &host).is_err());
-            tick_until(&mut alice, at(second), &host);
-        }
+        let kind = Wrapping::Content(Form::Binary);
+        let now = at(DAYS + minute * 60);
+        let said = ask(&mut bob, now, wrapping(&format!("b{minute}"), kind), &host).unwrap();
+        let request = Request::Unwrap { datagram: Bytes::from(said).into(), form: Form::Binary };
+        assert!(ask(&mut alice, at(minute * 60), request, &host).is_err(), "it is days ahead");
     }
     let told = host.told();
     let told: Vec<_> = told.iter().filter(|event| event.contains("wall_clock_off")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    let event = json(told[0].as_bytes());
-    assert!(event["theirs"].as_u64() > event["ours"].as_u64().map(|ours| ours + 200_000_000));
+    let told = json(told[0].as_bytes());
+    let apart = told["theirs"].as_u64().unwrap() - told["ours"].as_u64().unwrap();
+    assert_eq!(apart, DAYS * 1_000);
 }
 
 #[test]
-fn what_another_participant_has_stored_is_adopted_only_if_asked_for() {
-    let (records, host) = (Memory::default(), Recorder::default());
-    let start = |name: &str, adopt: bool| {
-        let json = format!(r#"{{"adoptStore":{adopt}}}"#);
-        let mut settings = Settings::from_json(name.into(), json.as_bytes()).unwrap();
-        let config = settings.config.to_builder().durability(Durability::Strict);
-        settings.config = config.build().unwrap();
-        settings.storage = Some(Storage::start(records.clone(), Durability::Strict).unwrap());
-        let mut worker = Worker::new(settings);
-        ask(&mut worker, at(0), Request::Start, &host).unwrap();
-        tick_until(&mut worker, at(1), &host);
-        worker
-    };
-    wrap(&mut start("alice", false), "a1", &host).unwrap();
-    host.told();
-    start("bob", false);
-    let told = host.told();
-    assert!(told.len() == 1 && told[0].contains("open_failed"), "{told:?}");
-    assert!(start("bob", true).node.status(&"ch".into()).is_some());
+fn a_store_of_another_id_is_taken_over_only_if_asked_for() {
+    for wraps in [true, false] {
+        let (records, host) = (Memory::default(), Recorder::default());
+        let (mut alice, _) = with_store(&records);
+        let said = wrap(&mut alice, "m1", &host).unwrap();
+        drop(alice);
+        let life = |json: &str| {
+            let mut settings = Settings::from_json("bob".into(), json.as_bytes()).unwrap();
+            let config = settings.config.to_builder().durability(Durability::Strict);
+            settings.config = config.build().unwrap();
+            settings.storage = Some(Storage::start(records.clone(), Durability::Strict).unwrap());
+            let mut bob = Worker::new(settings);
+            if wraps {
+                return wrap(&mut bob, "b1", &host);
+            }
+            let datagram = Bytes::from(said.clone()).into();
+            ask(&mut bob, at(0), Request::Unwrap { datagram, form: Form::Binary }, &host)
+        };
+        let refused = life("{}").unwrap_err();
+        let reason = rejected(RejectReason::LoadFailed(StoreError::OtherParticipant));
+        assert_eq!((refused.code, refused.reason), (Code::PersistenceError, reason));
+        assert!(life(r#"{"adoptStore":true}"#).is_ok());
+    }
 }
