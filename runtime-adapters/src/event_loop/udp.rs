@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mio::net::UdpSocket;
+use socket2::SockRef;
 
 use super::EventLoop;
 use super::reactor::{For, Reactor};
@@ -53,11 +54,11 @@ impl Udp {
     }
 
     fn new(reactor: &Arc<Reactor>, bound: Bound) -> io::Result<Self> {
-        let Bound { socket, destinations, max_datagram_len } = bound;
+        let Bound { socket, destinations, max_datagram_len, multicast } = bound;
         let mut socket = UdpSocket::from_std(socket);
         let id = reactor.register(&mut socket)?;
         let socket = Watched { socket, id, reactor: Arc::clone(reactor) };
-        Ok(Self(Datagrams::new(socket, destinations, max_datagram_len)))
+        Ok(Self(Datagrams::new(socket, destinations, max_datagram_len, multicast)))
     }
 }
 
@@ -111,6 +112,10 @@ struct Watched {
 impl Socket for Watched {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    fn options(&self) -> SockRef<'_> {
+        SockRef::from(&self.socket)
     }
 
     fn send_to(&self, datagram: &[u8], destination: SocketAddr) -> io::Result<usize> {

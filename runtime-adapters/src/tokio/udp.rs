@@ -7,6 +7,7 @@ use std::io;
 use ::tokio::net::UdpSocket;
 use ::tokio::runtime;
 use bytes::Bytes;
+use socket2::SockRef;
 
 use crate::transport::udp::{Bound, Datagrams, Socket};
 use crate::transport::{Multicast, Received, SendError, Transport, UdpBuilder};
@@ -49,11 +50,11 @@ impl Udp {
     }
 
     fn new(bound: Bound) -> io::Result<Self> {
-        let Bound { socket, destinations, max_datagram_len } = bound;
+        let Bound { socket, destinations, max_datagram_len, multicast } = bound;
         // Asked first, because `from_std` panics outside of a runtime.
         runtime::Handle::try_current().map_err(io::Error::other)?;
         let socket = UdpSocket::from_std(socket)?;
-        Ok(Self(Datagrams::new(socket, destinations, max_datagram_len)))
+        Ok(Self(Datagrams::new(socket, destinations, max_datagram_len, multicast)))
     }
 }
 
@@ -96,6 +97,10 @@ impl Transport for Udp {
 impl Socket for UdpSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Self::local_addr(self)
+    }
+
+    fn options(&self) -> SockRef<'_> {
+        SockRef::from(self)
     }
 
     fn send_to(&self, datagram: &[u8], destination: SocketAddr) -> io::Result<usize> {

@@ -7,6 +7,7 @@ use std::net::UdpSocket;
 
 use ::smol::Async;
 use bytes::Bytes;
+use socket2::SockRef;
 
 use super::builder::Bound;
 use super::{Datagrams, Multicast, Socket, UdpBuilder};
@@ -53,9 +54,9 @@ impl Udp {
     }
 
     fn new(bound: Bound) -> io::Result<Self> {
-        let Bound { socket, destinations, max_datagram_len } = bound;
+        let Bound { socket, destinations, max_datagram_len, multicast } = bound;
         let socket = Async::new_nonblocking(socket)?;
-        Ok(Self(Datagrams::new(socket, destinations, max_datagram_len)))
+        Ok(Self(Datagrams::new(socket, destinations, max_datagram_len, multicast)))
     }
 }
 
@@ -96,6 +97,10 @@ impl Transport for Udp {
 impl Socket for Async<UdpSocket> {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.get_ref().local_addr()
+    }
+
+    fn options(&self) -> SockRef<'_> {
+        SockRef::from(self.get_ref())
     }
 
     fn send_to(&self, datagram: &[u8], destination: SocketAddr) -> io::Result<usize> {

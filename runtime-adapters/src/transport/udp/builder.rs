@@ -22,6 +22,9 @@ impl Multicast {
     /// The group at this address and port: of IPv4 on the interface that the operating system
     /// chooses, of IPv6 on the one that the address's scope id names. Datagrams stay on the local
     /// network (TTL 1) and are heard by other processes on this machine.
+    ///
+    /// If the interface goes and comes back, or another takes its place, the socket joins again: it
+    /// tries every five seconds in which it sends or hears anything.
     pub const fn new(group: SocketAddr) -> Self {
         Self { group, interface: Ipv4Addr::UNSPECIFIED, ttl: 1, loopback: true }
     }
@@ -44,6 +47,28 @@ impl Multicast {
     pub const fn loopback(mut self, loopback: bool) -> Self {
         self.loopback = loopback;
         self
+    }
+
+    /// Makes the socket a member of the group, and sends to it on the same interface.
+    pub(super) fn enter(&self, socket: &Socket) -> io::Result<()> {
+        match self.group {
+            SocketAddr::V4(group) => {
+                socket.join_multicast_v4(group.ip(), &self.interface)?;
+                socket.set_multicast_if_v4(&self.interface)
+            }
+            SocketAddr::V6(group) => {
+                socket.join_multicast_v6(group.ip(), group.scope_id())?;
+                socket.set_multicast_if_v6(group.scope_id())
+            }
+        }
+    }
+
+    /// Ends the membership of a socket.
+    pub(super) fn leave(&self, socket: &Socket) -> io::Result<()> {
+        match self.group {
+            SocketAddr::V4(group) => socket.leave_multicast_v4(group.ip(), &self.interface),
+            SocketAddr::V6(group) => socket.leave_multicast_v6(group.ip(), group.scope_id()),
+        }
     }
 }
 
@@ -93,7 +118,7 @@ impl UdpBuilder {
 
     /// A socket that is a member of the group.
     pub(crate) fn join(self, multicast: &Multicast) -> io::Result<Bound> {
-        let Multicast { group, interface, ttl, loopback } = *multicast;
+        let Multicast { group, ttl, loopback, .. } = *multicast;
         let socket = self.socket(group)?;
         // Several processes on this machine may take part.
         socket.set_reuse_address(true)?;
@@ -102,24 +127,22 @@ impl UdpBuilder {
             not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
         ))]
         socket.set_reuse_port(true)?;
+        multicast.enter(&socket)?;
         let any: IpAddr = match group {
-            SocketAddr::V4(group) => {
-                socket.join_multicast_v4(group.ip(), &interface)?;
-                socket.set_multicast_if_v4(&interface)?;
+            SocketAddr::V4(_) => {
                 socket.set_multicast_ttl_v4(ttl)?;
                 socket.set_multicast_loop_v4(loopback)?;
                 Ipv4Addr::UNSPECIFIED.into()
             }
-            SocketAddr::V6(group) => {
-                socket.join_multicast_v6(group.ip(), group.scope_id())?;
-                socket.set_multicast_if_v6(group.scope_id())?;
+            SocketAddr::V6(_) => {
                 socket.set_multicast_hops_v6(ttl)?;
                 socket.set_multicast_loop_v6(loopback)?;
                 Ipv6Addr::UNSPECIFIED.into()
             }
         };
         socket.bind(&SocketAddr::new(any, group.port()).into())?;
-        Ok(self.bound(socket, vec![group]))
+        let bound = self.bound(socket, vec![group]);
+        Ok(Bound { multicast: Some(*multicast), ..bound })
     }
 
     fn socket(self, address: SocketAddr) -> io::Result<Socket> {
@@ -136,7 +159,7 @@ impl UdpBuilder {
 
     fn bound(self, socket: Socket, destinations: Vec<SocketAddr>) -> Bound {
         let max_datagram_len = self.max_datagram_len;
-        Bound { socket: socket.into(), destinations, max_datagram_len }
+        Bound { socket: socket.into(), destinations, max_datagram_len, multicast: None }
     }
 }
 
@@ -152,4 +175,5 @@ pub(crate) struct Bound {
     pub(crate) socket: UdpSocket,
     pub(crate) destinations: Vec<SocketAddr>,
     pub(crate) max_datagram_len: usize,
+    pub(crate) multicast: Option<Multicast>,
 }
