@@ -30,6 +30,11 @@ const INLINE_HISTORY: usize = 2;
 pub(crate) const WAITER: usize = 16;
 /// Records that a change touches and others of its kind do not, at most.
 const STEPS: usize = 2;
+/// Bytes that surround the ids of an entry in a record, at most.
+const RECORD_NAMED: u64 = 24;
+/// Bytes of a record beside what grows with the configuration, at most: of an own message the senders
+/// whose filters held it.
+const RECORD: u64 = 2 << 10;
 /// Bytes that surround the ids of an entry on the wire, at most.
 pub(crate) const FRAMING: usize = 16;
 
@@ -92,6 +97,16 @@ impl Config {
             channel: channel::of_channel(self),
             auto_channels: if self.auto_open { self.max_auto_channels } else { 0 },
         }
+    }
+}
+
+impl Config {
+    /// The longest record, in bytes of key and value, that a node with this configuration has its
+    /// store keep: a message that is logged or waits. See [`stored`].
+    #[must_use]
+    pub fn max_record_len(&self) -> u64 {
+        let history = (self.max_history_entries as u64) * (named(self) as u64 + RECORD_NAMED);
+        history + self.max_content_len as u64 + 2 * self.max_id_len as u64 + RECORD
     }
 }
 
@@ -309,5 +324,36 @@ mod tests {
         let bound = config.build().unwrap_or_else(|error| panic!("{error}")).max_memory();
         assert!(bound.channel > 1 << 30 && bound.node > 1 << 30);
         assert_eq!(bound.total(usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn no_record_is_longer_than_the_configuration_says() {
+        use crate::id::IdRef;
+        use crate::snapshot::{ChangeKind, StoredIncoming};
+        use crate::stored::Op;
+        use crate::{LogEntry, wire::HistoryEntryRef};
+
+        for (id, content, history) in [(1, 1, 1), (200, 70_000, 256), (20_000, 1, 1)] {
+            let builder = Config::builder().max_id_len(id).max_hint_len(id).sync(false);
+            let builder = builder.max_history_entries(history).max_heads(1).causal_history_len(1);
+            let config = builder.max_content_len(content).build().unwrap();
+            let long = alloc::vec![b'x'; id];
+            let named = HistoryEntryRef {
+                message_id: IdRef::new(&long),
+                retrieval_hint: Some(&long),
+                sender_id: IdRef::new(&long),
+            };
+            let named = core::iter::repeat_n(named, history);
+            let entry = LogEntry::new(&long, &long, u64::MAX, named, alloc::vec![7; content]);
+            let kind = ChangeKind::IncomingSet(StoredIncoming { entry, heard: None });
+            let writes = stored::writes(&[Change { channel: "c".into(), kind }]);
+            let [stored::Write { op: Op::Put { key, value }, .. }] = &writes[..] else {
+                panic!("{writes:?}");
+            };
+            let (len, most) = ((key.len() + value.len()) as u64, config.max_record_len());
+            assert!(len <= most, "{len} above {most}");
+            // And it says little more than need be.
+            assert!(most <= len + RECORD + history as u64 * RECORD_NAMED, "{len} below {most}");
+        }
     }
 }

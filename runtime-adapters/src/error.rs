@@ -20,6 +20,15 @@ pub enum StartError {
     UnusedStore,
     /// The store cannot be used, and says why.
     Store(StoreError),
+    /// The configuration allows messages whose records are longer than the store takes.
+    RecordTooLong {
+        /// What the configuration allows, in bytes: [`Config::max_record_len`].
+        ///
+        /// [`Config::max_record_len`]: sds_proto::Config::max_record_len
+        len: u64,
+        /// What the store takes, in bytes.
+        limit: u64,
+    },
     /// The operating system gave no poller or no thread to run on.
     NoResources(io::ErrorKind),
     /// It was to be spawned on the tokio runtime of the caller, who is in none.
@@ -39,6 +48,11 @@ impl fmt::Display for StartError {
                  Durability::Relaxed or Strict, or hand no store over",
             ),
             Self::Store(error) => write!(f, "the store cannot be used: {error}"),
+            Self::RecordTooLong { len, limit } => write!(
+                f,
+                "a record may have {len} bytes by the configuration, and the store takes {limit}: \
+                 lower max_content_len, max_history_entries, max_id_len or max_hint_len"
+            ),
             Self::NoResources(kind) => {
                 write!(f, "the operating system has no poller or thread to spare: {kind}")
             }

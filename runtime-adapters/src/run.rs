@@ -56,7 +56,8 @@ impl<T: Transport, C: Timer> Run<T, C> {
     /// # Errors
     ///
     /// [`StartError::NeedsStore`] or [`StartError::UnusedStore`] if the durability that `config`
-    /// asks for and the store do not go together; [`StartError::Store`].
+    /// asks for and the store do not go together; [`StartError::RecordTooLong`];
+    /// [`StartError::Store`].
     pub fn new(
         config: Config,
         transport: T,
@@ -75,7 +76,7 @@ impl<T: Transport, C: Timer> Run<T, C> {
         options: Options,
         port: (Outlet, Inlet),
     ) -> Result<(Handle, Events, Self), StartError> {
-        let keeper = keeper(*config.durability(), options.store)?;
+        let keeper = keeper(&config, options.store)?;
         let (outlet, commands) = port;
         let (asking, questions) = async_channel::bounded(options.commands.max(1));
         let (stop_sender, stop) = async_channel::bounded(1);
@@ -122,15 +123,16 @@ fn within(config: Config, limit: usize) -> Config {
 }
 
 /// The store, told what is expected of it, if there is one and it is wanted.
-fn keeper(
-    durability: Durability,
-    store: Option<Box<dyn Store>>,
-) -> Result<Option<Keeper>, StartError> {
-    match (durability, store) {
+fn keeper(config: &Config, store: Option<Box<dyn Store>>) -> Result<Option<Keeper>, StartError> {
+    match (*config.durability(), store) {
         (Durability::None, None) => Ok(None),
         (Durability::None, Some(_)) => Err(StartError::UnusedStore),
         (durability, None) => Err(StartError::NeedsStore { durability }),
         (durability, Some(mut store)) => {
+            let (len, limit) = (config.max_record_len(), store.max_record_len());
+            if len > limit {
+                return Err(StartError::RecordTooLong { len, limit });
+            }
             store.start(durability).map_err(StartError::Store)?;
             Ok(Some(Keeper::new(store)))
         }

@@ -331,7 +331,8 @@ config! {
     max_history_entries: usize = 256;
     /// Most repair requests of a received message. Default 256; 0 only without `repair`.
     max_request_entries: usize = 256;
-    /// Longest content, in bytes. Default 1 MiB.
+    /// Longest content, in bytes. Default 1 MiB. A store may take no record as long as
+    /// [`Config::max_record_len`]: then the driver does not start. SQLite takes 999 MB.
     max_content_len: usize = 1 << 20;
     /// Longest filter of a received message, in bytes. Default 64 KiB.
     max_filter_len: usize = 64 << 10;

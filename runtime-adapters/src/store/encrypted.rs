@@ -15,6 +15,8 @@ use super::{Record, Store, StoreFuture};
 /// How a sealed value is laid out: this byte, the nonce, and what the cipher makes of the value.
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = size_of::<XNonce>();
+/// Bytes by which a value grows: version, nonce, and the tag of 16.
+const GROWTH: u64 = 1 + NONCE_LEN as u64 + 16;
 
 /// Seals the value of each record on its way to another store.
 ///
@@ -60,6 +62,10 @@ impl<S> Encrypted<S> {
 impl<S: Store> Store for Encrypted<S> {
     fn start(&mut self, durability: Durability) -> Result<(), StoreError> {
         self.inner.start(durability)
+    }
+
+    fn max_record_len(&self) -> u64 {
+        self.inner.max_record_len().saturating_sub(GROWTH)
     }
 
     fn write(&mut self, mut batch: Vec<Write>) -> StoreFuture<()> {

@@ -142,6 +142,10 @@ impl<S: Store> Store for Faulty<S> {
         lock(&self.shared).inner.start(durability)
     }
 
+    fn max_record_len(&self) -> u64 {
+        lock(&self.shared).inner.max_record_len()
+    }
+
     fn write(&mut self, mut batch: Vec<Write>) -> StoreFuture<()> {
         let fate = self.faults.fate(batch.len());
         let cache = fate.forgets && !fate.fails && self.durability == Durability::Relaxed;

@@ -83,6 +83,13 @@ pub trait Store: Send + 'static {
         Ok(())
     }
 
+    /// Longest record that it takes, in bytes of key and value. A driver whose configuration allows
+    /// longer ones ([`max_record_len`](sds_proto::Config::max_record_len)) does not start, for such a
+    /// write would never succeed. Default: any.
+    fn max_record_len(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Carries out `batch` in order: all of it or nothing.
     ///
     /// # Errors

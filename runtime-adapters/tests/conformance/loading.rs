@@ -3,7 +3,9 @@
 use futures_lite::future::zip;
 use sds_proto::stored::Write;
 use sds_proto::{ChannelId, Durability, RejectReason, StoreError};
-use sds_runtime::store::{Memory, Record, Store, StoreFuture};
+use sds_runtime::store::{
+    Encrypted, EncryptionKey, Faults, Faulty, Memory, Record, Store, StoreFuture,
+};
 use sds_runtime::transport::MemoryGroup;
 use sds_runtime::{Event, HandleError, Options, StartError};
 
@@ -48,6 +50,42 @@ pub(crate) fn a_store_that_cannot_be_used_keeps_the_driver_from_starting<D: Driv
     let options = Options::default().store(Unusable);
     let started = D::new().spawn_with(strict("alice"), MemoryGroup::new(1).join(), options);
     assert_eq!(started.unwrap_err(), StartError::Store(StoreError::Version));
+}
+
+pub(crate) fn records_longer_than_a_store_takes_are_refused_at_the_start<D: Driver>() {
+    struct Short(u64);
+
+    impl Store for Short {
+        fn max_record_len(&self) -> u64 {
+            self.0
+        }
+
+        fn write(&mut self, _: Vec<Write>) -> StoreFuture<()> {
+            unreachable!("nothing is written")
+        }
+
+        fn load(&mut self, _: &ChannelId) -> StoreFuture<Vec<Record>> {
+            unreachable!("nothing is loaded")
+        }
+
+        fn channels(&mut self) -> StoreFuture<Vec<ChannelId>> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    let len = strict("alice").max_record_len();
+    let start = |store: Encrypted<Faulty<Short>>| {
+        let options = Options::default().store(store);
+        D::new().spawn_with(strict("alice"), MemoryGroup::new(1).join(), options)
+    };
+    let store = |limit| {
+        Encrypted::new(Faulty::new(Short(limit), Faults::seeded(0)), EncryptionKey::from([7; 32]))
+    };
+    // Sealed, a record is 41 bytes longer.
+    let error = start(store(len + 40)).unwrap_err();
+    assert_eq!(error, StartError::RecordTooLong { len, limit: len - 1 });
+    assert!(error.to_string().contains("max_content_len"), "{error}");
+    assert!(start(store(len + 41)).is_ok());
 }
 
 pub(crate) fn a_channel_is_open_when_it_has_been_loaded<D: Driver>() {

@@ -98,6 +98,7 @@ conformance! {
     loading {
         store_and_durability_must_go_together,
         a_store_that_cannot_be_used_keeps_the_driver_from_starting,
+        records_longer_than_a_store_takes_are_refused_at_the_start,
         a_channel_is_open_when_it_has_been_loaded,
         a_channel_closed_or_emptied_while_it_is_loaded_is_not_given_the_old_state,
         a_dropped_channel_leaves_no_records_and_a_closed_one_all,

@@ -32,6 +32,12 @@ const CREATE: &str = "
         PRIMARY KEY (channel, key)
     ) STRICT, WITHOUT ROWID;";
 
+/// Bytes that SQLite allows for a row, as it is compiled.
+const MAX_ROW: u64 = 1_000_000_000;
+/// Bytes of key and value that a row has room for: its channel has at most 64 KiB, and the rest is
+/// short.
+pub(super) const MAX_RECORD: u64 = MAX_ROW - (64 << 10) - 64;
+
 const PUT: &str = "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4)";
 const REMOVE: &str = "DELETE FROM records WHERE channel = ?1 AND key = ?2";
 const REMOVE_RANGE: &str = "DELETE FROM records WHERE channel = ?1 AND key BETWEEN ?2 AND ?3";
@@ -377,4 +383,21 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     };
     matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
         || failure.extended_code == ffi::SQLITE_IOERR_SHORT_READ
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_row_is_what_sqlite_allows() {
+        let connection = Connection::open_in_memory().unwrap();
+        // It has a length before it has bytes.
+        let len = |bytes: u64| {
+            let bytes = bytes.cast_signed();
+            connection.query_row("SELECT length(zeroblob(?1))", [bytes], |row| row.get::<_, i64>(0))
+        };
+        assert_eq!(len(MAX_ROW), Ok(MAX_ROW.cast_signed()));
+        assert!(len(MAX_ROW + 1).is_err());
+    }
 }

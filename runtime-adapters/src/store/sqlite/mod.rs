@@ -72,6 +72,9 @@ const MAX_WAITING: usize = 64;
 /// with [`StoreError::Moved`] until it is put back. It is not encrypted, for
 /// which there is `Encrypted`. It does not shrink: room of removed records is used again.
 ///
+/// A record has at most 999 MB, which is more than most need; a driver whose configuration
+/// allows longer ones does not start.
+///
 /// Memory: some 2 MB for pages that were read, and the batches that wait.
 #[derive(Debug)]
 pub struct Sqlite {
@@ -215,6 +218,10 @@ impl Store for Sqlite {
         self.ask(|reply| Request::Synchronous { level, reply }).wait()
     }
 
+    fn max_record_len(&self) -> u64 {
+        database::MAX_RECORD
+    }
+
     fn write(&mut self, batch: Vec<Write>) -> StoreFuture<()> {
         self.ask(|reply| Request::Write(WriteRequest { batch, reply }))
     }
@@ -285,8 +292,9 @@ impl SqliteBuilder {
     }
 
     /// Most bytes the file may grow to, in steps of 4,096; beyond, writes fail with
-    /// [`StoreError::Full`]. The log beside it, usually some 4 MB, is not counted. Default: what
-    /// the disk holds.
+    /// [`StoreError::Full`]. It must have room for the state of all channels and the largest message
+    /// beside that: a write that does not fit is tried again until the program ends. The log beside
+    /// it, usually some 4 MB, is not counted. Default: what the disk holds.
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
