@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::id::{ChannelId, MessageId, ParticipantId};
 use crate::snapshot::Change;
 use crate::time::{Instant, UnixMillis};
-use crate::wire::{HistoryEntry, WireDialect};
+use crate::wire::{HistoryEntry, NimForm, WireDialect};
 
 /// Number of a write. Ids increase; completing one completes all before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -212,7 +212,17 @@ pub enum Effect {
         /// The message's Lamport time.
         lamport: u64,
     },
-    /// A logged message cannot be sent in the LIP-109 dialect, because an id in it is not UTF-8. It is from
+    /// Own messages go out in a form of the nim dialect without room for sender ids and repair
+    /// requests: all who write it count as one in acknowledgement by filters, and what is missing is
+    /// asked for in no message. Told once a channel.
+    FormIncomplete {
+        /// The channel.
+        channel: ChannelId,
+        /// The form.
+        form: NimForm,
+    },
+    /// A logged message cannot be sent in the LIP-109 dialect, because an id in it is not UTF-8; or in the
+    /// form of the nim dialect, which would take an id in it for an entry. The former is from
     /// a time when the channel wrote nim-sds alone; others are refused as
     /// [`RejectReason::NotText`](crate::RejectReason::NotText).
     NotText {
@@ -254,6 +264,7 @@ impl Effect {
             | Self::TimeBehind { .. }
             | Self::WallClockOff { .. }
             | Self::ParticipantIdInUse { .. }
+            | Self::FormIncomplete { .. }
             | Self::NotText { .. } => 0,
         };
         size_of::<Self>() + kept

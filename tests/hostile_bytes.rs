@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use sds_proto::fuzz::decode;
 use sds_proto::wire::{
-    self, DecodeError, FilterField, HistoryEntry, Kind, Limits, Message, NimFilter, WireDialect,
+    self, DecodeError, FilterField, HistoryEntry, Kind, Limits, Message, NimFilter, NimForm,
+    WireDialect,
 };
 use serde_json::Value;
 
@@ -49,14 +50,14 @@ const fn step(len: usize) -> usize {
 
 #[test]
 fn every_truncation_of_every_vector_is_harmless() {
-    for bytes in vectors(&["messages", "decode", "snapshot"]) {
+    for bytes in vectors(&["messages", "decode", "snapshot", "forms", "decode_forms"]) {
         (0..=bytes.len()).step_by(step(bytes.len())).for_each(|len| decode(&bytes[..len]));
     }
 }
 
 #[test]
 fn every_flipped_bit_of_every_vector_is_harmless() {
-    for mut bytes in vectors(&["messages", "decode", "snapshot"]) {
+    for mut bytes in vectors(&["messages", "decode", "snapshot", "forms", "decode_forms"]) {
         for bit in (0..bytes.len() * 8).step_by(step(bytes.len())) {
             bytes[bit / 8] ^= 1 << (bit % 8);
             decode(&bytes);
@@ -125,9 +126,9 @@ fn what_exceeds_a_limit_is_refused_and_what_reaches_it_is_not() {
     limits.max_repair_requests = 1;
     limits.max_content_len = 4;
     limits.max_filter_len = 5;
-    let entry = |hint_len: usize| {
+    let entry = |id: &str, hint_len: usize| {
         let mut entry = HistoryEntry::default();
-        entry.message_id = "e".into();
+        entry.message_id = id.into();
         entry.retrieval_hint = Some(vec![0; hint_len].into());
         entry
     };
@@ -136,8 +137,8 @@ fn what_exceeds_a_limit_is_refused_and_what_reaches_it_is_not() {
     largest.message_id = "mm".into();
     largest.channel_id = "cc".into();
     largest.lamport = Some(1);
-    largest.causal_history = [entry(3), entry(1)].into_iter().collect();
-    largest.repair_request = vec![entry(3)];
+    largest.causal_history = [entry("e", 3), entry("f", 1)].into_iter().collect();
+    largest.repair_request = vec![entry("e", 3)];
     largest.content = Some("1234".into());
     largest.bloom_filter = Some("12345".into());
 
@@ -157,6 +158,7 @@ fn what_exceeds_a_limit_is_refused_and_what_reaches_it_is_not() {
             message.borrowed().as_outgoing().encode(dialect, &mut buffer);
             wire::decode_as(dialect, &buffer.freeze(), &limits)
         };
+        largest.nim_form = (dialect == WireDialect::NimSds).then_some(NimForm::V04);
         assert_eq!(decode(&largest), Ok(largest.clone()));
         for (index, grow) in grow.iter().enumerate() {
             let mut message = largest.clone();

@@ -13,7 +13,7 @@ use sds_proto::stored;
 use sds_proto::wire::nim_snapshot::{
     ChannelData, IncomingMessage, IncomingRepair, OutgoingRepair, UnacknowledgedMessage,
 };
-use sds_proto::wire::{Limits, Message};
+use sds_proto::wire::{HistoryEntry, Limits, Message, NimForm};
 use sds_proto::{ConfigBuilder, Dialect, Effect, Input, MessageId, Node, RejectReason, SendReason};
 
 fn config() -> ConfigBuilder {
@@ -95,6 +95,31 @@ fn the_log_is_ordered_without_repeats_syncs_and_what_has_no_id_and_is_not_told_a
     assert_eq!(delivered(&again), []);
     let told = take(&mut node, &mut store, nim("n3", 5).after(["s1", "n2"]).input());
     assert_eq!(delivered(&told), ["n3".into()], "a sync is no gap");
+}
+
+#[test]
+fn what_0_4_stored_is_imported_with_an_empty_message_in_its_log() {
+    let named = |id: &str| {
+        let mut named = entry(id, "bob");
+        named.retrieval_hint = Some(Bytes::from("there"));
+        named
+    };
+    let in_log = [nim("n1", 1), nim("n2", 2).naming(named("n1"))];
+    let mut blob = BytesMut::from(&b"\x0a\x02\x08\x01\x12\x00"[..]);
+    for said in in_log {
+        let bytes = said.in_form(NimForm::V04).bytes();
+        blob.extend([0x12, u8::try_from(bytes.len()).expect("short")]);
+        blob.extend(bytes);
+    }
+    let data = ChannelData::decode(&blob.freeze(), &Limits::default()).expect("of 0.4");
+    let settings = config().build().expect("valid settings");
+    let state = Snapshot::from_nim_sds(&data, &channel(), &settings, at(100));
+    assert_eq!(state.check(), Ok(()));
+    let entries: Vec<_> = state.log.values().map(|stored| &stored.entry).collect();
+    let ids: Vec<_> = entries.iter().map(|entry| entry.message_id().as_bytes()).collect();
+    assert_eq!(ids, [b"n1", b"n2"]);
+    let history: Vec<_> = entries[1].causal_history().map(HistoryEntry::from).collect();
+    assert_eq!(history, [named("n1")]);
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl Told {
             | Effect::ClockBehind { .. }
             | Effect::TimeBehind { .. }
             | Effect::WallClockOff { .. }
-            | Effect::ParticipantIdInUse { .. } => self.at_once.push(effect),
+            | Effect::ParticipantIdInUse { .. }
+            | Effect::FormIncomplete { .. } => self.at_once.push(effect),
             other => self.ordered.push(other),
         }
     }

@@ -45,6 +45,15 @@ fn a_report_says_what_was_sent_and_how_long_it_took() {
 }
 
 #[test]
+fn members_of_four_forms_without_a_store_node_get_everything() {
+    for seed in 0..8 {
+        let plan = plan("nodes 4\nmessages 40\nloss 20\nduplicate 10\nspeech forms");
+        let report = run(seed, &plan).unwrap_or_else(|violation| panic!("{seed}: {violation}"));
+        assert_eq!((report.deliveries, report.lost), (160, 0), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_hundred_members_converge_under_loss() {
     let report = run(3, &plan("nodes 100\nmessages 5\nloss 30")).expect("no violation");
     assert_eq!(report.deliveries, 500);

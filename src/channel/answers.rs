@@ -1,18 +1,25 @@
 //! The repair extension (SDS-R), what we answer.
 
+use core::mem;
 use core::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::log::Dialects;
 use super::record::{DigestMap, IdDigest, Place};
 use super::repair::{arithmetic, signed_millis};
 use super::slots::{Slot, Slots};
 use super::{Channel, Cx, Timer};
+use crate::bloom::ReceivedFilter;
 use crate::broken::{self, Break};
+use crate::config::Dialect;
 use crate::effect::{Bound, Effect, SendReason};
+use crate::entry::DeliverySeq;
 use crate::id::{IdRef, MessageId, ParticipantId};
 use crate::snapshot::{ChangeKind, StoredAnswer};
+use crate::time::Instant;
 use crate::timer::TimerKey;
-use crate::wire::{HistoryEntryRef, WireDialect};
+use crate::wire::{HistoryEntryRef, MessageRef, NimForm, WireDialect};
 
 /// A request of others that we answer, or have just answered.
 #[derive(Debug)]
@@ -36,7 +43,85 @@ pub(super) struct Answers {
     by_digest: DigestMap<Slot>,
 }
 
+/// Entries looked for at once in the filter of somebody who cannot ask.
+const MAX_LOOKED_FOR: usize = 256;
+/// Times that one entry is offered, at most: it may be one that is refused.
+const MAX_OFFERS: u8 = 16;
+
+/// What was looked for in filters of others who cannot ask.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// When that was.
+    looked_at: Instant,
+    /// When `newest` was taken, and the deliveries until then and until T_min or more before: those
+    /// that are not just on their way to others.
+    settled_at: Instant,
+    newest: DeliverySeq,
+    settled: DeliverySeq,
+    /// Settled entries already looked for, from the newest on.
+    depth: usize,
+}
+
 impl Channel {
+    /// Answers without a request what the `filter` of a message shows its sender to lack, if its form
+    /// has no room for requests.
+    #[inline(always)]
+    pub(super) fn offer_lacking(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &MessageRef<'_>,
+        filter: Option<&ReceivedFilter<'_>>,
+    ) {
+        if message.nim_form.is_none_or(NimForm::is_complete) {
+            return;
+        }
+        let cannot_ask = message.repair_request.is_empty();
+        if let (Some(filter), true) = (filter, cannot_ask && self.config.repair) {
+            self.look_for_lacking(cx, filter);
+        }
+    }
+
+    fn look_for_lacking(&mut self, cx: &mut Cx<'_>, filter: &ReceivedFilter<'_>) {
+        let (now, offers) = (cx.now.mono, &mut self.offers);
+        if now.since(offers.looked_at) < self.config.repair_sync_min {
+            return;
+        }
+        offers.looked_at = now;
+        if now.since(offers.settled_at) >= self.config.repair_t_min {
+            offers.settled_at = now;
+            offers.settled = mem::replace(&mut offers.newest, self.log.delivered());
+        }
+        // Filters forget what is older.
+        let held = self.config.bloom_capacity as usize / 5 * 4;
+        let (settled, depth) = (offers.settled, offers.depth);
+        let looked_for = MAX_LOOKED_FOR.min(held.saturating_sub(depth));
+        let entries = self.log.delivered_until(settled).skip(depth).take(looked_for);
+        let mut lacking: SmallVec<[Slot; 32]> = SmallVec::new();
+        let mut count = 0;
+        for (slot, logged) in entries {
+            count += 1;
+            let is_due = logged.offers < MAX_OFFERS
+                && lacking.len() < self.config.max_repair_requests_burst
+                && !self.answers.by_digest.contains_key(&logged.digest);
+            let id = logged.entry.message_id();
+            if is_due && !self.filters.finds(WireDialect::NimSds, filter, id) {
+                lacking.push(slot);
+            }
+        }
+        self.offers.depth = if count < MAX_LOOKED_FOR { 0 } else { depth + count };
+        for slot in lacking {
+            let Some(logged) = self.log.get_mut(slot) else { continue };
+            logged.offers += 1;
+            let (entry, digest) = (logged.entry.clone(), logged.digest);
+            let named = HistoryEntryRef {
+                message_id: entry.message_id(),
+                sender_id: entry.sender_id(),
+                ..HistoryEntryRef::default()
+            };
+            self.consider_answer(cx, WireDialect::NimSds, named, digest);
+        }
+    }
+
     pub(super) fn consider_answer(
         &mut self,
         cx: &mut Cx<'_>,
@@ -56,7 +141,10 @@ impl Channel {
         let me = self.config.participant_id.as_bytes();
         let (sender, id) = (request.sender_id.as_bytes(), request.message_id.as_bytes());
         let groups = i64::from(self.config.response_groups);
-        if !arithmetic.in_response_group(me, sender, id, groups) {
+        // A form of the nim dialect leaves senders out. Among those who speak LIP-109 nobody would answer
+        // for them but whoever has told their messages there.
+        let is_theirs = sender.is_empty() && self.config.dialect == Dialect::Bridge;
+        if !is_theirs && !arithmetic.in_response_group(me, sender, id, groups) {
             return;
         }
         let t_max = signed_millis(self.config.t_max(dialect));

@@ -332,7 +332,10 @@ impl Channel {
                     self.schedule_bridge(cx, slot, heard, None);
                 }
             }
-            Dialect::Mirror { .. } => self.mirrored = heard.only().or(self.mirrored),
+            Dialect::Mirror { .. } => {
+                self.mirrored = heard.only().or(self.mirrored);
+                self.mirrored_form = heard.form().or(self.mirrored_form);
+            }
             Dialect::Lip109 | Dialect::NimSds => {}
         }
     }
@@ -385,7 +388,7 @@ impl Channel {
                 }
                 let Some(logged) = self.log.get_mut(slot) else { return };
                 logged.heard = logged.heard.with(heard);
-                if logged.heard == Dialects::BOTH
+                if logged.heard.are_both()
                     && let Some(key) = logged.bridge.take()
                 {
                     self.timers.cancel(key);

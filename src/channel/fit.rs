@@ -7,10 +7,10 @@ use quick_protobuf::sizeofs::sizeof_varint;
 use super::log::Naming;
 use super::publish::History;
 use super::{Channel, Cx};
-use crate::config::FilterPolicy;
+use crate::config::{Dialect, FilterPolicy};
 use crate::error::RejectReason;
 use crate::id::MessageId;
-use crate::wire::{HistoryEntryRef, Outgoing as Encoding, WireDialect};
+use crate::wire::{HistoryEntryRef, NimForm, Outgoing as Encoding, WireDialect};
 
 /// Bytes of a field's tag and length, at most.
 const FIELD_HEAD: usize = 6;
@@ -102,7 +102,8 @@ impl Channel {
         FIELD_HEAD + self.config.longest_filter(dialect)
     }
 
-    /// Bytes of a message of ours without filter and requests.
+    /// Bytes of a message of ours without filter and requests, in the longest form that it can come to
+    /// go out in.
     fn bare_len(
         &self,
         dialect: WireDialect,
@@ -120,7 +121,12 @@ impl Channel {
             content: Some(content),
             ..Encoding::default()
         };
-        message.encoded_len(dialect)
+        let forms = match self.config.dialect {
+            Dialect::Mirror { .. } => &NimForm::ALL[..],
+            Dialect::Lip109 | Dialect::NimSds | Dialect::Bridge => &[self.own_form()],
+        };
+        let len = |form: &NimForm| Encoding { nim_form: *form, ..message }.encoded_len(dialect);
+        forms.iter().map(len).max().unwrap_or(0)
     }
 }
 

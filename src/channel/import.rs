@@ -227,7 +227,7 @@ impl Channel {
             digest,
             heard,
             gap: false,
-            nameable: true,
+            nameable: self.can_name(message.message_id.borrowed()),
             waiters: Waiters::new(),
         }
     }

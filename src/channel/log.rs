@@ -16,7 +16,7 @@ use crate::memory::FRAMING;
 use crate::sorted::{Position, Sorted};
 use crate::time::Instant;
 use crate::timer::TimerKey;
-use crate::wire::WireDialect;
+use crate::wire::{NimForm, WireDialect};
 
 /// An entry's Lamport time and where it is. Those of one time are in the order of their ids.
 pub(super) type OrderKey = (u64, Slot);
@@ -57,7 +57,7 @@ impl Naming {
     }
 }
 
-/// A set of dialects.
+/// A set of dialects, and of forms of the nim dialect.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Dialects(u8);
 
@@ -79,9 +79,35 @@ impl Dialects {
         Self(self.0 | other.0)
     }
 
+    /// The same, heard in a `form` of the nim dialect of which there are readers of nothing else.
+    pub(super) const fn in_form(self, form: Option<NimForm>) -> Self {
+        Self(self.0 | Self::form_bit(form))
+    }
+
+    const fn form_bit(form: Option<NimForm>) -> u8 {
+        match form {
+            Some(NimForm::V030) => 4,
+            Some(NimForm::V033) => 8,
+            Some(NimForm::V02 | NimForm::V04) | None => 0,
+        }
+    }
+
+    /// That form, if it is one.
+    pub(super) const fn form(self) -> Option<NimForm> {
+        match self.0 & !Self::BOTH.0 {
+            4 => Some(NimForm::V030),
+            8 => Some(NimForm::V033),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn are_both(self) -> bool {
+        self.0 & Self::BOTH.0 == Self::BOTH.0
+    }
+
     /// The one dialect, if it is one.
     pub(super) const fn only(self) -> Option<WireDialect> {
-        match self.0 {
+        match self.0 & Self::BOTH.0 {
             1 => Some(WireDialect::Lip109),
             2 => Some(WireDialect::NimSds),
             _ => None,
@@ -118,6 +144,8 @@ pub(super) struct Logged {
     witnessed: bool,
     /// Whether it is an own message that nobody acknowledged in all its resends.
     pub(super) unconfirmed: bool,
+    /// How often it was offered to those who cannot ask.
+    pub(super) offers: u8,
 }
 
 impl Logged {
@@ -286,6 +314,7 @@ impl Log {
             nameable: new.nameable,
             witnessed: new.own || !new.nameable,
             unconfirmed: false,
+            offers: 0,
         });
         if new.nameable {
             self.heads.insert((lamport, slot));
@@ -387,6 +416,16 @@ impl Log {
 
     pub(super) fn head_count(&self) -> usize {
         self.heads.len()
+    }
+
+    /// Entries delivered up to a number, the newest first.
+    pub(super) fn delivered_until(
+        &self,
+        until: DeliverySeq,
+    ) -> impl Iterator<Item = (Slot, &Logged)> {
+        let end = self.age.partition_point(|(seq, _)| *seq <= until);
+        let slots = self.age.range(..end).rev().map(|(_, slot)| *slot);
+        slots.filter_map(|slot| Some((slot, self.entries.get(slot)?)))
     }
 
     /// Deliveries after `consumed`, oldest first.

@@ -44,7 +44,7 @@ pub(crate) use self::receive::check;
 pub(crate) use self::sync::MAX_NAMED;
 pub use self::view::{LogView, MissingEntry, OutgoingEntry, OutgoingState, Status};
 
-use self::answers::Answers;
+use self::answers::{Answers, Offers};
 use self::filters::Filters;
 use self::incoming::Incoming;
 use self::log::Log;
@@ -65,7 +65,7 @@ use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, StoredMet};
 use crate::time::{Instant, Now, UnixMillis};
 use crate::timer::{Deadline, Timers, Why};
-use crate::wire::{HistoryEntryRef, WireDialect};
+use crate::wire::{HistoryEntryRef, NimForm, WireDialect};
 
 /// Ephemeral ids remembered, to tell a repeat of the transport from a new message.
 const RECENT_EPHEMERALS: usize = 64;
@@ -154,6 +154,8 @@ pub(crate) struct Channel {
     retrieval: Retrieval,
     /// The dialect of the newest delivered message of somebody else.
     mirrored: Option<WireDialect>,
+    /// The form of the nim dialect that such messages have made ours.
+    mirrored_form: Option<NimForm>,
     joining: Joining,
     /// Whether something is missing that `Synced` has to be told of.
     was_missing: bool,
@@ -162,6 +164,8 @@ pub(crate) struct Channel {
     has_unconfirmed: bool,
     told_clock_behind: bool,
     told_id_in_use: bool,
+    told_incomplete: bool,
+    offers: Offers,
     /// Number of an id, up to which evicted deliveries may be such that the application was never
     /// told of before a restart: nobody knows which.
     untold: Option<u64>,
@@ -205,12 +209,15 @@ impl Channel {
             sync: SyncState::default(),
             retrieval: Retrieval::default(),
             mirrored: None,
+            mirrored_form: None,
             joining: Joining::NotYet,
             was_missing: false,
             lost: 0,
             has_unconfirmed: false,
             told_clock_behind: false,
             told_id_in_use: false,
+            told_incomplete: false,
+            offers: Offers::default(),
             untold: None,
             ephemerals: VecDeque::new(),
             consumed: DeliverySeq::default(),
@@ -344,6 +351,11 @@ impl Channel {
         }
     }
 
+    /// The form of what goes out in the nim dialect.
+    fn own_form(&self) -> NimForm {
+        self.mirrored_form.unwrap_or(self.config.nim_form)
+    }
+
     /// Whether every dialect that we write, or may come to write, can say these ids.
     fn can_say(&self, named: HistoryEntryRef<'_>) -> bool {
         !self.config.speaks(WireDialect::Lip109) || named.is_text()
@@ -356,7 +368,46 @@ impl Channel {
         let history = entry.causal_history();
         let limits = cx.node.limits();
         (!self.config.speaks(WireDialect::Lip109) || entry.is_text())
+            && self.can_name(entry.message_id())
             && limits.admit(entry.message_id(), entry.sender_id(), history, entry.content())
+    }
+
+    /// Whether our form has a way to name an id. What none of our messages names is no head.
+    fn can_name(&self, id: IdRef<'_>) -> bool {
+        !self.config.speaks(WireDialect::NimSds) || self.own_form().can_name(id.as_bytes())
+    }
+
+    /// Whether a dialect can say an entry and what it names.
+    fn can_tell(&self, dialect: WireDialect, entry: &LogEntry) -> bool {
+        let form = self.own_form();
+        match dialect {
+            WireDialect::Lip109 => entry.is_text(),
+            WireDialect::NimSds if form.is_complete() => true,
+            WireDialect::NimSds => {
+                entry.causal_history().all(|named| form.can_name(named.message_id.as_bytes()))
+            }
+        }
+    }
+
+    /// Whether what we send can ask for what is missing.
+    fn can_ask(&self) -> bool {
+        self.own_dialects().iter().any(|dialect| match dialect {
+            WireDialect::Lip109 => true,
+            WireDialect::NimSds => self.own_form().is_complete(),
+        })
+    }
+
+    /// Tells once that our form has no room for sender ids and repair requests.
+    fn tell_incomplete(&mut self, cx: &mut Cx<'_>) {
+        let form = self.own_form();
+        if self.told_incomplete
+            || form.is_complete()
+            || !self.own_dialects().contains(&WireDialect::NimSds)
+        {
+            return;
+        }
+        self.told_incomplete = true;
+        cx.outbox.report(Effect::FormIncomplete { channel: self.id.clone(), form });
     }
 
     /// Whether `sender` is us. An empty id never is.

@@ -78,6 +78,7 @@ impl Channel {
             }));
             self.sync.note_traffic(*dialect, cx.now.mono);
         }
+        self.tell_incomplete(cx);
         self.log.told(naming);
         self.log_own(cx, entry, digest, deps, dialects);
         sends.into_iter().for_each(|send| cx.outbox.effect(send));
@@ -165,6 +166,8 @@ impl Channel {
                 };
                 (named, logged.digest)
             })
+            // A mirror may have come to write another form since.
+            .filter(|(named, _)| self.can_name(named.message_id))
             .unzip()
     }
 
@@ -185,7 +188,7 @@ impl Channel {
             deps,
             heard,
             gap: false,
-            nameable: true,
+            nameable: self.can_name(entry.message_id()),
             waiters: Waiters::new(),
         };
         let slot = self.append(cx, &arrived, true);
@@ -284,7 +287,7 @@ impl Channel {
     fn send_again(&mut self, cx: &mut Cx<'_>, entry: &LogEntry) {
         let filtered = self.filters.take_turn();
         for dialect in self.own_dialects() {
-            if *dialect == WireDialect::Lip109 && !entry.is_text() {
+            if !self.can_tell(*dialect, entry) {
                 // From a time when other settings let it be published.
                 continue;
             }
@@ -382,7 +385,7 @@ impl Channel {
     }
 
     /// Sends somebody's logged message as it is: no filter, which would be ours under another's
-    /// name, and no repair requests. An entry that LIP-109 cannot say is reported instead.
+    /// name, and no repair requests. An entry that the dialect cannot say is reported instead.
     pub(super) fn send_entry(
         &self,
         cx: &mut Cx<'_>,
@@ -390,7 +393,7 @@ impl Channel {
         entry: &LogEntry,
         why: SendReason,
     ) {
-        if dialect == WireDialect::Lip109 && !entry.is_text() {
+        if !self.can_tell(dialect, entry) {
             let (channel, message_id) = (self.id.clone(), entry.message_id().into());
             cx.outbox.report(Effect::NotText { channel, message_id });
             return;
@@ -429,6 +432,7 @@ impl Channel {
             filter,
             repair_request: requests,
             content: Some(entry.content()),
+            nim_form: self.own_form(),
         };
         self.encoded(cx, dialect, &message, why)
     }

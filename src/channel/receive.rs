@@ -120,6 +120,7 @@ impl Channel {
         let filter = self.read_filter(cx, dialect, message);
         self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
+        self.offer_lacking(cx, message, filter.as_ref());
         if self.ids.place(digest).is_none() {
             self.ids.remember_sync(digest);
         }
@@ -160,7 +161,7 @@ impl Channel {
             return Ok(()); // a repeat of what was dropped
         }
         self.cancel_answer(cx, digest);
-        let heard = Dialects::of(dialect);
+        let heard = Dialects::of(dialect).in_form(message.nim_form);
         let repeated = broken::is(Break::Once) && matches!(place, Some(Place::Logged(_)));
         if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place
             && !repeated
@@ -184,6 +185,7 @@ impl Channel {
         let filter = self.read_filter(cx, dialect, message);
         self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
+        self.offer_lacking(cx, message, filter.as_ref());
         self.report_clock_behind(cx, message.sender_id, lamport);
         self.note_join(cx);
         self.sync.note_traffic(dialect, cx.now.mono);
@@ -199,7 +201,7 @@ impl Channel {
             deps,
             heard,
             gap: false,
-            nameable: true,
+            nameable: self.can_name(message.message_id),
             waiters: want.map_or_else(Waiters::new, |want| want.waiters),
         };
         self.release_cyclic(cx, &mut arrived.waiters, lamport);
@@ -365,8 +367,10 @@ impl Channel {
             | Place::Received => None,
         };
         let differs = known.is_some_and(|known| {
+            // A form of the nim dialect without senders leaves them out.
+            let (sender, other) = (known.sender_id(), message.sender_id);
             known.lamport() != lamport
-                || known.sender_id() != message.sender_id
+                || sender != other && !sender.is_empty() && !other.is_empty()
                 || Some(known.content()) != message.content
         });
         if differs {

@@ -197,6 +197,7 @@ impl Channel {
         want.set_timer(&mut self.timers, slot);
         self.wanted.due.insert((at, slot));
         self.hasten_sync(cx, cx.now.mono + self.config.repair_sync_min);
+        self.tell_incomplete(cx);
     }
 
     /// The first request that goes out next.
@@ -206,7 +207,7 @@ impl Channel {
     }
 
     /// The requests for a message that goes out now and has `room` bytes for them, earliest first;
-    /// they are re-armed. `most`: no message has more, so that one that does not fit alone never does.
+    /// they are re-armed. Where there is no room for any, the filter of the message has to tell what is missing. `most`: no message has more, so that one that does not fit alone never does.
     pub(super) fn take_due_requests(
         &mut self,
         cx: &mut Cx<'_>,
@@ -216,10 +217,13 @@ impl Channel {
         let backlog = self.wanted.due.len().div_ceil(2);
         let limit = self.config.max_repair_requests_burst.min(backlog);
         let limit = limit.max(self.config.max_repair_requests);
+        let can_ask = self.can_ask();
+        let limit = if can_ask { limit } else { usize::MAX };
         let slots: Vec<Slot> = self.wanted.due.iter().take(limit).map(|(_, slot)| *slot).collect();
         let mut requests = Vec::with_capacity(slots.len());
         for slot in slots {
-            let want = self.wanted.get(slot).filter(|want| self.can_say(want.entry.borrowed()));
+            let want = self.wanted.get(slot).filter(|_| can_ask);
+            let want = want.filter(|want| self.can_say(want.entry.borrowed()));
             if let Some(want) = want {
                 let len = most_request_len(want.entry.borrowed());
                 if len <= room {

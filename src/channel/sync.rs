@@ -282,6 +282,7 @@ impl Channel {
                 filter,
                 repair_request: requests,
                 content: None,
+                nim_form: self.own_form(),
             };
             self.encoded(cx, dialect, &message, SendReason::Sync)
         });

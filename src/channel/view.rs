@@ -11,7 +11,7 @@ use crate::digest::{ContentDigest, LogDigest};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::{IdRef, MessageId};
 use crate::time::Instant;
-use crate::wire::{HistoryEntry, HistoryEntryRef};
+use crate::wire::{HistoryEntry, HistoryEntryRef, NimForm};
 
 /// A channel's log, in its order: by (Lamport time, message id).
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,11 @@ pub struct Status {
     pub missing: usize,
     /// Dependencies given up since the channel was opened.
     pub lost: u64,
+    /// The form of what is sent in the nim dialect. One that is not
+    /// [complete](NimForm::is_complete) has no room for sender ids and repair requests.
+    pub nim_form: NimForm,
+    /// Whether what is missing is asked for in no message, because of the settings or the form.
+    pub never_asks: bool,
 }
 
 /// An own message that nobody has acknowledged for certain.
@@ -103,6 +108,8 @@ impl Channel {
             incoming: self.incoming.len(),
             missing: self.wanted.len(),
             lost: self.lost,
+            nim_form: self.own_form(),
+            never_asks: !self.config.repair || !self.can_ask(),
         }
     }
 

@@ -29,6 +29,7 @@ impl ConfigBuilder {
             accept_lip109: smallest.accept_lip109,
             accept_nim_sds: smallest.accept_nim_sds,
             dialect: smallest.dialect,
+            nim_form: smallest.nim_form,
             nim_hash: smallest.nim_hash,
             sync_to_nim: smallest.sync_to_nim,
             bloom_capacity: smallest.bloom_capacity,

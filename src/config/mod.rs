@@ -14,7 +14,7 @@ use crate::bloom::Geometry;
 #[cfg(doc)]
 use crate::error::StoreError;
 use crate::id::{ChannelId, ParticipantId};
-use crate::wire::{Limits, WireDialect};
+use crate::wire::{Limits, NimForm, WireDialect};
 
 /// Requests after the last time asleep that nobody must have answered before anything is given up.
 pub(crate) const LAST_ROUNDS: u32 = 3;
@@ -30,7 +30,9 @@ pub enum Dialect {
     Lip109,
     /// nim-sds.
     NimSds,
-    /// The dialect of the newest delivered message of somebody else; until there is one, `initial`.
+    /// The dialect of the newest delivered message of somebody else; until there is one, `initial`. In
+    /// the nim dialect, [`NimForm::V033`] or [`NimForm::V030`] once a message of one of them was
+    /// delivered, of which there are readers of nothing else.
     Mirror {
         /// Spoken until a foreign message has been delivered.
         initial: WireDialect,
@@ -204,6 +206,10 @@ config! {
     accept_nim_sds: bool = true;
     /// The dialect spoken. Default: [`Dialect::Lip109`].
     dialect: Dialect = Dialect::Lip109;
+    /// The form of what is sent in the nim dialect: that of the group's nim-sds peers. Every form is
+    /// read. [`Dialect::Mirror`] begins with this one. It may be another after each restart: the store
+    /// holds nothing of it. Default: [`NimForm::V04`].
+    nim_form: NimForm = NimForm::V04;
     /// The hash that the group's nim-sds peers were built with. Default: [`NimHash::Farm`].
     nim_hash: NimHash = NimHash::Farm;
     /// Whether sync messages are sent in the nim dialect. Default: no, because nim-sds shows

@@ -9,7 +9,7 @@ use crate::wire::nim_snapshot::{ChannelData, ChannelMeta, HistoryUpdate};
 use crate::wire::{self, Limits, Message, NimFilter, WireDialect};
 
 /// Any bytes decode or are refused, in each dialect; what decodes is what the detection says, and
-/// encodes to bytes that decode to the same.
+/// encodes to bytes that decode to the same, in whatever form of the nim dialect.
 pub fn decode(data: &[u8]) {
     let datagram = Bytes::copy_from_slice(data);
     let limits = Limits::default();
@@ -36,9 +36,10 @@ pub(super) fn survives_another_trip(dialect: WireDialect, message: &Message) {
     let borrowed = message.borrowed();
     borrowed.as_outgoing().encode(dialect, &mut buffer);
     assert_eq!(buffer.len(), borrowed.as_outgoing().encoded_len(dialect));
-    assert_eq!(wire::decode_ref(&buffer, &Limits::default()), Ok((dialect, borrowed)));
     let again = wire::decode(&buffer.freeze(), &Limits::default());
-    assert_eq!(again, Ok((dialect, message.clone())));
+    let formless = |message: Message| Message { nim_form: None, ..message };
+    let again = again.map(|(dialect, message)| (dialect, formless(message)));
+    assert_eq!(again, Ok((dialect, formless(message.clone()))));
 }
 
 /// Whatever nim-sds has stored becomes a state that a channel can be in.

@@ -276,6 +276,7 @@ fn datagram(source: &mut Source<'_>) -> Bytes {
         filter: if filter.is_empty() { FilterField::Absent } else { FilterField::Bytes(filter) },
         repair_request: &requests.iter().map(HistoryEntry::borrowed).collect::<Vec<_>>(),
         content: source.flag().then(|| entry.content()),
+        ..Outgoing::default()
     };
     message.encode(dialect, &mut buffer);
     buffer.freeze()

@@ -14,7 +14,7 @@ use crate::Status;
 use crate::config::{Config, ConfigBuilder, Dialect, Durability};
 use crate::node::Node;
 use crate::rng::Rng;
-use crate::wire::WireDialect;
+use crate::wire::{NimForm, WireDialect};
 
 /// Where a member is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +112,7 @@ pub(super) fn settings(plan: &Plan, seed: u64, index: usize) -> ConfigBuilder {
         .max_log_messages(log)
         .max_outgoing(log.min(1_000))
         .dialect(dialect)
+        .nim_form(form(plan.speech, index))
         .accept_lip109(lip109)
         .accept_nim_sds(nim_sds)
         .sync_to_nim(true)
@@ -124,10 +125,20 @@ pub(super) fn settings(plan: &Plan, seed: u64, index: usize) -> ConfigBuilder {
 const fn speech(speech: Speech, index: usize) -> (Dialect, bool, bool) {
     match (speech, index % 3) {
         (Speech::Lip109, _) | (Speech::Mixed, 1) => (Dialect::Lip109, true, false),
-        (Speech::NimSds, _) | (Speech::Mixed, 2) => (Dialect::NimSds, false, true),
+        (Speech::NimSds | Speech::Forms, _) | (Speech::Mixed, 2) => (Dialect::NimSds, false, true),
         (Speech::Mixed, _) | (Speech::Mirror, 0) => (Dialect::Bridge, true, true),
         (Speech::Mirror, 1) => (Dialect::Mirror { initial: WireDialect::Lip109 }, true, true),
         (Speech::Mirror, _) => (Dialect::Mirror { initial: WireDialect::NimSds }, true, true),
+    }
+}
+
+/// What members write in the nim dialect.
+const fn form(speech: Speech, index: usize) -> NimForm {
+    match (speech, index % 4) {
+        (Speech::Forms, 0) => NimForm::V02,
+        (Speech::Forms, 1) => NimForm::V030,
+        (Speech::Forms, 2) => NimForm::V033,
+        _ => NimForm::V04,
     }
 }
 

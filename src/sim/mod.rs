@@ -171,7 +171,7 @@ impl Simulation {
             members: (0..nodes).map(&mut member).collect(),
             network: Network::new(nodes),
             queue: Queue::default(),
-            registry: Registry::default(),
+            registry: Registry::new(plan.speech == Speech::Forms),
             asked: BTreeMap::new(),
             rng: Rng::new(seed),
             now: 0,

@@ -29,9 +29,15 @@ pub(super) struct Published {
 pub(super) struct Registry {
     numbers: BTreeMap<MessageId, usize>,
     messages: Vec<Published>,
+    /// Whether some members' forms of the nim dialect leave senders and hints out.
+    pub(super) is_lossy: bool,
 }
 
 impl Registry {
+    pub(super) fn new(is_lossy: bool) -> Self {
+        Self { is_lossy, ..Self::default() }
+    }
+
     pub(super) fn number(&self, id: impl AsRef<[u8]>) -> Option<usize> {
         self.numbers.get(id.as_ref()).copied()
     }
@@ -76,6 +82,21 @@ impl Published {
     /// Whether it was published like this.
     pub(super) fn is(&self, entry: &LogEntry) -> bool {
         self.entries.iter().any(|published| published == entry)
+    }
+
+    /// Whether it was published like this, but for senders and hints that the entry may lack.
+    pub(super) fn is_with_more(&self, entry: &LogEntry) -> bool {
+        let ids = |entry: &LogEntry| {
+            let history = entry.causal_history();
+            history.map(|named| MessageId::from(named.message_id)).collect::<Vec<_>>()
+        };
+        self.entries.iter().any(|published| {
+            let (sender, said) = (published.sender_id(), entry.sender_id());
+            published.lamport() == entry.lamport()
+                && published.content() == entry.content()
+                && (said.is_empty() || said.as_bytes() == sender.as_bytes())
+                && ids(published) == ids(entry)
+        })
     }
 
     /// Whether its id stands for more than one message.

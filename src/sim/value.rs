@@ -76,6 +76,8 @@ choice! {
         Mixed = "mixed",
         /// A bridge, and members that mirror what they hear.
         Mirror = "mirror",
+        /// All nim-sds, with syncs; each of its four forms in turn.
+        Forms = "forms",
     }
 }
 

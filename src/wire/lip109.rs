@@ -41,7 +41,7 @@ pub(super) fn decode<'a>(
     datagram: &'a [u8],
     limits: &Limits,
 ) -> Result<MessageRef<'a>, DecodeError> {
-    let values = Values { limits, dialect: WireDialect::Lip109 };
+    let values = Values { limits, dialect: WireDialect::Lip109, is_stored: false };
     let (mut sender_id, mut message_id, mut channel_id) = (None, None, None);
     let (mut lamport, mut bloom_filter, mut content) = (None, None, None);
     let mut causal_history = SmallVec::new();
@@ -87,6 +87,7 @@ pub(super) fn decode<'a>(
         bloom_filter: values.filter(BLOOM_FILTER, bloom_filter)?,
         repair_request,
         content: values.content(CONTENT, content)?,
+        nim_form: None,
     })
 }
 

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::filter::FilterField;
 use super::writer::Encode;
-use super::{WireDialect, lip109, nim};
+use super::{NimForm, WireDialect, lip109, nim};
 use crate::memory;
 use crate::{ChannelId, IdRef, MessageId, ParticipantId};
 
@@ -35,6 +35,8 @@ pub struct Message {
     pub repair_request: Vec<HistoryEntry>,
     /// The application's bytes; `None` or empty in a sync message.
     pub content: Option<Bytes>,
+    /// The form that it was found to have; `None` in LIP-109, and in a state of nim-sds.
+    pub nim_form: Option<NimForm>,
 }
 
 /// One message, decoded in place: all of it are slices of the datagram.
@@ -57,6 +59,8 @@ pub struct MessageRef<'a> {
     pub repair_request: Vec<HistoryEntryRef<'a>>,
     /// The application's bytes.
     pub content: Option<&'a [u8]>,
+    /// The form of the nim dialect.
+    pub nim_form: Option<NimForm>,
 }
 
 /// Names a log entry in a causal history or in a repair request.
@@ -120,6 +124,8 @@ pub struct Outgoing<'a> {
     pub repair_request: &'a [HistoryEntryRef<'a>],
     /// The application's bytes; nim-sds writes `None` as empty.
     pub content: Option<&'a [u8]>,
+    /// The form of a message in the nim dialect. What it cannot say is left out.
+    pub nim_form: NimForm,
 }
 
 impl Message {
@@ -144,6 +150,7 @@ impl Message {
             bloom_filter: self.bloom_filter.as_deref(),
             repair_request: self.repair_request.iter().map(HistoryEntry::borrowed).collect(),
             content: self.content.as_deref(),
+            nim_form: self.nim_form,
         }
     }
 }
@@ -162,9 +169,11 @@ impl MessageRef<'_> {
     }
 
     /// The same message, to be encoded. In the dialect it was decoded from it becomes the canonical
-    /// form of the same bytes.
+    /// encoding in the form it was found to have, or in one that can say what it says.
     #[must_use]
     pub fn as_outgoing(&self) -> Outgoing<'_> {
+        let complete = !self.sender_id.is_empty() || !self.repair_request.is_empty();
+        let found = self.nim_form.filter(|form| form.is_complete() || !complete);
         Outgoing {
             sender_id: self.sender_id.as_bytes(),
             message_id: self.message_id.as_bytes(),
@@ -174,6 +183,7 @@ impl MessageRef<'_> {
             filter: self.bloom_filter.map_or(FilterField::Absent, FilterField::Bytes),
             repair_request: &self.repair_request,
             content: self.content,
+            nim_form: found.unwrap_or_default(),
         }
     }
 
@@ -191,6 +201,7 @@ impl MessageRef<'_> {
             bloom_filter: self.bloom_filter.map(slice),
             repair_request: self.repair_request.iter().map(entry).collect(),
             content: self.content.map(slice),
+            nim_form: self.nim_form,
         }
     }
 }

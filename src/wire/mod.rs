@@ -4,7 +4,7 @@
 //!
 //! | field | LIP-109 | nim-sds |
 //! | --- | --- | --- |
-//! | sender id | 1, text | 7 |
+//! | sender id | 1, text | 7, see [`NimForm`] |
 //! | message id | 2, text | 1 |
 //! | channel id | 3, text | 4 |
 //! | Lamport time | 10, optional | 2 |
@@ -15,8 +15,8 @@
 //!
 //! Field 2 is bytes in the one and a number in the other, and always present: that tells them apart
 //! ([`detect()`]). An entry of the history or of the requests is, in both, a message id (1), a
-//! retrieval hint (2) and a sender id (3). LIP-109 leaves out what is not set; nim-sds always sends
-//! its fields 1, 2, 4, 5 and 6.
+//! retrieval hint (2) and a sender id (3). LIP-109 leaves out what is not set. nim-sds has changed
+//! how it writes histories and what it leaves out: each [`NimForm`] is read, and one is written.
 //!
 //! Decoding copies nothing: a [`MessageRef`] is made of slices of its datagram, and a [`Message`] of
 //! counted ones, which keep it alive. Encoding is canonical,
@@ -57,6 +57,50 @@ pub enum WireDialect {
     NimSds,
 }
 
+/// How nim-sds has laid its messages out, by the version that began to.
+///
+/// Every form is read, whatever a channel writes. nim-sds reads the ids in a history of any form but
+/// [`V030`](Self::V030), whose entries it takes for ids that never come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[expect(clippy::exhaustive_enums, reason = "whoever matches must think of a new form")]
+pub enum NimForm {
+    /// 0.2: a history of bare ids, and neither hints nor sender ids nor repair requests.
+    V02,
+    /// 0.3.0 and release candidates of 0.4: entries with hints and sender ids.
+    V030,
+    /// 0.3.1 to 0.3.3, the Status app among them: bare ids with hints beside them, and neither sender
+    /// ids nor repair requests.
+    V033,
+    /// 0.4 and later, logos-delivery among them: bare ids with hints and sender ids beside them.
+    #[default]
+    V04,
+}
+
+impl NimForm {
+    /// All of them, in the order of the versions.
+    pub const ALL: [Self; 4] = [Self::V02, Self::V030, Self::V033, Self::V04];
+
+    /// Whether it has room for sender ids and repair requests.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        match self {
+            Self::V030 | Self::V04 => true,
+            Self::V02 | Self::V033 => false,
+        }
+    }
+}
+
+impl fmt::Display for NimForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::V02 => "0.2",
+            Self::V030 => "0.3.0",
+            Self::V033 => "0.3.3",
+            Self::V04 => "0.4",
+        })
+    }
+}
+
 impl fmt::Display for WireDialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -66,7 +110,8 @@ impl fmt::Display for WireDialect {
     }
 }
 
-/// Decodes a message of either dialect and says which it was.
+/// Decodes a message of either dialect and says which it was; the message says of which
+/// [`NimForm`].
 ///
 /// # Errors
 ///

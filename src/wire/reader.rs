@@ -99,6 +99,12 @@ impl<'a> Fields<'a> {
         Self { rest: payload, end: self.offset() }
     }
 
+    /// The fields of a message that is a `payload` taken from what these fields had before them.
+    pub(super) fn within(&self, payload: &'a [u8]) -> Self {
+        let before = payload.as_ptr().addr().wrapping_sub(self.rest.as_ptr().addr());
+        Self { rest: payload, end: self.offset().wrapping_add(before).wrapping_add(payload.len()) }
+    }
+
     /// Most varints are tags and lengths of a single byte, read here.
     #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {

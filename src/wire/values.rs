@@ -1,10 +1,10 @@
 //! From the bytes of a field to a value of ours: presence, bounds, text.
 
-use super::WireDialect;
 use super::error::DecodeError;
 use super::message::HistoryEntryRef;
 use super::reader::{Fields, bytes_tag};
 use super::writer::{Encode, Sink};
+use super::{WireDialect, nim};
 use crate::IdRef;
 
 const ENTRY_ID: u32 = 1;
@@ -17,7 +17,7 @@ const SENDER_TAG: u64 = bytes_tag(ENTRY_SENDER);
 
 /// The most that a message may claim of us; more is refused before anything is allocated for it.
 ///
-/// Lengths are in bytes, counts are entries. Decoding allocates nothing but the two lists of
+/// Lengths are in bytes, counts are entries. Decoding allocates nothing but lists of
 /// entries, of which the first two of a causal history need no allocation either; all the rest are
 /// slices of the datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ pub struct Limits {
     pub max_id_len: usize,
     /// Longest retrieval hint. Default: 1024.
     pub max_hint_len: usize,
-    /// Most entries of a causal history. Default: 1000.
+    /// Most entries of a causal history, and as many beside them that say more of these. Default: 1000.
     pub max_history: usize,
     /// Most repair requests in a message. Default: 256.
     pub max_repair_requests: usize,
@@ -83,6 +83,8 @@ impl Limits {
 pub(super) struct Values<'l> {
     pub(super) limits: &'l Limits,
     pub(super) dialect: WireDialect,
+    /// Whether an id or Lamport time that is absent is empty or 0, as in what nim-sds 0.4 stores.
+    pub(super) is_stored: bool,
 }
 
 impl Values<'_> {
@@ -93,6 +95,7 @@ impl Values<'_> {
         value: Option<&'a [u8]>,
     ) -> Result<IdRef<'a>, DecodeError> {
         let value = match value {
+            None if self.is_stored => &[],
             Some([]) if self.limits.empty_ids => &[],
             value => id_bytes(self.dialect, field, value)?,
         };
@@ -129,10 +132,27 @@ impl Values<'_> {
     }
 
     /// The entry that has these `fields`.
-    pub(super) fn entry<'a>(
+    pub(super) fn entry<'a>(&self, fields: Fields<'a>) -> Result<HistoryEntryRef<'a>, DecodeError> {
+        let (id, entry) = self.described(fields)?;
+        Ok(HistoryEntryRef { message_id: self.id(ENTRY_ID, id)?, ..entry })
+    }
+
+    /// What these `fields` say of an id that another field names. Without an id it says nothing.
+    #[inline(always)]
+    pub(super) fn metadata<'a>(
+        &self,
+        fields: Fields<'a>,
+    ) -> Result<HistoryEntryRef<'a>, DecodeError> {
+        let (id, entry) = self.described(fields)?;
+        Ok(HistoryEntryRef { message_id: IdRef::new(id.unwrap_or_default()), ..entry })
+    }
+
+    /// An entry whose id is not judged yet.
+    #[inline(always)]
+    fn described<'a>(
         &self,
         mut fields: Fields<'a>,
-    ) -> Result<HistoryEntryRef<'a>, DecodeError> {
+    ) -> Result<(Option<&'a [u8]>, HistoryEntryRef<'a>), DecodeError> {
         let (mut id, mut hint, mut sender) = (None, None, None);
         loop {
             let offset = fields.offset();
@@ -146,23 +166,46 @@ impl Values<'_> {
                 }
             }
         }
-        Ok(HistoryEntryRef {
-            message_id: self.id(ENTRY_ID, id)?,
+        let entry = HistoryEntryRef {
+            message_id: IdRef::default(),
             retrieval_hint: self
                 .unless_empty_in_nim(hint)
                 .map(|hint| bounded(ENTRY_HINT, hint, self.limits.max_hint_len))
                 .transpose()?,
             sender_id: self.sender_id(ENTRY_SENDER, sender)?,
+        };
+        Ok((id, entry))
+    }
+
+    /// What is exactly an id and its hint, neither of them empty and nothing else.
+    #[inline(always)]
+    pub(super) fn hint<'a>(&self, payload: &'a [u8]) -> Option<HistoryEntryRef<'a>> {
+        // As good as every sender id is told from a hint by this.
+        if begins_like_entry(payload) { self.hint_in(payload) } else { None }
+    }
+
+    #[inline(never)]
+    fn hint_in<'a>(&self, payload: &'a [u8]) -> Option<HistoryEntryRef<'a>> {
+        let (mut id, mut hint): (&[u8], &[u8]) = (&[], &[]);
+        let mut fields = Fields::new(payload);
+        while let Some(tag) = fields.tag().ok()? {
+            match tag {
+                ID_TAG => id = fields.bytes().ok()?,
+                HINT_TAG => hint = fields.bytes().ok()?,
+                _ => return None,
+            }
+        }
+        let is_hint = !id.is_empty() && !hint.is_empty() && hint.len() <= self.limits.max_hint_len;
+        is_hint.then_some(HistoryEntryRef {
+            message_id: IdRef::new(id),
+            retrieval_hint: Some(hint),
+            sender_id: IdRef::default(),
         })
     }
 
     /// An entry that is nothing but an id.
-    pub(super) fn bare_entry<'a>(
-        &self,
-        field: u32,
-        id: &'a [u8],
-    ) -> Result<HistoryEntryRef<'a>, DecodeError> {
-        let message_id = self.id(field, Some(id))?;
+    pub(super) fn bare_entry<'a>(&self, id: &'a [u8]) -> Result<HistoryEntryRef<'a>, DecodeError> {
+        let message_id = self.id(nim::CAUSAL_HISTORY, Some(id))?;
         Ok(HistoryEntryRef { message_id, ..HistoryEntryRef::default() })
     }
 
@@ -203,6 +246,11 @@ fn text(dialect: WireDialect, field: u32, value: &[u8]) -> Result<&[u8], DecodeE
         return Err(DecodeError::NotUtf8 { field });
     }
     Ok(value)
+}
+
+/// Whether a bare id could be taken for an entry, which begins with one of its three fields.
+pub(crate) const fn begins_like_entry(id: &[u8]) -> bool {
+    matches!(id, [0x0a | 0x12 | 0x1a, ..])
 }
 
 /// An entry in the encoding of a dialect.

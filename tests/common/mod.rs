@@ -160,6 +160,8 @@ pub struct Group {
     pub bytes_sent: u64,
     /// Bytes sent, by reason.
     pub bytes: BTreeMap<String, u64>,
+    /// Whoever sent what, if that is kept.
+    pub datagrams: Option<Vec<(usize, Bytes)>>,
     in_flight: BTreeMap<(u64, u64), (usize, Bytes)>,
     sequence: u64,
 }
@@ -177,6 +179,7 @@ impl Group {
             sends: BTreeMap::new(),
             bytes_sent: 0,
             bytes: BTreeMap::new(),
+            datagrams: None,
             in_flight: BTreeMap::new(),
             sequence: 0,
         };
@@ -216,6 +219,7 @@ impl Group {
                     *self.sends.entry(format!("{why:?}")).or_default() += 1;
                     *self.bytes.entry(format!("{why:?}")).or_default() += bytes.len() as u64;
                     self.bytes_sent += bytes.len() as u64;
+                    self.datagrams.iter_mut().for_each(|kept| kept.push((from, bytes.clone())));
                     self.broadcast(from, &bytes);
                 }
                 other => self.told[from].push(other),

@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use sds_proto::bloom::{Filter, Geometry};
 use sds_proto::hash::HashKind;
-use sds_proto::wire::{HistoryEntry, Message, WireDialect};
-use sds_proto::{Input, MessageId};
+use sds_proto::wire::{HistoryEntry, Message, NimForm, WireDialect};
+use sds_proto::{Input, MessageId, ParticipantId};
 
 use super::{EPOCH_MS, channel};
 
@@ -111,6 +111,15 @@ impl Said {
             WireDialect::NimSds => filter.nim_field().encode(&mut container),
         }
         self.filter(container.freeze())
+    }
+
+    /// In this form of the nim dialect, without what that cannot say.
+    pub fn in_form(mut self, form: NimForm) -> Self {
+        self.message.nim_form = Some(form);
+        if !form.is_complete() {
+            self.message.sender_id = ParticipantId::default();
+        }
+        self
     }
 
     pub fn bytes(&self) -> Bytes {

@@ -8,7 +8,7 @@
 //! | `wall 1000000` / `wall none` | the wall clock's milliseconds at time 0; none at first |
 //! | `tick`, `run 60s` | a tick now; ticks whenever one is due, up to a time, each effect behind its time |
 //! | `publish m1 [text] [in=c]`, `ephemeral e1 [text]`, `resend m1` | own messages |
-//! | `receive nim m2 at=5 by=bob after=m0,m1@carol#hint asks=m7@bob has=m1 text=hi [sync] [ephemeral] [in=c]` | a peer's; `lip109` is the other dialect, `has=junk` a bad filter, `hex:ff` any id |
+//! | `receive nim m2 at=5 by=bob after=m0,m1@carol#hint asks=m7@bob has=m1 text=hi [form=0.3.3] [sync] [ephemeral] [in=c]` | a peer's; `lip109` is the other dialect, `has=junk` a bad filter, `hex:ff` any id |
 //! | `open d`, `close`, `drop`, `reset`, `hint m1 text`, `met m1,m2`, `consumed 3`, `not-found 1`, `failed 1` | further inputs |
 //! | `store ok`, `store full`, `restart` | the store answers the oldest write; the node is lost and built anew from the store |
 //! | `log`, `heads`, `history`, `status`, `outgoing`, `missing`, `unmet m1`, `deadline`, `nothing` | what can be read of a node |
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use sds_proto::bloom::{Geometry, MAX_K, ReceivedFilter};
 use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{Change, ChangeKind};
-use sds_proto::wire::{self, HistoryEntry, HistoryEntryRef, Limits, WireDialect};
+use sds_proto::wire::{self, HistoryEntry, HistoryEntryRef, Limits, NimForm, WireDialect};
 use sds_proto::{
     Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, FilterPolicy, Input,
     Instant, MessageId, MissingEntry, Node, Now, OnJoin, OnLost, OutgoingEntry, OutgoingState,
@@ -176,6 +176,9 @@ impl Script {
         }
         if arguments.contains(&"ephemeral") {
             said = said.ephemeral();
+        }
+        if let Some(form) = value(arguments, "form") {
+            said = said.in_form(nim_form(form));
         }
         self.ids.insert(said.message.message_id.clone());
         self.handle(said.input());
@@ -344,6 +347,7 @@ impl Script {
             Effect::ClockBehind { sender_id, lamport, .. } => {
                 format!("clock of {sender_id} behind: {lamport}")
             }
+            Effect::FormIncomplete { form, .. } => format!("form {form} is incomplete"),
             Effect::TimeBehind { told, newest } => {
                 let millis = |at: &Instant| at.as_micros() / 1_000;
                 format!("time {} ms behind {} ms", millis(told), millis(newest))
@@ -409,6 +413,12 @@ impl Script {
         let filter = filter.expect("a filter of ours");
         ids(self.ids.iter().filter(|id| filter.contains(hash.probe(id.as_bytes()))))
     }
+}
+
+fn nim_form(version: &str) -> NimForm {
+    let forms = NimForm::ALL;
+    let found = forms.into_iter().find(|form| form.to_string() == version);
+    found.unwrap_or_else(|| panic!("no form {version}"))
 }
 
 fn delivered(delivery: &Delivery) -> String {
@@ -563,6 +573,7 @@ fn set(builder: ConfigBuilder, name: &str, value: &str) -> ConfigBuilder {
             "mirror" => Dialect::Mirror { initial: WireDialect::Lip109 },
             other => panic!("no dialect {other}"),
         }),
+        "nim_form" => builder.nim_form(nim_form(value)),
         "durability" => builder.durability(match value {
             "strict" => Durability::Strict,
             "relaxed" => Durability::Relaxed,

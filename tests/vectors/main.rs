@@ -26,10 +26,11 @@ use serde_json::{Map, Value};
 /// Judges one case; the second argument is the whole file.
 pub(crate) type Check = fn(case: &Value, root: &Value) -> Result<(), String>;
 
-type Sections = [&'static [(&'static str, Check)]; 2];
+type Sections = &'static [&'static [(&'static str, Check)]];
 
-const NIM: Sections = [messages::NIM, hashes::NIM];
-const LIP109: Sections = [messages::LIP109, hashes::LIP109];
+const NIM: Sections = &[messages::NIM, hashes::NIM];
+const LIP109: Sections = &[messages::LIP109, hashes::LIP109];
+const FORMS: Sections = &[messages::FORMS];
 
 /// What a file says about how it was made.
 const DESCRIPTION: &[&str] = &["source", "nim", "hashAlgorithm", "sizeofInt", "defaults"];
@@ -98,7 +99,9 @@ impl Report {
             Err(reason) => return self.fail(&file, &reason),
         };
         let Some((keys, sections)) = shape(&root) else {
-            println!("{file}: not run, neither a nim-sds nor a LIP-109 vector file");
+            println!(
+                "{file}: not run, a vector file neither of nim-sds, nor of its forms, nor of LIP-109"
+            );
             return;
         };
         self.known_files += 1;
@@ -139,7 +142,9 @@ impl Report {
     /// Changes each field of the section's cases, one at a time: some case must fail of it.
     fn doubt_section(&mut self, place: &str, cases: &[Value], check: Check, root: &Value) {
         let fields = cases.iter().filter_map(Value::as_object).flat_map(Map::keys);
-        let fields: BTreeSet<&String> = fields.filter(|field| *field != "name").collect();
+        // Which case it is and why, people are told.
+        let fields: BTreeSet<&String> =
+            fields.filter(|field| !["name", "why"].contains(&field.as_str())).collect();
         for field in fields {
             let notices = |case: &Value| {
                 let mut changed = case.clone();
@@ -190,11 +195,13 @@ fn read(path: &Path) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
-/// Only files made by nim-sds name the hash algorithm they were built with. A file without a single
-/// section that its kind knows is of neither kind.
+/// Only files made by nim-sds name the hash algorithm they were built with, and only those of its forms
+/// have the sections of those. A file without a single section that its kind knows is of no kind.
 fn shape(root: &Value) -> Option<(&Map<String, Value>, Sections)> {
     let keys = root.as_object()?;
-    let sections = if keys.contains_key("hashAlgorithm") { NIM } else { LIP109 };
-    let known = sections.iter().copied().flatten().any(|(section, _)| keys.contains_key(*section));
-    known.then_some((keys, sections))
+    let knows = |sections: &Sections| {
+        sections.iter().copied().flatten().any(|(section, _)| keys.contains_key(*section))
+    };
+    let kinds = if keys.contains_key("hashAlgorithm") { &[NIM][..] } else { &[FORMS, LIP109] };
+    kinds.iter().copied().find(knows).map(|sections| (keys, sections))
 }

@@ -72,8 +72,9 @@ void *SdsNewReliabilityManager(SdsCallBack callback, void *userData);
 // "maxResendAttempts" (8), "syncMessageIntervalMs" (30000: between periodic_sync events),
 // "bufferSweepIntervalMs" and "repairSweepIntervalMs" (without use), "repairTMinMs" (30000),
 // "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
-// "dialect" ("nim"; "lip109", "mirror", "bridge"), "filter" ("sized"; "full": how large filters
-// are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0: only
+// "dialect" ("nim"; "lip109", "mirror", "bridge"), "nimForm" ("0.3.3"; "0.2", "0.3.0", "0.4": what
+// is sent in the nim dialect, by the version of nim-sds), "filter" ("sized"; "full": how large
+// filters are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0: only
 // syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
 // anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, at least
 // three times "repairTMaxMs"), "spinMicros" (50, at most 1000: how long the thread and its callers
@@ -245,7 +246,8 @@ int SdsConsumed(void *ctx,
                 void *userData);
 
 // Where a channel stands. The callback gets JSON: "lamport", "logged", "loggedBytes", "heads",
-// "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost".
+// "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost", "nimForm",
+// "neverAsks" (whether repairs are asked for in no message: those of some forms have no room).
 //
 // The text ends in a NUL.
 int SdsChannelStatus(void *ctx, const char *channelId, SdsCallBack callback, void *userData);

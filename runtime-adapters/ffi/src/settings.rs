@@ -9,7 +9,7 @@ use std::thread;
 #[cfg(feature = "sqlite")]
 use sds_proto::StoreError;
 use sds_proto::bloom::Geometry;
-use sds_proto::wire::WireDialect;
+use sds_proto::wire::{NimForm, WireDialect};
 use sds_proto::{
     Config, ConfigBuilder, ConfigError, Dialect, Durability, FilterPolicy, NimFilterSize,
     ParticipantId,
@@ -58,6 +58,7 @@ struct Keys {
     _repair_sweep_interval_ms: Option<u64>,
 
     dialect: DialectKey,
+    nim_form: NimFormKey,
     filter: FilterKey,
     filter_every: Option<u32>,
     keep_lip109_filters: Option<bool>,
@@ -78,6 +79,20 @@ enum DialectKey {
     Lip109,
     Mirror,
     Bridge,
+}
+
+/// The form of the nim dialect, by the version of nim-sds. Its users' peers read that of 0.3.3.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+enum NimFormKey {
+    #[serde(rename = "0.2")]
+    V02,
+    #[serde(rename = "0.3.0")]
+    V030,
+    #[default]
+    #[serde(rename = "0.3.3")]
+    V033,
+    #[serde(rename = "0.4")]
+    V04,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -190,12 +205,19 @@ impl Settings {
             DialectKey::Mirror => Dialect::Mirror { initial: WireDialect::Lip109 },
             DialectKey::Bridge => Dialect::Bridge,
         };
+        let nim_form = match keys.nim_form {
+            NimFormKey::V02 => NimForm::V02,
+            NimFormKey::V030 => NimForm::V030,
+            NimFormKey::V033 => NimForm::V033,
+            NimFormKey::V04 => NimForm::V04,
+        };
         let filter = match keys.filter {
             FilterKey::Sized => NimFilterSize::SizedToContent,
             FilterKey::Full => NimFilterSize::FullSize,
         };
         let builder = builder
             .dialect(dialect)
+            .nim_form(nim_form)
             .accept_lip109(!matches!(keys.dialect, DialectKey::Nim))
             .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
             .nim_filter_size(filter);
@@ -310,7 +332,7 @@ mod tests {
     fn a_program_of_nim_sds_gets_what_it_had() {
         let settings = Settings::of_nim_sds().unwrap();
         let config = &settings.config;
-        assert_eq!(*config.dialect(), Dialect::NimSds);
+        assert_eq!((*config.dialect(), *config.nim_form()), (Dialect::NimSds, NimForm::V033));
         assert_eq!((*config.bloom_capacity(), *config.bloom_error_rate()), (10_000, 0.001));
         assert_eq!(*config.causal_history_len(), 10);
         assert!(config.participant_id().is_empty());
@@ -393,6 +415,16 @@ mod tests {
         }
         assert!(from_json(r#"{"maxMessageHistory":20000}"#).is_ok());
         assert!(from_json(r#"{"dialect":"lip109","bloomFilterCapacity":1000000}"#).is_ok());
+    }
+
+    #[test]
+    fn each_form_of_the_nim_dialect_has_a_name() {
+        let form = |json: &str| *from_json(json).unwrap().config.nim_form();
+        assert_eq!(form("{}"), NimForm::V033);
+        for nim_form in NimForm::ALL {
+            assert_eq!(form(&format!(r#"{{"nimForm":"{nim_form}"}}"#)), nim_form);
+        }
+        assert!(from_json(r#"{"nimForm":"0.5"}"#).is_err());
     }
 
     #[test]

@@ -75,6 +75,8 @@ struct StatusJson {
     incoming: usize,
     missing: usize,
     lost: u64,
+    nim_form: String,
+    never_asks: bool,
 }
 
 /// What the effects of one request are searched for.
@@ -448,6 +450,8 @@ impl Worker {
             incoming: status.incoming,
             missing: status.missing,
             lost: status.lost,
+            nim_form: status.nim_form.to_string(),
+            never_asks: status.never_asks,
         };
         write_json(&status, answer)
     }

@@ -1,4 +1,5 @@
-//! How the blobs are laid out: each line a message, `number name`, `*` where it is repeated.
+//! How the blobs are laid out: each line a message, `number name`, `*` where it is repeated. nim-sds 0.4
+//! leaves out what is empty or 0, so all of it may be absent but the schema version.
 //!
 //! ```text
 //! ChannelMeta            1 schema version  2 Lamport time  3* UnacknowledgedMessage
@@ -21,11 +22,11 @@ use super::{
 };
 use crate::MessageId;
 use crate::wire::error::DecodeError;
-use crate::wire::message::{HistoryEntry, Message};
+use crate::wire::message::{HistoryEntry, Message, Outgoing};
 use crate::wire::reader::{Fields, Value};
 use crate::wire::values::{Entry, Limits, Values};
 use crate::wire::writer::{Encode, Sink};
-use crate::wire::{WireDialect, nim};
+use crate::wire::{NimForm, WireDialect, nim};
 
 /// The only one there has been.
 const SCHEMA_VERSION: u64 = 1;
@@ -33,7 +34,7 @@ const SCHEMA_VERSION: u64 = 1;
 pub(super) fn decode<T: Read>(blob: &Bytes, limits: &Limits) -> Result<T, DecodeError> {
     // nim-sds stores what it was sent.
     let limits = &Limits { empty_ids: true, ..*limits };
-    let values = Values { limits, dialect: WireDialect::NimSds };
+    let values = Values { limits, dialect: WireDialect::NimSds, is_stored: true };
     T::read(&Blob { bytes: blob, values }, Fields::new(blob))
 }
 
@@ -82,7 +83,7 @@ impl Read for ChannelMeta {
             SCHEMA_VERSION => {}
             found => return Err(DecodeError::SchemaVersion { found }),
         }
-        meta.lamport = present(2, lamport)?;
+        meta.lamport = lamport.unwrap_or_default();
         Ok(meta)
     }
 }
@@ -131,9 +132,9 @@ impl Read for UnacknowledgedMessage {
             }
         }
         Ok(Self {
-            message: present(1, message)?,
-            send_time_ms: present(2, send_time_ms)?,
-            resend_attempts: present(3, resend_attempts)?,
+            message: or_empty(blob, message)?,
+            send_time_ms: send_time_ms.unwrap_or_default(),
+            resend_attempts: resend_attempts.unwrap_or_default(),
         })
     }
 }
@@ -152,7 +153,7 @@ impl Read for IncomingMessage {
                 _ => {}
             }
         }
-        Ok(Self { message: present(1, message)?, missing_dependencies })
+        Ok(Self { message: or_empty(blob, message)?, missing_dependencies })
     }
 }
 
@@ -169,8 +170,8 @@ impl Read for OutgoingRepair {
         }
         Ok(Self {
             message_id: blob.message_id(1, key)?,
-            entry: present(1, entry)?,
-            request_time_ms: present(2, request_time_ms)?,
+            entry: or_empty(blob, entry)?,
+            request_time_ms: request_time_ms.unwrap_or_default(),
         })
     }
 }
@@ -189,16 +190,17 @@ impl Read for IncomingRepair {
         }
         Ok(Self {
             message_id: blob.message_id(1, key)?,
-            entry: present(1, entry)?,
-            cached_message: blob.bytes.slice_ref(present(2, cached_message)?),
-            response_time_ms: present(3, response_time_ms)?,
+            entry: or_empty(blob, entry)?,
+            cached_message: blob.bytes.slice_ref(cached_message.unwrap_or_default()),
+            response_time_ms: response_time_ms.unwrap_or_default(),
         })
     }
 }
 
 impl Read for Message {
     fn read(blob: &Blob<'_>, fields: Fields<'_>) -> Result<Self, DecodeError> {
-        Ok(nim::decode_fields(&blob.values, fields)?.within(blob.bytes))
+        let message = nim::decode_fields(&blob.values, fields)?.within(blob.bytes);
+        Ok(Self { nim_form: None, ..message })
     }
 }
 
@@ -218,7 +220,12 @@ fn pair<'a>(mut fields: Fields<'a>) -> Result<(&'a [u8], Fields<'a>), DecodeErro
             _ => {}
         }
     }
-    Ok((present(1, key)?, present(2, value)?))
+    Ok((key.unwrap_or_default(), value.unwrap_or(Fields::new(&[]))))
+}
+
+/// What was left out is what is in no fields.
+fn or_empty<T: Read>(blob: &Blob<'_>, value: Option<T>) -> Result<T, DecodeError> {
+    value.map_or_else(|| T::read(blob, Fields::new(&[])), Ok)
 }
 
 fn present<T>(field: u32, value: Option<T>) -> Result<T, DecodeError> {
@@ -300,6 +307,7 @@ struct MapValue<'a, T>(&'a T);
 impl Encode for Message {
     fn write<S: Sink>(&self, sink: &mut S) {
         let message = self.borrowed();
-        nim::Encoding(&message.as_outgoing()).write(sink);
+        let message = Outgoing { nim_form: NimForm::V030, ..message.as_outgoing() };
+        nim::Encoding(&message).write(sink);
     }
 }

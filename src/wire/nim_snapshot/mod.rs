@@ -4,11 +4,20 @@
 //! log to its store as changes ([`HistoryUpdate`]); the store gives both back at once
 //! ([`ChannelData`]). Decoded values share the memory of the blob and keep it alive.
 //!
+//! logos-delivery keeps both in a table of keys and values, of which [`ChannelData::from_rows`] makes
+//! the channels.
+//!
+//! Blobs of each version are read, whatever form their messages have; what is written is what nim-sds
+//! 0.3.0 writes.
+//!
 //! What is in a blob was taken in by nim-sds under its own rules: ids may be empty, and numbers that
 //! it counts as signed (times, the Lamport time) appear as the unsigned ones of the same 64 bits.
 //! [`Limits`] bound each message and id; the buffers are as long as the blob makes them.
 
 mod codec;
+mod rows;
+
+pub use rows::{Row, RowError};
 
 use alloc::vec::Vec;
 
@@ -109,13 +118,13 @@ impl ChannelMeta {
     ///
     /// # Errors
     ///
-    /// The blob is not protobuf, follows another schema version, lacks a field that nim-sds always
-    /// writes, or holds a message or an id beyond the `limits`.
+    /// The blob is not protobuf, follows another schema version or names none, or holds a message or an
+    /// id beyond the `limits`.
     pub fn decode(blob: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         codec::decode(blob, limits)
     }
 
-    /// Appends the blob to `buffer`: byte by byte what nim-sds writes.
+    /// Appends the blob to `buffer`: byte by byte what nim-sds 0.3.0 writes.
     pub fn encode(&self, buffer: &mut BytesMut) {
         self.append_to(buffer);
     }
@@ -131,7 +140,7 @@ impl ChannelData {
         codec::decode(blob, limits)
     }
 
-    /// Appends the blob to `buffer`: byte by byte what nim-sds writes.
+    /// Appends the blob to `buffer`: byte by byte what nim-sds 0.3.0 writes.
     pub fn encode(&self, buffer: &mut BytesMut) {
         self.append_to(buffer);
     }
@@ -147,7 +156,7 @@ impl HistoryUpdate {
         codec::decode(blob, limits)
     }
 
-    /// Appends the blob to `buffer`: byte by byte what nim-sds writes.
+    /// Appends the blob to `buffer`: byte by byte what nim-sds 0.3.0 writes.
     pub fn encode(&self, buffer: &mut BytesMut) {
         self.append_to(buffer);
     }
@@ -170,6 +179,33 @@ mod tests {
         let update = update(&[0x0a, 8, 0x0a, 0, 0x10, 1, 0x22, 0, 0x2a, 0]).unwrap();
         assert_eq!(update.append.len(), 1);
         assert!(update.append[0].message_id.is_empty());
+    }
+
+    #[test]
+    fn takes_for_empty_what_nim_sds_0_4_leaves_out() {
+        // A message without anything, and one that its outgoing buffer lacks.
+        let blob = Bytes::from_static(&[0x0a, 4, 0x08, 1, 0x1a, 0, 0x12, 0]);
+        let data = ChannelData::decode(&blob, &Limits::default()).unwrap();
+        assert_eq!((data.meta.lamport, data.messages.len()), (0, 1));
+        assert!(data.messages[0].message_id.is_empty() && data.messages[0].channel_id.is_empty());
+        assert_eq!(data.messages[0].lamport, Some(0));
+        assert_eq!(data.meta.outgoing_buffer[0].message, data.messages[0]);
+
+        let nothing = meta(&[0x08, 1, 0x22, 0, 0x2a, 0, 0x32, 0]).unwrap();
+        assert!(nothing.incoming_buffer[0].message.message_id.is_empty());
+        assert!(nothing.outgoing_repair_buffer[0].entry.message_id.is_empty());
+        assert!(nothing.incoming_repair_buffer[0].cached_message.is_empty());
+    }
+
+    #[test]
+    fn reads_hints_and_senders_beside_the_ids() {
+        let message = b"\x0a\x01m\x10\x05\x1a\x01a\x22\x01c\x42\x09\x0a\x01a\x12\x01h\x1a\x01s";
+        let blob = Bytes::from([&[0x0a, message.len() as u8][..], message].concat());
+        let update = HistoryUpdate::decode(&blob, &Limits::default()).unwrap();
+        let named = &update.append[0].causal_history[0];
+        assert_eq!(named.message_id.as_bytes(), b"a");
+        assert_eq!(named.retrieval_hint.as_deref(), Some(&b"h"[..]));
+        assert_eq!(named.sender_id.as_bytes(), b"s");
     }
 
     #[test]

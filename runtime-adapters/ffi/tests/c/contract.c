@@ -367,7 +367,6 @@ static void errors_of_unwrap(void) {
     unwrap_fails(ctx, message(NULL, 1, NULL, "ch", "x"), why);
     unwrap_fails(ctx, message("m", 0, NULL, "ch", "x"), why);
     unwrap_fails(ctx, message("m", 1, NULL, NULL, "x"), why);
-    unwrap_fails(ctx, message("m", 1, NULL, "ch", NULL), why);
     cleanup(ctx);
 }
 
@@ -376,6 +375,9 @@ static void what_unwrap_accepts(void) {
     struct events events;
     void *ctx = new_context(&events);
     unwrap_hand_made(ctx, message("m1", 1, NULL, "ch", ""),
+                     "{\"message\":[],\"channelId\":\"ch\",\"missingDeps\":[]}");
+    /* nim-sds 0.4 leaves out what is empty. */
+    unwrap_hand_made(ctx, message("m1", 1, NULL, "ch", NULL),
                      "{\"message\":[],\"channelId\":\"ch\",\"missingDeps\":[]}");
     unwrap_hand_made(ctx, message("m2", 1, NULL, "", "x"),
                      "{\"message\":[120],\"channelId\":\"\",\"missingDeps\":[]}");
