@@ -73,6 +73,9 @@ pub(crate) struct GroupArgs {
     /// What is spoken.
     #[arg(long, value_enum, default_value_t = Spoken::Lip109)]
     pub(crate) dialect: Spoken,
+    /// The form of what is sent in the nim dialect, by the version of nim-sds.
+    #[arg(long, value_enum, default_value_t = Form::V04)]
+    pub(crate) nim_form: Form,
     /// What runs each participant's node.
     #[arg(long, value_enum, default_value_t = Driver::Smol)]
     pub(crate) driver: Driver,
@@ -95,6 +98,23 @@ pub(crate) enum Spoken {
     /// The first half takes only LIP-109, the second half only nim-sds, the one in the middle is
     /// a bridge.
     Mixed,
+}
+
+/// The forms of the nim dialect.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// Bare ids, and nothing beside them.
+    #[value(name = "0.2")]
+    V02,
+    /// Entries, which later versions take for ids.
+    #[value(name = "0.3.0")]
+    V030,
+    /// That of the Status app: hints, and neither senders nor requests.
+    #[value(name = "0.3.3")]
+    V033,
+    /// That of logos-delivery.
+    #[value(name = "0.4")]
+    V04,
 }
 
 /// The drivers of sds-runtime.
@@ -197,6 +217,7 @@ impl GroupArgs {
             reorder_ms,
             seed,
             dialect,
+            nim_form,
             driver,
             store,
             no_repair,
@@ -209,6 +230,7 @@ impl GroupArgs {
             format!("--reorder-ms={reorder_ms}"),
             format!("--seed={seed}"),
             format!("--dialect={}", as_given(dialect)),
+            format!("--nim-form={}", as_given(nim_form)),
             format!("--driver={}", as_given(driver)),
         ];
         line.extend(store.map(|store| format!("--store={}", as_given(&store))));

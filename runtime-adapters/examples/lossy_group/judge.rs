@@ -56,10 +56,28 @@ pub(crate) fn judge(dir: &Path) -> Result<Verdict, Unreadable> {
     let crashes: Vec<Figure> = seal::read(&dir.join(record::CRASHES))?;
     let crashes = |name: &str| crashes.iter().filter(|crash| crash.name == name).count();
     let read = |name: String| Files::read(&dir.join(&name), crashes(&name));
-    let files: Vec<_> = (0..participants).map(|index| read(name(index))).collect();
+    let mut files: Vec<_> = (0..participants).map(|index| read(name(index))).collect();
+    if group.contains_key(record::ANONYMOUS) {
+        attribute(&mut files);
+    }
     let group = Group::new(&files, each);
     let judged = files.iter().enumerate().map(|(index, files)| group.judge(name(index), files));
     Ok(Verdict { participants: judged.collect(), messages: participants * each })
+}
+
+/// Takes those who published messages for their senders where these are not known.
+fn attribute(files: &mut [Result<Files, Unreadable>]) {
+    let mut authors = BTreeMap::new();
+    for (index, files) in files.iter().enumerate() {
+        let published = files.iter().flat_map(|files| &files.published);
+        authors.extend(published.map(|message| (message.message_id.clone(), name(index))));
+    }
+    for files in files.iter_mut().flatten() {
+        let delivered = files.delivered.iter_mut().map(|delivered| &mut delivered.logged);
+        for logged in delivered.chain(&mut files.log).filter(|logged| logged.sender.is_empty()) {
+            logged.sender = authors.get(&logged.message_id).cloned().unwrap_or_default();
+        }
+    }
 }
 
 fn figures(path: &Path) -> Result<BTreeMap<String, String>, Unreadable> {

@@ -14,8 +14,8 @@ use crate::crashes::Crashes;
 use crate::folder::Folder;
 use crate::judge;
 use crate::pipe::{Progress, Report};
-use crate::profile::name;
-use crate::record::{Figure, GROUP};
+use crate::profile::{self, name};
+use crate::record::{ANONYMOUS, Figure, GROUP};
 use crate::report;
 use crate::seal::SealedWriter;
 
@@ -46,6 +46,9 @@ fn write_group(dir: &Path, group: &GroupArgs) -> std::io::Result<()> {
     let mut file = SealedWriter::create(&dir.join(GROUP))?;
     file.line(Figure::new("participants", group.participants))?;
     file.line(Figure::new("messages", group.messages))?;
+    if profile::leaves_senders_out(group) {
+        file.line(Figure::new(ANONYMOUS, 1_u32))?;
+    }
     file.seal()
 }
 

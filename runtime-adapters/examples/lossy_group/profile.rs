@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use fastrand::Rng;
+use sds_proto::wire::NimForm;
 use sds_proto::{Config, ConfigError, Dialect, Durability};
 
-use crate::args::{GroupArgs, Spoken};
+use crate::args::{Form, GroupArgs, Spoken};
 
 /// The one channel of the group.
 pub(crate) const CHANNEL: &str = "lossy-group";
@@ -29,6 +30,7 @@ pub(crate) fn config(group: &GroupArgs, index: usize, life: u32) -> Result<Confi
         .seed(seed(group, index, life))
         .durability(if group.store.is_some() { Durability::Strict } else { Durability::None })
         .dialect(dialect)
+        .nim_form(form(group))
         .accept_lip109(dialect != Dialect::NimSds)
         .accept_nim_sds(dialect != Dialect::Lip109)
         // All members are ours, so that a sync message bothers nobody.
@@ -61,6 +63,20 @@ pub(crate) fn seed(group: &GroupArgs, index: usize, life: u32) -> u64 {
 /// rate, however many they are.
 pub(crate) fn pace(group: &GroupArgs) -> Duration {
     ms(3) * group.participants
+}
+
+/// Whether messages in the nim dialect do not say who sent them.
+pub(crate) const fn leaves_senders_out(group: &GroupArgs) -> bool {
+    !matches!(group.dialect, Spoken::Lip109) && !form(group).is_complete()
+}
+
+const fn form(group: &GroupArgs) -> NimForm {
+    match group.nim_form {
+        Form::V02 => NimForm::V02,
+        Form::V030 => NimForm::V030,
+        Form::V033 => NimForm::V033,
+        Form::V04 => NimForm::V04,
+    }
 }
 
 fn dialect(group: &GroupArgs, index: usize) -> Dialect {

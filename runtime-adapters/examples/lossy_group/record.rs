@@ -26,6 +26,9 @@ pub(crate) const DELIVERED: &str = "delivered.txt";
 pub(crate) const LOG: &str = "log.txt";
 pub(crate) const SUMMARY: &str = "summary.txt";
 
+/// A figure of a group whose messages need not say who sent them.
+pub(crate) const ANONYMOUS: &str = "anonymous";
+
 /// A line that does not have the parts it should.
 #[derive(Debug)]
 pub(crate) struct Malformed;

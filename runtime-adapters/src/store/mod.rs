@@ -48,6 +48,8 @@ use sds_proto::{ChannelId, Durability, StoreError};
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod faulty;
+#[cfg(feature = "sqlite")]
+mod logos_delivery;
 mod memory;
 mod records;
 #[cfg(feature = "sqlite")]
@@ -56,6 +58,8 @@ mod sqlite;
 #[cfg(feature = "encryption")]
 pub use encrypted::{Encrypted, EncryptionKey};
 pub use faulty::{Faults, Faulty, Switch};
+#[cfg(feature = "sqlite")]
+pub use logos_delivery::{ImportError, read_logos_delivery};
 pub use memory::Memory;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{

@@ -5,6 +5,7 @@ mod backup;
 mod changes;
 mod copies;
 mod damage;
+mod logos_delivery;
 mod machine;
 mod open;
 mod power;
