@@ -374,7 +374,10 @@ impl Channel {
 
     /// Whether our form has a way to name an id. What none of our messages names is no head.
     fn can_name(&self, id: IdRef<'_>) -> bool {
-        !self.config.speaks(WireDialect::NimSds) || self.own_form().can_name(id.as_bytes())
+        // Almost every id can be named in any.
+        NimForm::V02.can_name(id.as_bytes())
+            || !self.config.speaks(WireDialect::NimSds)
+            || self.own_form().is_complete()
     }
 
     /// Whether a dialect can say an entry and what it names.

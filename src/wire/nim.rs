@@ -81,7 +81,7 @@ pub(super) fn decode_fields<'a>(
     let (mut astray, mut described, mut next) = (History::new(), 0, 0);
     let mut has_entries = false;
     let mut repair_request = Vec::new();
-    loop {
+    'fields: loop {
         let offset = fields.offset();
         let Some(tag) = fields.tag()? else { break };
         match tag {
@@ -113,12 +113,15 @@ pub(super) fn decode_fields<'a>(
                 let payload = fields.bytes()?;
                 let said = values.metadata(fields.nested(payload))?;
                 // What comes after something astray is as well, for the last of several counts.
-                let rest =
-                    history.get_mut(next..).filter(|_| astray.is_empty()).unwrap_or_default();
-                match rest.iter_mut().position(|named| describes(&said, named)) {
-                    Some(skipped) => next += skipped + 1,
-                    None => astray.push(said),
+                if astray.is_empty() {
+                    while let Some(named) = history.get_mut(next) {
+                        next += 1;
+                        if describes(&said, named) {
+                            continue 'fields;
+                        }
+                    }
                 }
+                astray.push(said);
             }
             tag::REPAIR_REQUEST => {
                 room_for_one(REPAIR_REQUEST, repair_request.len(), limits.max_repair_requests)?;
