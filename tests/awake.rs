@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use common::peer::lip109;
 use common::store::{Store, start, strict};
-use common::{at, delivered, drain, ids, node, publish, run, sends, sent, status};
+use common::{at, channel, delivered, drain, ids, node, publish, run, sends, sent, status};
 use sds_proto::wire::{self, Limits};
 use sds_proto::{Config, ConfigBuilder, Effect, Input, MessageId, Node, Now, SendReason};
 
@@ -154,6 +154,20 @@ fn of_many_missing_none_is_given_up_before_it_was_asked_for_thrice() {
         }
     }
     assert_eq!(given_up, 100);
+}
+
+#[test]
+fn the_age_of_what_is_missing_counts_from_the_last_progress() {
+    for repair in [false, true] {
+        let mut node = node("alice", Config::builder().repair(repair).sync(false));
+        node.handle(at(0), lip109("m2", 2).after(["m0", "m1"]).input()).expect("taken");
+        run(&mut node, 20 * MINUTE);
+        node.handle(at(20 * MINUTE), lip109("m0", 1).input()).expect("taken");
+        run(&mut node, 21 * MINUTE);
+        node.handle(at(21 * MINUTE), Input::Tick).expect("a tick is always taken");
+        let ages: Vec<_> = node.missing(&channel()).map(|missing| missing.age).collect();
+        assert_eq!(ages, [Duration::from_secs(60)], "repair: {repair}");
+    }
 }
 
 /// Lives of `awake` each, one after the other with a restart after `every`. What all of them told.

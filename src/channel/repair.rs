@@ -159,9 +159,7 @@ impl Channel {
             Request::Scheduled(at) | Request::Due(at) => cx.wall_at(at),
             Request::Off => None,
         };
-        let progress = self.last_progress(slot, MAX_CHAIN_STORED);
-        let since = if progress > want.progress { progress } else { want.since };
-        let waited = cx.awake.since(since).as_millis();
+        let waited = self.waited(slot, want, cx.awake).as_millis();
         cx.outbox.change(&self.id, || {
             ChangeKind::WantedSet(StoredWanted {
                 entry: want.entry.clone(),
@@ -171,6 +169,12 @@ impl Channel {
                 waited_ms: u64::try_from(waited).unwrap_or(u64::MAX),
             })
         });
+    }
+
+    /// Time awake for which a dependency is wanted without progress, `awake` being now.
+    pub(super) fn waited(&self, slot: Slot, want: &Want, awake: Instant) -> Duration {
+        let progress = self.last_progress(slot, MAX_CHAIN_STORED);
+        awake.since(if progress > want.progress { progress } else { want.since })
     }
 
     fn t_req(&self, id: IdRef<'_>) -> Duration {

@@ -134,10 +134,10 @@ impl Channel {
 
     /// What is missing. `awake`: the time now on the clock of time awake.
     pub(crate) fn missing(&self, awake: Instant) -> impl Iterator<Item = MissingEntry> {
-        self.wanted.iter().map(move |want| MissingEntry {
+        self.wanted.iter().map(move |(slot, want)| MissingEntry {
             named: want.entry.clone(),
             requests: want.rounds,
-            age: awake.since(want.since),
+            age: self.waited(slot, want, awake),
             waiters: want
                 .waiters
                 .iter()

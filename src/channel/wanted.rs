@@ -119,8 +119,8 @@ impl Wanted {
         self.wants.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Want> {
-        self.wants.iter().map(|(_, want)| want)
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Want)> {
+        self.wants.iter()
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Want> {
