@@ -253,12 +253,17 @@ impl Node {
         // Timers need time ahead of now, or they would be due for ever.
         let mono = now.mono.min(Instant::from_micros(u64::MAX / 2)).max(self.now.mono);
         let passed = mono.since(self.now.mono);
-        let overslept = self.deadlines.first().is_some_and(|due| mono.since(due.at) > OVERSLEPT);
-        if overslept {
-            self.awake = self.awake + passed.min(COUNTED_ASLEEP);
+        let due = self.deadlines.first().map_or(mono, |due| due.at);
+        let overslept = |now: Instant| now.since(due) > OVERSLEPT;
+        let counted = match (overslept(self.now.mono), overslept(mono)) {
+            // Inputs alone, or ticks that the store lets do nothing.
+            (true, _) => Duration::ZERO,
+            (false, true) => passed.min(COUNTED_ASLEEP),
+            (false, false) => passed,
+        };
+        self.awake = self.awake + counted;
+        if overslept(mono) {
             self.woke = self.awake;
-        } else {
-            self.awake = self.awake + passed;
         }
         self.now = Now { mono, wall: now.wall };
     }

@@ -156,6 +156,43 @@ fn of_many_missing_none_is_given_up_before_it_was_asked_for_thrice() {
     assert_eq!(given_up, 100);
 }
 
+/// Timers stand still while no more may be held back for the store.
+#[test]
+fn a_store_that_hangs_for_hours_gives_up_nothing() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict().max_held_effects(20), &mut store, 0);
+    node.handle(at(0), lip109("m2", 2).after(["m1"]).input()).expect("taken");
+    let (mut told, mut now) = (Vec::new(), 0);
+    while now < 4 * HOUR {
+        now += SECOND;
+        node.handle(at(now), Input::Tick).expect("a tick is always taken");
+        while let Some(effect) = node.poll_effect() {
+            match effect {
+                Effect::Persist { id, changes } => store.write(id, changes),
+                other => told.push(other),
+            }
+        }
+    }
+    while let Some(answer) = store.answer() {
+        node.handle(at(now), answer).expect("an answer that was asked for");
+    }
+    node.handle(at(now), Input::Tick).expect("a tick is always taken");
+    told.extend(store.serve(&mut node, at(now)));
+    assert!(requests(&told, "m1") > 0, "they were held back");
+    assert_eq!(lost(&told), []);
+}
+
+#[test]
+fn datagrams_without_ticks_for_hours_give_up_nothing() {
+    let mut node = misses_m1(Config::builder().retrieval_retry(None));
+    for second in 1..=4 * 3_600 {
+        let said = lip109(&format!("b{second}"), second * SECOND);
+        node.handle(at(second * SECOND), said.input()).expect("taken");
+        drain(&mut node);
+    }
+    assert_eq!(lost(&tick(&mut node, 4 * HOUR)), []);
+}
+
 #[test]
 fn the_age_of_what_is_missing_counts_from_the_last_progress() {
     for repair in [false, true] {
