@@ -224,3 +224,28 @@ fn a_request_that_fits_into_no_message_is_in_nobodys_way() {
     assert!(asked);
     assert!(syncs < 60, "{syncs} syncs in ten minutes");
 }
+
+/// Entries that a causal history is filled up with give way before heads do.
+#[test]
+fn what_a_history_is_filled_up_with_gives_way_to_content() {
+    for dialect in [Dialect::Lip109, Dialect::NimSds, Dialect::Bridge] {
+        let limit = 1_200;
+        let config = alice(limit).dialect(dialect).sync_to_nim(true).causal_history_len(64);
+        let mut alice = open(config.filter_policy(FilterPolicy::SyncOnly));
+        for n in 1..=64 {
+            let before = format!("{:040}", n - 1);
+            let mut named = HistoryEntryRef::default();
+            named.message_id = before.as_str().into();
+            let named = if n > 1 { &[named][..] } else { &[] };
+            heard(&mut alice, 1, &format!("{n:040}"), named);
+        }
+        sends(&mut alice);
+        publish(&mut alice, 2, "m1", 400).expect("with fewer entries it fits");
+        for seconds in 3..200 {
+            alice.handle(at(seconds), Input::Tick).expect("a tick is always taken");
+        }
+        let sent = sends(&mut alice);
+        assert!(sent.iter().any(|(why, _)| *why == SendReason::Sync));
+        assert!(sent.iter().all(|(_, len)| *len <= limit), "{dialect:?}: {sent:?}");
+    }
+}

@@ -45,15 +45,18 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    /// About half as many: first of what nobody but its sender has named, then of the heads. `None`: it is
-    /// one head alone.
+    /// About half as many: first of what nobody but its sender has named, then of what it is filled up
+    /// with, then of the heads. `None`: it is one entry alone.
     pub(super) fn fewer(self) -> Option<Self> {
-        let Self { max_heads, max_named, .. } = self;
+        let Self { len, max_heads, max_named } = self;
         if max_named > max_heads {
             return Some(Self { max_named: (max_named / 2).max(max_heads), ..self });
         }
+        if len > max_heads {
+            return Some(Self { len: (len / 2).max(max_heads), ..self });
+        }
         let half = max_heads / 2;
-        (half > 0).then_some(Self { max_heads: half, max_named: half, ..self })
+        (half > 0).then_some(Self { len: len.min(half), max_heads: half, max_named: half })
     }
 }
 

@@ -231,8 +231,8 @@ config! {
     /// the same. Default: yes.
     keep_lip109_filters: bool = true;
 
-    /// Fewest entries named in a message's causal history, as far as the log has them; at most
-    /// `max_history_entries`. Default 2.
+    /// Fewest entries named in a message's causal history, as far as the log has them and a datagram has
+    /// room; at most `max_history_entries`. Default 2.
     causal_history_len: usize = 2;
     /// Most heads named in one message, at most `max_history_entries`; more are rotated through the following ones. What nobody but its
     /// sender has named is named as well where they leave room. Default 16.
