@@ -13,7 +13,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::broken::{self, Break};
 use crate::channel::{self, Channel, Cx, LogView, MissingEntry, OutgoingEntry, Status};
 use crate::clock_watch::ClockWatch;
-use crate::config::{Config, Excess};
+use crate::config::{Config, Durability, Excess};
 use crate::deadlines::Deadlines;
 use crate::effect::{Effect, LoadId, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
@@ -254,7 +254,9 @@ impl Node {
         let mono = now.mono.min(Instant::from_micros(u64::MAX / 2)).max(self.now.mono);
         let passed = mono.since(self.now.mono);
         let due = self.deadlines.first().map_or(mono, |due| due.at);
-        let overslept = |now: Instant| now.since(due) > OVERSLEPT;
+        // While what asks is held back, nobody can answer either.
+        let mute = self.outbox.is_degraded() && self.config.durability == Durability::Strict;
+        let overslept = |now: Instant| mute || now.since(due) > OVERSLEPT;
         let counted = match (overslept(self.now.mono), overslept(mono)) {
             // Inputs alone, or ticks that the store lets do nothing.
             (true, _) => Duration::ZERO,

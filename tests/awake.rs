@@ -11,7 +11,9 @@ use common::peer::lip109;
 use common::store::{Store, start, strict};
 use common::{at, channel, delivered, drain, ids, node, publish, run, sends, sent, status};
 use sds_proto::wire::{self, Limits};
-use sds_proto::{Config, ConfigBuilder, Effect, Input, MessageId, Node, Now, SendReason};
+use sds_proto::{
+    Config, ConfigBuilder, Effect, Input, MessageId, Node, Now, SendReason, StoreError,
+};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -45,6 +47,11 @@ fn unconfirmed(effects: &[Effect]) -> usize {
 fn tick(node: &mut Node, now: u64) -> Vec<Effect> {
     node.handle(at(now), Input::Tick).expect("a tick is always taken");
     drain(node)
+}
+
+fn tick_stored(node: &mut Node, store: &mut Store, now: u64) -> Vec<Effect> {
+    node.handle(at(now), Input::Tick).expect("a tick is always taken");
+    store.serve(node, at(now))
 }
 
 /// A node that misses m1, which m2 names.
@@ -178,6 +185,26 @@ fn a_store_that_hangs_for_hours_gives_up_nothing() {
     }
     node.handle(at(now), Input::Tick).expect("a tick is always taken");
     told.extend(store.serve(&mut node, at(now)));
+    assert!(requests(&told, "m1") > 0, "they were held back");
+    assert_eq!(lost(&told), []);
+}
+
+/// What asks is held back until the store has written what it depends on.
+#[test]
+fn a_store_that_fails_for_hours_gives_up_nothing() {
+    let mut store = Store::default();
+    let (mut node, _) = start(strict(), &mut store, 0);
+    store.failing = Some(StoreError::Full);
+    node.handle(at(0), lip109("m2", 2).after(["m1"]).input()).expect("taken");
+    let mut told = store.serve(&mut node, at(0));
+    for second in 1..=4 * 3_600 {
+        if second == 4 * 3_600 {
+            store.failing = None;
+        }
+        node.handle(at(second * SECOND), Input::Tick).expect("a tick is always taken");
+        told.extend(store.serve(&mut node, at(second * SECOND)));
+    }
+    told.extend(tick_stored(&mut node, &mut store, 4 * HOUR + MINUTE));
     assert!(requests(&told, "m1") > 0, "they were held back");
     assert_eq!(lost(&told), []);
 }
