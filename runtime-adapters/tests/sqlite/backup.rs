@@ -204,3 +204,23 @@ fn a_backup_is_for_its_owner_alone() {
     let finding: String = open.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     assert_eq!(finding, "ok");
 }
+
+#[test]
+fn a_backup_over_what_belongs_to_an_open_store_is_refused() {
+    let place = Place::new();
+    let mut store = Sqlite::open(place.file()).unwrap();
+    let mut other = Sqlite::open(place.0.path().join("other-part")).unwrap();
+    write(&mut store, changes::message("a", 1, 3_000)).unwrap();
+    write(&mut other, changes::message("b", 1, 3_000)).unwrap();
+    // Logs, whether they are there or not, and where the backup is made before it has its name.
+    for name in ["store.db-wal", "store.db-journal", "store.db-shm", "other"] {
+        let path = place.0.path().join(name);
+        let error = other.backups().replace(&path).wait().unwrap_err();
+        assert_eq!(error, BackupError::InUse { path: path.clone() });
+        assert!(other.backup(&path).wait().is_err(), "{name}");
+    }
+    write(&mut store, changes::clock("a", 2)).unwrap();
+    write(&mut other, changes::clock("b", 2)).unwrap();
+    drop((store, other));
+    assert_eq!(records(&place.file()).len(), 3);
+}

@@ -21,7 +21,7 @@ pub enum BackupError {
         /// It, or what is left of its log.
         path: PathBuf,
     },
-    /// The place is a store that is open in this process.
+    /// The place is, or belongs to, a store that is open in this process.
     InUse {
         /// The place.
         path: PathBuf,
@@ -55,7 +55,7 @@ impl fmt::Display for BackupError {
             ),
             Self::InUse { path } => write!(
                 f,
-                "{} is a store that is open: name another file for the backup",
+                "{} is a store that is open, or belongs to one: name another file for the backup",
                 path.display()
             ),
             Self::Corrupt { finding } => write!(
@@ -74,6 +74,9 @@ impl fmt::Display for BackupError {
 
 impl Error for BackupError {}
 
+/// Behind the name of a copy that is not complete.
+const PART: &str = "-part";
+
 /// A copy to be made.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -89,7 +92,7 @@ impl Target {
         let not_written = |reason| BackupError::NotWritten { path: self.path.clone(), reason };
         let path = file::resolve(&self.path).map_err(not_written)?;
         self.is_free(&path)?;
-        let part = file::beside(&path, "-part");
+        let part = file::beside(&path, PART);
         let written = copy(source, &part, not_written).and_then(|()| {
             // Copying took its time.
             self.is_free(&path)?;
@@ -104,7 +107,11 @@ impl Target {
     }
 
     fn is_free(&self, path: &Path) -> Result<(), BackupError> {
-        if file::is_claimed(path) {
+        // The place where the copy is made must not be one either.
+        if file::is_claimed(path)
+            || file::is_claimed(&file::beside(path, PART))
+            || file::is_log_of_claimed(path)
+        {
             return Err(BackupError::InUse { path: self.path.clone() });
         }
         // A log would be taken for that of the copy.

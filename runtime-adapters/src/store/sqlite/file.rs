@@ -103,6 +103,17 @@ pub(super) fn is_claimed(path: &Path) -> bool {
         || resolve(path).is_ok_and(|path| claimed().contains(&Name::Path(path)))
 }
 
+/// Whether the path, which is absolute, is that of a log of a store that this process has open.
+pub(super) fn is_log_of_claimed(path: &Path) -> bool {
+    claimed().iter().any(|name| match name {
+        Name::Path(store) => {
+            ["-wal", "-shm", "-journal"].iter().any(|ending| beside(store, ending) == path)
+        }
+        #[cfg(unix)]
+        Name::Inode(..) => false,
+    })
+}
+
 /// Without opening it.
 #[cfg(unix)]
 fn identity(path: &Path) -> io::Result<Name> {
