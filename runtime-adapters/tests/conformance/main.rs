@@ -68,6 +68,7 @@ conformance! {
     pressure {
         back_pressure_is_visible_and_a_publish_waits_until_it_is_over,
         questions_are_answered_while_the_transport_takes_nothing,
+        questions_are_answered_while_publications_wait_for_a_reader,
         a_publication_says_what_became_of_it,
         events_that_are_read_late_are_all_there_in_order,
         unread_events_that_repeat_are_skipped_and_counted,

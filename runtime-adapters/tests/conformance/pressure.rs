@@ -96,6 +96,46 @@ pub(crate) fn questions_are_answered_while_the_transport_takes_nothing<D: Driver
     assert_eq!(handle.metrics().wait(), Err(HandleError::Stopped));
 }
 
+pub(crate) fn questions_are_answered_while_publications_wait_for_a_reader<D: Driver>() {
+    run(async {
+        let group = MemoryGroup::new(256);
+        let options =
+            Options::default().events(1).commands(2).max_stall(Duration::from_secs(3_600));
+        let (alice, mut events) = join_with::<D>(config("alice"), group.join(), options).await;
+        // Beyond what is held there is no room for a command.
+        let mut publications = Vec::new();
+        let mut refused = 0;
+        while refused < 1_000 {
+            let id = format!("m{}", publications.len());
+            match alice.try_publish(CHANNEL, id, "content") {
+                Ok(publication) => publications.push(publication),
+                Err(_) => {
+                    refused += 1;
+                    thread::yield_now();
+                }
+            }
+        }
+        let asks = async {
+            assert!(alice.metrics().await.unwrap().publishes_waiting > 0);
+            assert!(alice.status(CHANNEL).await.unwrap().logged > 0);
+            alice.consumed(CHANNEL, DeliverySeq(1)).await.is_ok()
+        };
+        let gives_up = async {
+            smol::Timer::after(Duration::from_secs(30)).await;
+            false
+        };
+        assert!(or(asks, gives_up).await, "a question waits for events to be read");
+        let read = async { read_all::<()>(&mut events).await.is_some() };
+        let published = async {
+            for publication in publications {
+                publication.await.unwrap();
+            }
+            true
+        };
+        assert!(or(published, read).await);
+    });
+}
+
 pub(crate) fn a_publication_says_what_became_of_it<D: Driver>() {
     run(async {
         let (handle, _events) = join::<D>(&MemoryGroup::new(1), "alice").await;
