@@ -63,10 +63,10 @@ pub unsafe extern "C" fn SdsNewReliabilityManager(
 /// is sent in the nim dialect, by the version of nim-sds), "filter" ("sized"; "full": how large
 /// filters are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0: only
 /// syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
-/// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, at least
-/// three times "repairTMaxMs"), "spinMicros" (50, at most 1000: how long the thread and its callers
-/// stay awake before they sleep; 0 is off), "store" (the path of a file; none), and with it
-/// "durability" ("strict": a call returns when what it changed is on the disk; "relaxed") and
+/// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, or
+/// three times "repairTMaxMs" if that is more; at least that), "spinMicros" (50, at most 1000: how
+/// long the thread and its callers stay awake before they sleep; 0 is off), "store" (the path of a
+/// file; none), and only with it "durability" ("strict": a call returns when what it changed is on the disk; "relaxed") and
 /// "adoptStore" (false: channels that were stored under another participant id are not opened; true:
 /// they go on under this one).
 ///

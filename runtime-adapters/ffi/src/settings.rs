@@ -67,8 +67,8 @@ struct Keys {
     lost_after_ms: Option<u64>,
     spin_micros: Option<u64>,
     store: Option<String>,
-    durability: DurabilityKey,
-    adopt_store: bool,
+    durability: Option<DurabilityKey>,
+    adopt_store: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -95,10 +95,9 @@ enum NimFormKey {
     V04,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum DurabilityKey {
-    #[default]
     Strict,
     Relaxed,
 }
@@ -116,6 +115,10 @@ enum FilterKey {
 pub(crate) enum SettingsError {
     /// It is not JSON, or has a key or value that is not known.
     Json(serde_json::Error),
+    /// It is JSON, but no object.
+    NoObject,
+    /// This key says how to use a store, and there is none.
+    OfNoStore(&'static str),
     /// It cannot work.
     Config(ConfigError),
     /// It asks for a store, which this build does not have.
@@ -133,6 +136,12 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(error) => write!(f, "the configuration cannot be read: {error}"),
+            Self::NoObject => f.write_str(
+                "the configuration cannot be read: it is to be an object, {\"key\":value,…}",
+            ),
+            Self::OfNoStore(key) => {
+                write!(f, "the configuration has \"{key}\" without \"store\": name a file")
+            }
             Self::Config(error) => write!(f, "the configuration cannot work: {error}"),
             #[cfg(not(feature = "sqlite"))]
             Self::NoStore => {
@@ -157,9 +166,11 @@ impl Settings {
         participant: ParticipantId,
         json: &[u8],
     ) -> Result<Self, SettingsError> {
-        let keys = match json {
+        let keys = match json.trim_ascii_start() {
             [] => Keys::default(),
-            json => serde_json::from_slice(json).map_err(SettingsError::Json)?,
+            // An array would be taken for the values of the keys.
+            [first, ..] if *first != b'{' => return Err(SettingsError::NoObject),
+            _ => serde_json::from_slice(json).map_err(SettingsError::Json)?,
         };
         let ms = Duration::from_millis;
         let mut builder = base(participant, true);
@@ -178,7 +189,9 @@ impl Settings {
         builder = set(builder, keys.max_resend_attempts, ConfigBuilder::max_resends);
         builder = set(builder, keys.repair_t_min_ms.map(ms), ConfigBuilder::repair_t_min);
         builder = set(builder, keys.repair_t_max_ms.map(ms), |builder, t_max| {
-            builder.repair_t_max(Some(t_max))
+            // Whoever has only nim-sds's keys need not know of the other.
+            let lost_after = t_max.saturating_mul(3).max(HOUR);
+            builder.repair_t_max(Some(t_max)).lost_after(lost_after)
         });
         builder = set(builder, keys.num_response_groups, ConfigBuilder::response_groups);
         builder = set(builder, keys.max_repair_requests, |builder, requests| {
@@ -194,7 +207,7 @@ impl Settings {
         builder = set(builder, keys.keep_lip109_filters, ConfigBuilder::keep_lip109_filters);
         builder = set(builder, keys.lost_after_ms.map(ms), ConfigBuilder::lost_after);
         builder = set(builder, keys.sync, ConfigBuilder::sync);
-        builder = builder.adopt_store(keys.adopt_store);
+        builder = builder.adopt_store(keys.adopt_store.unwrap_or_default());
         Self::of(builder, &keys, true)
     }
 
@@ -222,9 +235,15 @@ impl Settings {
             .accept_nim_sds(!matches!(keys.dialect, DialectKey::Lip109))
             .nim_filter_size(filter);
         let durability = match keys.durability {
-            DurabilityKey::Strict => Durability::Strict,
-            DurabilityKey::Relaxed => Durability::Relaxed,
+            None | Some(DurabilityKey::Strict) => Durability::Strict,
+            Some(DurabilityKey::Relaxed) => Durability::Relaxed,
         };
+        if keys.store.is_none() {
+            let of_store = keys.durability.map(|_| "durability");
+            if let Some(key) = of_store.or(keys.adopt_store.map(|_| "adoptStore")) {
+                return Err(SettingsError::OfNoStore(key));
+            }
+        }
         let storage = keys.store.as_deref().map(|path| open_store(path, durability)).transpose()?;
         let builder = if storage.is_some() { builder.durability(durability) } else { builder };
         let spin = Duration::from_micros(keys.spin_micros.unwrap_or(50));
@@ -281,6 +300,7 @@ const fn open_store(_: &str, _: Durability) -> Result<Storage, SettingsError> {
 /// Most own messages kept until somebody acknowledges them.
 const MAX_OUTGOING: usize = 1_000;
 const MAX_SPIN: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// What every context begins with. One without a way out for bytes of its own neither resends, nor
@@ -349,7 +369,7 @@ mod tests {
                 "repairTMaxMs":50,"numResponseGroups":4,"maxRepairRequests":7,
                 "repairSweepIntervalMs":1,"dialect":"bridge","filter":"full",
                 "filterEvery":4,"keepLip109Filters":false,"sync":false,
-                "maxOutgoing":9,"lostAfterMs":177,"spinMicros":0,"adoptStore":true}"#,
+                "maxOutgoing":9,"lostAfterMs":177,"spinMicros":0}"#,
         )
         .unwrap();
         let config = &settings.config;
@@ -361,7 +381,7 @@ mod tests {
         assert_eq!(*config.nim_filter_size(), NimFilterSize::FullSize);
         assert_eq!(*config.filter_policy(), FilterPolicy::Every(4));
         assert!(!config.keep_lip109_filters());
-        assert!(!config.sync() && *config.repair() && *config.adopt_store());
+        assert!(!config.sync() && *config.repair());
         assert_eq!((settings.period, settings.spin), (Duration::from_millis(10), Duration::ZERO));
         assert!(from_json("").is_ok());
     }
@@ -434,6 +454,40 @@ mod tests {
         assert_eq!(policy(r#"{"filterEvery":1}"#), FilterPolicy::EveryMessage);
         assert_eq!(policy(r#"{"filterEvery":2}"#), FilterPolicy::Every(2));
         assert_eq!(policy("{}"), FilterPolicy::EveryMessage);
+    }
+
+    #[test]
+    fn giving_up_waits_for_the_longest_repair_unless_told_otherwise() {
+        let limit = |json| from_json(json).map(|settings| *settings.config.lost_after());
+        assert_eq!(limit(r#"{"repairTMaxMs":60000}"#), Ok(HOUR));
+        assert_eq!(limit(r#"{"repairTMaxMs":3600000}"#), Ok(3 * HOUR));
+        assert_eq!(limit(r#"{"repairTMaxMs":1200000,"lostAfterMs":7200000}"#), Ok(2 * HOUR));
+        let error = limit(r#"{"repairTMaxMs":3600000,"lostAfterMs":7200000}"#).unwrap_err();
+        assert!(error.contains("above lost_after"), "{error}");
+    }
+
+    #[test]
+    #[cfg(feature = "sqlite")]
+    fn keys_of_a_store_are_read_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alice.db");
+        let json = serde_json::json!({"store": path, "durability": "relaxed", "adoptStore": true});
+        let settings = from_json(&json.to_string()).unwrap();
+        assert_eq!(*settings.config.durability(), Durability::Relaxed);
+        assert!(*settings.config.adopt_store() && settings.storage.is_some());
+    }
+
+    #[test]
+    fn what_is_no_object_or_is_of_no_store_is_refused() {
+        for json in ["[]", "[20000]", "null", " 7", "\"lip109\""] {
+            let error = from_json(json).unwrap_err();
+            assert!(error.contains("it is to be an object"), "{json}: {error}");
+        }
+        assert!(from_json(" \n{}").is_ok() && from_json(" ").is_ok());
+        for key in ["\"durability\":\"strict\"", "\"adoptStore\":false"] {
+            let error = from_json(&format!("{{{key}}}")).unwrap_err();
+            assert!(error.contains("without \"store\""), "{key}: {error}");
+        }
     }
 
     #[test]

@@ -561,10 +561,10 @@ fn a_store_of_another_id_is_taken_over_only_if_asked_for() {
         let (mut alice, _) = with_store(&records);
         let said = wrap(&mut alice, "m1", &host).unwrap();
         drop(alice);
-        let life = |json: &str| {
-            let mut settings = Settings::from_json("bob".into(), json.as_bytes()).unwrap();
+        let life = |adopts| {
+            let mut settings = Settings::from_json("bob".into(), b"{}").unwrap();
             let config = settings.config.to_builder().durability(Durability::Strict);
-            settings.config = config.build().unwrap();
+            settings.config = config.adopt_store(adopts).build().unwrap();
             settings.storage = Some(Storage::start(records.clone(), Durability::Strict).unwrap());
             let mut bob = Worker::new(settings);
             if wraps {
@@ -573,9 +573,9 @@ fn a_store_of_another_id_is_taken_over_only_if_asked_for() {
             let datagram = Bytes::from(said.clone()).into();
             ask(&mut bob, at(0), Request::Unwrap { datagram, form: Form::Binary }, &host)
         };
-        let refused = life("{}").unwrap_err();
+        let refused = life(false).unwrap_err();
         let reason = rejected(RejectReason::LoadFailed(StoreError::OtherParticipant));
         assert_eq!((refused.code, refused.reason), (Code::PersistenceError, reason));
-        assert!(life(r#"{"adoptStore":true}"#).is_ok());
+        assert!(life(true).is_ok());
     }
 }
