@@ -89,8 +89,8 @@ void *SdsNewReliabilityManagerWithConfig(const char *participantId,
                                          SdsCallBack callback,
                                          void *userData);
 
-// Sets who hears of events, on the library's thread; NULL is nobody. An event is JSON; "eventType"
-// is one of:
+// Sets who hears of events, on the library's thread; NULL is nobody. An event is JSON, in which a
+// byte of an id that is no UTF-8 is a lone surrogate, the byte plus 0xDC00; "eventType" is one of:
 //
 // - "message_ready": a message of somebody else and all that it depends on are here. With a
 //   configuration it has more keys: "seq", the number of the delivery, for SdsConsumed; "gap",
@@ -206,7 +206,7 @@ int SdsUnwrapReceivedMessageBinary(void *ctx,
                                    void *userData);
 
 // Says that the application has these messages by other means, so that none waits for them any
-// more.
+// more: at most 1048576 of them.
 //
 // `messageIds` has `count` texts, each of which ends in a NUL or is NULL.
 int SdsMarkDependenciesMet(void *ctx,

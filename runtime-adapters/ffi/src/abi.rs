@@ -2,6 +2,7 @@
 #![expect(non_snake_case, reason = "the names of nim-sds")]
 
 mod callback;
+mod pipe;
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::panic::AssertUnwindSafe;
@@ -15,7 +16,7 @@ use sds_proto::{ChannelId, DeliverySeq, MessageId};
 pub(crate) use self::callback::{Callback, Callbacks};
 pub use self::callback::{SdsCallBack, SdsOutgoingCallBack, SdsRetrievalHintProvider};
 use crate::context::Refusal;
-use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, Passed, Request, Wrapping};
+use crate::request::{Form, MAX_CONTENT, MAX_DATAGRAM, MAX_IDS, Passed, Request, Wrapping};
 use crate::settings::{Settings, SettingsError};
 use crate::text::Text;
 use crate::{contexts, kept, waits};
@@ -41,6 +42,8 @@ pub unsafe extern "C" fn SdsNewReliabilityManager(
     user_data: *mut c_void,
 ) -> *mut c_void {
     guarded(ptr::null_mut(), || {
+        // Threads that are started meanwhile block the signal as well.
+        let _unharmed = pipe::Unharmed::begin();
         let Some(callback) = Callback::new(callback, user_data) else {
             say("error: missing callback in SdsNewReliabilityManager");
             return ptr::null_mut();
@@ -81,6 +84,8 @@ pub unsafe extern "C" fn SdsNewReliabilityManagerWithConfig(
     user_data: *mut c_void,
 ) -> *mut c_void {
     guarded(ptr::null_mut(), || {
+        // Threads that are started meanwhile block the signal as well.
+        let _unharmed = pipe::Unharmed::begin();
         let Some(callback) = Callback::new(callback, user_data) else {
             say("error: missing callback in SdsNewReliabilityManagerWithConfig");
             return ptr::null_mut();
@@ -92,8 +97,8 @@ pub unsafe extern "C" fn SdsNewReliabilityManagerWithConfig(
     })
 }
 
-/// Sets who hears of events, on the library's thread; NULL is nobody. An event is JSON; "eventType"
-/// is one of:
+/// Sets who hears of events, on the library's thread; NULL is nobody. An event is JSON, in which a
+/// byte of an id that is no UTF-8 is a lone surrogate, the byte plus 0xDC00; "eventType" is one of:
 ///
 /// - "message_ready": a message of somebody else and all that it depends on are here. With a
 ///   configuration it has more keys: "seq", the number of the delivery, for SdsConsumed; "gap",
@@ -333,7 +338,7 @@ pub unsafe extern "C" fn SdsUnwrapReceivedMessageBinary(
 }
 
 /// Says that the application has these messages by other means, so that none waits for them any
-/// more.
+/// more: at most 1048576 of them.
 ///
 /// # Safety
 ///
@@ -591,6 +596,7 @@ fn guarded<T>(broken: T, work: impl FnOnce() -> T) -> T {
 
 /// A line on standard output, where nim-sds writes it.
 fn say(line: &str) {
+    let _unharmed = pipe::Unharmed::begin();
     // Where nobody reads it, nobody misses it.
     drop(writeln!(io::stdout(), "{line}"));
 }
@@ -668,8 +674,8 @@ unsafe fn ids(ids: *mut *mut c_char, count: usize) -> Result<Vec<MessageId>, &'s
     if count == 0 {
         return Ok(Vec::new());
     }
-    if count > isize::MAX as usize / size_of::<*mut c_char>() {
-        return Err(c"libsds error: count is larger than memory");
+    if count > MAX_IDS {
+        return Err(c"libsds error: count is above 1048576");
     }
     // SAFETY: it has `count` pointers, no more than memory can hold, which nobody changes meanwhile.
     let ids = unsafe { slice::from_raw_parts(ids, count) };

@@ -1,9 +1,9 @@
 //! One context: the thread that works for it, and the way there.
 
 use core::time::Duration;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::{io, process};
 
 use sds_runtime::event_loop::EventLoop;
 use sds_spsc::Sender;
@@ -22,6 +22,8 @@ const JOBS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Context {
     address: usize,
+    /// The process whose thread works for it; the child of a fork has none.
+    process: u32,
     pub(crate) callbacks: Arc<Callbacks>,
     /// Locked to put a job into the queue, never while it is done. `None` once it is stopped.
     jobs: Mutex<Option<Sender<Job>>>,
@@ -51,11 +53,17 @@ impl Context {
             Builder::new().name("libsds".into()).spawn(move || server.run(event_loop, receiver))?;
         Ok(Self {
             address,
+            process: process::id(),
             callbacks,
             jobs: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             spin,
         })
+    }
+
+    /// Whether this process has made it.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.process == process::id()
     }
 
     /// Has a request carried out; the callback has been called when it returns.

@@ -32,10 +32,10 @@ pub(crate) fn create(settings: Settings) -> io::Result<(*const AtomicU8, Arc<Con
     Ok((place, context))
 }
 
-/// The context at `address`, if there is one.
+/// The context at `address`, if there is one, and it was made by this process.
 pub(crate) fn find(address: usize) -> Option<Arc<Context>> {
     let contexts = CONTEXTS.read().unwrap_or_else(PoisonError::into_inner);
-    contexts.live.get(&address).cloned()
+    contexts.live.get(&address).filter(|context| context.is_of_this_process()).cloned()
 }
 
 /// Takes the context at `address` away, so that nobody finds it any more.

@@ -1,7 +1,7 @@
 //! The JSON of the events and of unwrapped messages.
 //!
-//! It must be nim-sds's to the byte, and pass on ids that are not UTF-8 as they are, which no JSON
-//! writer of Rust's does.
+//! It must be nim-sds's to the byte where that is JSON, and tell ids that are not UTF-8 so that they
+//! can be named again, which no JSON writer of Rust's does.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -114,10 +114,27 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Escapes what nim-sds escapes, as it does: `\u000b` in lower case and all others in upper case.
+/// Bytes that are no UTF-8 are lone surrogates, `\uDC80` to `\uDCFF`, which no UTF-8 has: so they can
+/// be told from all texts, and from each other.
 pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     out.push(b'"');
-    for byte in bytes {
+    for chunk in bytes.utf8_chunks() {
+        text(chunk.valid(), out);
+        for byte in chunk.invalid() {
+            out.extend_from_slice(b"\\uDC");
+            out.extend(hex(*byte));
+        }
+    }
+    out.push(b'"');
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
+}
+
+fn text(text: &str, out: &mut Vec<u8>) {
+    for byte in text.as_bytes() {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -129,12 +146,11 @@ pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
             b'\r' => out.extend_from_slice(b"\\r"),
             0..0x20 => {
                 out.extend_from_slice(b"\\u00");
-                out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                out.extend(hex(*byte));
             }
             _ => out.push(*byte),
         }
     }
-    out.push(b'"');
 }
 
 #[cfg(test)]
@@ -144,8 +160,17 @@ mod tests {
     #[test]
     fn escapes_are_those_of_nim_sds() {
         let mut out = Vec::new();
-        string(b"a\"\\\x08\t\n\x0b\x0c\r\x00\x1f/\x7f\xff", &mut out);
-        assert_eq!(out, b"\"a\\\"\\\\\\b\\t\\n\\u000b\\f\\r\\u0000\\u001F/\x7f\xff\"");
+        string("a\"\\\x08\t\n\x0b\x0c\r\x00\x1f/\x7fé".as_bytes(), &mut out);
+        let wanted = "\"a\\\"\\\\\\b\\t\\n\\u000b\\f\\r\\u0000\\u001F/\x7fé\"";
+        assert_eq!(out, wanted.as_bytes());
+    }
+
+    #[test]
+    fn any_bytes_are_json_that_says_which() {
+        let mut out = Vec::new();
+        string(b"\x80\xc3\xff\xe2\x82x\xc3\xa9\xed\xb2\x80\xf0\x9f\x92\xa9", &mut out);
+        let wanted = r#""\uDC80\uDCC3\uDCFF\uDCE2\uDC82xé\uDCED\uDCB2\uDC80💩""#;
+        assert_eq!(String::from_utf8(out).as_deref(), Ok(wanted));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub(crate) const MAX_CONTENT: usize = 1 << 20;
 /// Longest message that can be unwrapped, in bytes.
 pub(crate) const MAX_DATAGRAM: usize = 32 << 20;
 
+/// Most ids in one call.
+pub(crate) const MAX_IDS: usize = 1 << 20;
+
 /// One call, its arguments checked and copied.
 #[derive(Debug)]
 pub(crate) enum Request {

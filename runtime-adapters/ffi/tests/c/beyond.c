@@ -1,6 +1,10 @@
 /* What the functions do that nim-sds's libsds did not have. */
 #include "harness.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <time.h>
 
 static void *new_context(const char *participant, const char *config) {
@@ -384,7 +388,76 @@ static void stored_channels(const char *path) {
     cleanup(ctx);
 }
 
+/* What a child that begins `work` ends with. */
+static int in_a_child(int (*work)(void *), void *argument) {
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60);
+        _exit(work(argument));
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    return status;
+}
+
+static int calls_after_a_fork(void *ctx) {
+    struct reply r = nothing();
+    if (SdsResetReliabilityManager(ctx, on_reply, &r) != RET_ERR) return 1;
+    if (SdsCleanupReliabilityManager(ctx, on_reply, &r) != RET_ERR) return 2;
+    if (r.calls != 0) return 3;
+    void *own = SdsNewReliabilityManager(on_reply, &r);
+    if (own == NULL || r.calls != 1 || r.ret != RET_OK) return 4;
+    if (SdsCleanupReliabilityManager(own, on_reply, &r) != RET_OK) return 5;
+    return 42;
+}
+
+static void a_fork(void) {
+    void *ctx = new_context(NULL, NULL);
+    int status = in_a_child(calls_after_a_fork, ctx);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+    struct reply r = nothing();
+    answered(SdsResetReliabilityManager(ctx, on_reply, &r), &r);
+    done(&r);
+    cleanup(ctx);
+}
+
+static int says_into_a_broken_pipe(void *argument) {
+    int ends[2];
+    (void)argument;
+    signal(SIGPIPE, SIG_DFL);
+    if (pipe(ends) != 0 || close(ends[0]) != 0 || dup2(ends[1], STDOUT_FILENO) < 0) return 1;
+    SdsSetEventCallback(NULL, NULL, NULL);
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    if (sigismember(&blocked, SIGPIPE)) return 2;
+    return 42;
+}
+
+static void a_broken_pipe(void) {
+    int status = in_a_child(says_into_a_broken_pipe, NULL);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+}
+
+static void too_many_ids(void) {
+    void *ctx = new_context(NULL, NULL);
+    const size_t counts[] = {SIZE_MAX, SIZE_MAX >> 3, SIZE_MAX >> 4, (1 << 20) + 1};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        char *ids[] = {"m1"};
+        struct reply r = nothing();
+        CHECK(SdsMarkDependenciesMet(ctx, ids, counts[i], "ch", on_reply, &r) == RET_ERR);
+        CHECK(r.calls == 1 && r.ret == RET_ERR);
+        CHECK_TEXT(r.copy, "libsds error: count is above 1048576");
+        done(&r);
+    }
+    cleanup(ctx);
+}
+
 int main(int argc, char **argv) {
+    RUN(a_fork);
+    RUN(a_broken_pipe);
+    RUN(too_many_ids);
     RUN(configurations);
     RUN(resends_go_out);
     RUN(ephemeral_messages);

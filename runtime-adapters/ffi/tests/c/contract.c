@@ -558,7 +558,7 @@ static void escapes(void) {
     void *a = new_context(NULL), *b = new_context(&events);
     struct bytes bytes = wrap(a, "x", "\"\\\b\t\n\v\f\r\x01\x1f/\x7f\xc3\xff", "c\"h");
     unwrap(b, &bytes, "{\"message\":[120],\"channelId\":\"c\\\"h\",\"missingDeps\":[]}");
-    saw(&events, "{\"messageId\":\"\\\"\\\\\\b\\t\\n\\u000b\\f\\r\\u0001\\u001F/\x7f\xc3\xff\","
+    saw(&events, "{\"messageId\":\"\\\"\\\\\\b\\t\\n\\u000b\\f\\r\\u0001\\u001F/\x7f\\uDCC3\\uDCFF\","
                  "\"channelId\":\"c\\\"h\",\"eventType\":\"message_ready\"}\n");
     free(bytes.data);
     cleanup(a);
