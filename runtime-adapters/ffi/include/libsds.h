@@ -185,7 +185,8 @@ int SdsWrapEphemeralMessage(void *ctx,
                             SdsCallBack callback,
                             void *userData);
 
-// Takes in what somebody else wrapped. The callback gets JSON: the content as numbers, the channel,
+// Takes in what somebody else wrapped, of at most 33554432 bytes. What is no message is read up to
+// where that shows, and not to its end. The callback gets JSON: the content as numbers, the channel,
 // and what must come before the message is ready.
 //
 // `message` has `messageLen` bytes.

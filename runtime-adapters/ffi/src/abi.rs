@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::panic::catch_unwind;
 
 use bytes::Bytes;
+use sds_proto::wire::{self, Limits};
 use sds_proto::{ChannelId, DeliverySeq, MessageId};
 
 pub(crate) use self::callback::{Callback, Callbacks};
@@ -295,7 +296,8 @@ pub unsafe extern "C" fn SdsWrapEphemeralMessage(
     })
 }
 
-/// Takes in what somebody else wrapped. The callback gets JSON: the content as numbers, the channel,
+/// Takes in what somebody else wrapped, of at most 33554432 bytes. What is no message is read up to
+/// where that shows, and not to its end. The callback gets JSON: the content as numbers, the channel,
 /// and what must come before the message is ready.
 ///
 /// # Safety
@@ -309,9 +311,9 @@ pub unsafe extern "C" fn SdsUnwrapReceivedMessage(
     callback: SdsCallBack,
     user_data: *mut c_void,
 ) -> c_int {
-    call(ctx, callback, user_data, || {
+    call_of(ctx, callback, user_data, |limits| {
         // SAFETY: as this function's.
-        let datagram = unsafe { bytes(message, message_len, MAX_DATAGRAM) }?;
+        let datagram = unsafe { datagram(message, message_len, limits) }?;
         Ok(Request::Unwrap { datagram, form: Form::Text })
     })
 }
@@ -330,9 +332,9 @@ pub unsafe extern "C" fn SdsUnwrapReceivedMessageBinary(
     callback: SdsCallBack,
     user_data: *mut c_void,
 ) -> c_int {
-    call(ctx, callback, user_data, || {
+    call_of(ctx, callback, user_data, |limits| {
         // SAFETY: as this function's.
-        let datagram = unsafe { bytes(message, message_len, MAX_DATAGRAM) }?;
+        let datagram = unsafe { datagram(message, message_len, limits) }?;
         Ok(Request::Unwrap { datagram, form: Form::Binary })
     })
 }
@@ -557,12 +559,21 @@ fn create(settings: Result<Settings, SettingsError>, callback: Callback) -> *mut
     }
 }
 
-/// The order of the checks: context, callback, arguments.
 fn call(
     ctx: *mut c_void,
     callback: SdsCallBack,
     user_data: *mut c_void,
     request: impl FnOnce() -> Result<Request, &'static CStr>,
+) -> c_int {
+    call_of(ctx, callback, user_data, |_| request())
+}
+
+/// The order of the checks: context, callback, arguments.
+fn call_of(
+    ctx: *mut c_void,
+    callback: SdsCallBack,
+    user_data: *mut c_void,
+    request: impl FnOnce(&Limits) -> Result<Request, &'static CStr>,
 ) -> c_int {
     guarded(RET_ERR, || {
         let Some(context) = contexts::find(ctx.addr()) else {
@@ -571,7 +582,7 @@ fn call(
         let Some(callback) = Callback::new(callback, user_data) else {
             return RET_MISSING_CALLBACK;
         };
-        let request = match request() {
+        let request = match request(&context.limits) {
             Ok(request) => request,
             Err(error) => return refuse(callback, error),
         };
@@ -638,6 +649,27 @@ unsafe fn bytes(message: *const c_void, len: usize, limit: usize) -> Result<Pass
     // SAFETY: it is not NULL and has as many bytes, which nobody changes meanwhile.
     let bytes = unsafe { slice::from_raw_parts(message.cast::<u8>(), len) };
     Ok(Bytes::copy_from_slice(bytes).into())
+}
+
+/// A copy of the bytes, if they are a message: what is none is read up to where that shows.
+///
+/// # Safety
+///
+/// `message` is NULL or has `len` bytes.
+unsafe fn datagram(
+    message: *const c_void,
+    len: usize,
+    limits: &Limits,
+) -> Result<Passed, &'static CStr> {
+    if !message.is_null() && len <= MAX_DATAGRAM {
+        // SAFETY: it is not NULL and has as many bytes, which nobody changes meanwhile.
+        let bytes = unsafe { slice::from_raw_parts(message.cast::<u8>(), len) };
+        if let Err(error) = wire::decode_ref(bytes, limits) {
+            return Ok(Passed::Malformed(error));
+        }
+    }
+    // SAFETY: as this function's.
+    unsafe { bytes(message, len, MAX_DATAGRAM) }
 }
 
 /// A copy of a text without its NUL; `None` if the pointer is NULL.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::{io, process};
 
+use sds_proto::wire::Limits;
 use sds_runtime::event_loop::EventLoop;
 use sds_spsc::Sender;
 
@@ -12,7 +13,7 @@ use crate::abi::{Callback, Callbacks};
 use crate::request::Request;
 use crate::server::{Job, Server};
 use crate::settings::Settings;
-use crate::worker::Worker;
+use crate::worker::{self, Worker};
 use crate::{signal, waits};
 
 /// Jobs that may wait for the thread. Each caller has one at a time.
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     spin: Duration,
+    /// What a message that is unwrapped may have.
+    pub(crate) limits: Limits,
 }
 
 /// Why a call was not carried out.
@@ -46,6 +49,7 @@ impl Context {
         let spin = settings.spin;
         let callbacks = Arc::<Callbacks>::default();
         let event_loop = EventLoop::new()?.spin(spin);
+        let limits = worker::limits(&settings.config);
         let worker = Worker::new(settings);
         let server = Server::new(address, worker, Arc::clone(&callbacks));
         let (sender, receiver) = sds_spsc::channel(JOBS);
@@ -58,6 +62,7 @@ impl Context {
             jobs: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             spin,
+            limits,
         })
     }
 

@@ -1,6 +1,7 @@
 //! What can be asked of a worker.
 
 use bytes::Bytes;
+use sds_proto::wire::DecodeError;
 use sds_proto::{ChannelId, DeliverySeq, MessageId, RejectReason};
 
 use crate::failure::Failure;
@@ -72,6 +73,8 @@ pub(crate) enum Passed {
     Copied(Bytes),
     /// How many there are, which is more than may be.
     TooMany { len: usize, limit: usize },
+    /// They are no message.
+    Malformed(DecodeError),
 }
 
 impl Passed {
@@ -79,6 +82,7 @@ impl Passed {
         match self {
             Self::Copied(bytes) => Ok(bytes),
             Self::TooMany { len, limit } => Err(RejectReason::ContentTooLong { len, limit }),
+            Self::Malformed(error) => Err(RejectReason::Decode(error)),
         }
     }
 }

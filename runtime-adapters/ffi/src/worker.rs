@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
-    Bound, ChannelId, Delivery, Effect, Input, Instant, LoadId, MessageId, Node, Now, PersistId,
-    PublishKind, RejectReason, Rejected, SendReason, UnixMillis,
+    Bound, ChannelId, Config, Delivery, Effect, Input, Instant, LoadId, MessageId, Node, Now,
+    PersistId, PublishKind, RejectReason, Rejected, SendReason, UnixMillis,
 };
 use serde::Serialize;
 
@@ -96,17 +96,23 @@ struct Wanted<'a> {
 /// How long the stored channels are left alone for a program to set its callbacks.
 const OPENING: Duration = Duration::from_secs(1);
 
+/// What a message that is unwrapped may have.
+pub(crate) fn limits(config: &Config) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_id_len = *config.max_id_len();
+    limits.max_hint_len = *config.max_hint_len();
+    limits.max_history = *config.max_history_entries();
+    limits.max_repair_requests = *config.max_request_entries();
+    limits.max_content_len = *config.max_content_len();
+    limits.max_filter_len = *config.max_filter_len();
+    limits.empty_ids = true;
+    limits
+}
+
 impl Worker {
     pub(crate) fn new(settings: Settings) -> Self {
         let Settings { config, storage, period, detailed, .. } = settings;
-        let mut limits = Limits::default();
-        limits.max_id_len = *config.max_id_len();
-        limits.max_hint_len = *config.max_hint_len();
-        limits.max_history = *config.max_history_entries();
-        limits.max_repair_requests = *config.max_request_entries();
-        limits.max_content_len = *config.max_content_len();
-        limits.max_filter_len = *config.max_filter_len();
-        limits.empty_ids = true;
+        let limits = limits(&config);
         let (node, periodic, counts) = (Node::new(config), Vec::new(), Counts::default());
         Self { node, storage, limits, period, periodic, opening: None, detailed, counts }
     }

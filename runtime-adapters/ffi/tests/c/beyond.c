@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -454,7 +455,30 @@ static void too_many_ids(void) {
     cleanup(ctx);
 }
 
+/* What is no message is not read to an end that may not be there. */
+static void a_length_that_is_a_lie(void) {
+    enum { LIE = 32 << 20 };
+    long page = sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(pages != MAP_FAILED && mprotect(pages + page, page, PROT_NONE) == 0);
+    char *garbage = pages + page - 8;
+    memcpy(garbage, "\x0f garbag", 8);
+    void *ctx = new_context(NULL, NULL);
+    struct reply r = nothing();
+    CHECK(SdsUnwrapReceivedMessage(ctx, garbage, LIE, on_reply, &r) == RET_OK && r.ret == RET_ERR);
+    CHECK_TEXT(r.copy, "error processing UNWRAP_MESSAGE request: reDeserializationError");
+    done(&r);
+    r = nothing();
+    CHECK(SdsUnwrapReceivedMessageBinary(ctx, garbage, LIE, on_reply, &r) == RET_OK);
+    CHECK(r.ret == RET_ERR);
+    CHECK_BEGINNING(r.copy, "error processing UNWRAP_MESSAGE request: reDeserializationError: ");
+    done(&r);
+    cleanup(ctx);
+    munmap(pages, 2 * page);
+}
+
 int main(int argc, char **argv) {
+    RUN(a_length_that_is_a_lie);
     RUN(a_fork);
     RUN(a_broken_pipe);
     RUN(too_many_ids);
