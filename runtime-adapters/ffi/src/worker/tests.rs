@@ -1,6 +1,7 @@
 use core::cell::RefCell;
 
 use sds_proto::stored::Write;
+use sds_proto::wire::NimForm;
 use sds_proto::{Dialect, Durability, StoreError};
 use sds_runtime::Store;
 use sds_runtime::store::{Faults, Faulty, Memory, Record, StoreFuture, Switch};
@@ -43,8 +44,11 @@ fn at(seconds: u64) -> Now {
     Now::new(Instant::from_millis(seconds * 1_000), wall)
 }
 
+/// In the form of the nim dialect that names senders.
 fn from_json(participant: &str, json: &str) -> Worker {
-    Worker::new(Settings::from_json(participant.into(), json.as_bytes()).unwrap())
+    let mut settings = Settings::from_json(participant.into(), json.as_bytes()).unwrap();
+    settings.config = settings.config.to_builder().nim_form(NimForm::V04).build().unwrap();
+    Worker::new(settings)
 }
 
 fn ask(
