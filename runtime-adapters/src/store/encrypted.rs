@@ -206,6 +206,12 @@ mod tests {
     }
 
     #[test]
+    fn records_may_be_shorter_by_as_much_as_sealing_adds() {
+        let most = Memory::default().max_record_len();
+        assert_eq!(Encrypted::new(Memory::default(), key(1)).max_record_len(), most - 41);
+    }
+
+    #[test]
     fn what_is_sealed_is_not_there_in_the_open_and_comes_back() {
         let (open, mut sealed) = filled();
         let kept = records(&mut sealed, "a").unwrap();
