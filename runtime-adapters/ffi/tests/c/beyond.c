@@ -104,7 +104,7 @@ static void resends_go_out(void) {
     struct events events;
     struct reply r = nothing();
     memset(&events, 0, sizeof events);
-    void *alice = new_context("alice", "{\"resendIntervalMs\":1,\"sync\":false}");
+    void *alice = new_context("alice", "{\"resendIntervalMs\":1,\"sync\":false,\"nimForm\":\"0.4\"}");
     void *bob = new_context("bob", NULL);
     SdsSetOutgoingCallback(alice, on_outgoing, &outbox);
     SdsSetEventCallback(bob, on_event, &events);
