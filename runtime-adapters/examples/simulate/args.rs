@@ -17,8 +17,8 @@ use sds_proto::sim::{Plan, Speech};
 #[derive(Parser, Debug)]
 #[command(name = "simulate")]
 pub(crate) struct Args {
-    /// Number of runs, each with a seed of its own.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    /// Number of runs, from 1, each with a seed of its own.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0, value_name = "SEED")]
