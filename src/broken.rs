@@ -46,7 +46,7 @@ pub enum Break {
     Rest = 18,
     /// Now and then an entry is missing from the log.
     Keeping = 19,
-    /// What is missing is given up without having been asked for.
+    /// A missing dependency is given up without having been asked for.
     Patience = 20,
 }
 

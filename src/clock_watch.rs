@@ -62,7 +62,7 @@ impl Heard {
     }
 }
 
-/// What all senders say together.
+/// The times that all senders tell together.
 #[derive(Debug, Default)]
 pub(crate) struct ClockWatch {
     senders: Vec<Heard>,
@@ -108,7 +108,7 @@ impl ClockWatch {
             let is_later = lamport > heard.newest;
             let begins_anew = match side {
                 Side::InTime => true,
-                // What was sent long ago says nothing of the time that it is there now.
+                // A message that was sent long ago says nothing of the time that it is there now.
                 Side::Behind if heard.side != side => is_later,
                 Side::Ahead if heard.side != side => true,
                 Side::Behind => !heard.runs_on(now, lamport) && (is_later || is_stale(heard)),

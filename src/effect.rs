@@ -185,7 +185,7 @@ pub enum Effect {
     /// The monotonic time of an input is more than a minute behind that of an earlier one, as that of a
     /// counter is that has wrapped: timers stand still until it has caught up. Told once until it has.
     TimeBehind {
-        /// What the input said.
+        /// The time that the input gave.
         told: Instant,
         /// The newest time, at which timers stand.
         newest: Instant,

@@ -370,7 +370,7 @@ pub enum StoreError {
     Corrupt,
     /// Its version is not known.
     Version,
-    /// What it holds is the state of another participant id.
+    /// The state that it holds is that of another participant id.
     OtherParticipant,
     /// Its file was renamed, deleted or replaced while it was open.
     Moved,

@@ -29,7 +29,7 @@ use crate::wire::{self, HistoryEntryRef, MessageRef, WireDialect};
 /// A deadline passed by more than this was slept through: nobody was there to do what was due. The
 /// time does not count as time in which what is missing could have come.
 const OVERSLEPT: Duration = Duration::from_secs(60);
-/// What counts of such a time at most, so that whoever is never in time gives up in the end.
+/// The most that counts of such a time, so that a node that is never in time gives up in the end.
 const COUNTED_ASLEEP: Duration = Duration::from_secs(10);
 /// Time awake begins here, so that it has room for what was waited before a restart.
 const AWAKE_START: Instant = Instant::from_micros(u64::MAX / 4);

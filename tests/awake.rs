@@ -189,7 +189,7 @@ fn a_store_that_hangs_for_hours_gives_up_nothing() {
     assert_eq!(lost(&told), []);
 }
 
-/// What asks is held back until the store has written what it depends on.
+/// A request is held back until the state that it depends on is persisted.
 #[test]
 fn a_store_that_fails_for_hours_gives_up_nothing() {
     let mut store = Store::default();

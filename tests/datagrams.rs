@@ -12,7 +12,7 @@ use sds_proto::{
     PublishKind, RejectReason, SendReason,
 };
 
-/// What UDP carries.
+/// The longest datagram that UDP carries, in bytes.
 const UDP: usize = 65_507;
 
 fn at(seconds: u64) -> Now {
@@ -53,7 +53,7 @@ fn largest(refused: Result<(), RejectReason>) -> usize {
     }
 }
 
-/// What goes out: the lengths, and what for.
+/// Returns the datagrams that go out: why, and how long they are.
 fn sends(node: &mut Node) -> Vec<(SendReason, usize)> {
     let effects = core::iter::from_fn(|| node.poll_effect());
     effects

@@ -326,7 +326,7 @@ fn an_answer_from_before_a_drop_is_not_taken_for_the_new_life() {
     store.serve(&mut node, at(4));
     let refused = node.handle(at(5), late).expect_err("it is open");
     assert_eq!(refused.reason, RejectReason::NotLoading);
-    // What is stored loads, and is of the new life alone.
+    // The stored state loads, and is of the new life alone.
     let (node, _) = start(strict(), &mut store, 6);
     let log = node.log(&channel()).expect("open");
     assert_eq!(log.len(), 1);

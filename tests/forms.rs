@@ -86,7 +86,7 @@ fn named(bytes: &[u8]) -> Named {
     named
 }
 
-/// What a program that knows one form makes of a message; `None`: it refuses it.
+/// Reads a message as a program that knows one form does. `None`: it refuses it.
 fn read_as(form: NimForm, bytes: &[u8]) -> Option<Read> {
     let fields = fields(bytes);
     if form != NimForm::V04 && fields.iter().all(|(number, _)| *number != 5) {
@@ -358,7 +358,7 @@ fn a_mirror_writes_what_is_read_where_it_listens() {
     node.handle(at(20), hinted("b4", NimForm::V04).input()).expect("taken");
     published_in(&mut node, "m2");
     assert_eq!(status(&node).nim_form, NimForm::V033, "others are read by its readers too");
-    // What is not delivered says nothing.
+    // A message that is not delivered says nothing.
     node.handle(at(20), nim("b6", 6).after(["b5"]).in_form(NimForm::V030).input()).expect("taken");
     assert_eq!(status(&node).nim_form, NimForm::V033);
     node.handle(at(20), nim("b5", 5).in_form(NimForm::V02).input()).expect("taken");

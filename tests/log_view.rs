@@ -82,7 +82,7 @@ fn a_logged_message_is_encoded_as_it_is_in_the_log() {
         let message = nim(id, 0).lamport(lamport).content(id);
         bob.handle(at(0), message.input()).expect("taken");
     }
-    // What waits is not in the log.
+    // A buffered message is not in the log.
     assert_eq!(alice.logged_datagram(&channel(), &"a".into()), None);
     let met = Input::DependenciesMet { channel: channel(), ids: vec!["x".into()] };
     alice.handle(at(0), met).expect("taken");

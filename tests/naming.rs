@@ -1,5 +1,5 @@
-//! What messages name: exactly what the node announced, and nothing that their dialects cannot pass on.
-//! Invariant I11 of ARCHITECTURE.md.
+//! Entries that messages name: exactly those that the node announced, and nothing that their
+//! dialects cannot pass on. Invariant I11 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 

@@ -243,7 +243,7 @@ proptest! {
         wall in 0..60_u64,
         seed in any::<u64>(),
     ) {
-        // What is alice's is named by others before she has published it.
+        // The messages of alice are named by others before she has published them.
         let others: Vec<Bytes> = datagrams(&history)
             .into_iter()
             .zip(&own)

@@ -627,7 +627,7 @@ fn a_group_whose_members_restart_at_any_time_converges_as_if_they_had_not() {
     }
 }
 
-/// What opening the channel on what `store` has is refused for.
+/// Returns the reason why the channel is refused when it is opened on the contents of `store`.
 fn refusal(config: ConfigBuilder, store: &Store) -> Option<RejectReason> {
     let mut node = Node::new(config.build().expect("valid settings"));
     node.handle(at(5), open()).expect("opens");

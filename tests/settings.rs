@@ -135,7 +135,7 @@ impl Pair {
         self.now = end;
     }
 
-    /// What somebody else says who keeps to the same settings, as large as they allow.
+    /// Hears a message of somebody else who keeps to the same settings, as large as they allow.
     fn hear_the_largest(&mut self, n: usize, ids: usize) {
         let config = self.sender.config().clone();
         let (id_len, hint_len) = (*config.max_id_len(), *config.max_hint_len());
@@ -272,7 +272,7 @@ fn a_desktop_is_heard_by_its_board_after_3000_messages() {
     }
 }
 
-/// What is received is held to the node's limits, whatever those of the channel are.
+/// A message that is received is held to the node's limits, whatever those of the channel are.
 #[test]
 fn a_channel_that_may_send_more_than_the_node_takes_in_is_refused() {
     let config = Config::builder().max_content_len(100).build().expect("valid settings");

@@ -16,7 +16,7 @@ struct Talk {
     seconds: u64,
 }
 
-/// What came of it.
+/// The outcome of a talk.
 #[derive(Debug)]
 struct Outcome {
     published: u64,

@@ -17,7 +17,7 @@ use sleep::Sleep;
 #[allow(dead_code, reason = "the models have no spin")]
 mod sleep;
 
-/// What the file is built on, with faults.
+/// The primitives that the file is built on, with faults.
 mod breakable {
     use core::{cell::Cell, sync::atomic::Ordering};
 
@@ -31,11 +31,11 @@ mod breakable {
         SleepInTwoSteps,
         /// A wake-up is a look and then a store.
         WakeInTwoSteps,
-        /// Whoever changes what it waits for does not see that it sleeps.
+        /// A thread that changes what the loop waits for does not see that the loop sleeps.
         UnseenSleep,
         /// It looks what it waits for and then falls asleep.
         EarlyLook,
-        /// Whoever finds it asleep does not rouse it.
+        /// A thread that finds the loop asleep does not rouse it.
         NoRouse,
     }
 

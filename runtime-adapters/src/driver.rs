@@ -321,8 +321,8 @@ impl Driver {
         }
     }
 
-    /// What waits for events to be read waits no more, and what waits for acknowledgements is not
-    /// published: whoever waits hears that the driver stops.
+    /// Ends all waiting. A message that waits for events to be read waits no more. One that waits
+    /// for acknowledgements is not published: its caller hears that the driver stops.
     pub(crate) fn stop_publishing(&mut self) {
         self.stopping = true;
         self.waiting.make_all_ready();

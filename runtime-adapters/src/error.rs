@@ -22,11 +22,11 @@ pub enum StartError {
     Store(StoreError),
     /// The configuration allows messages whose records are longer than the store takes.
     RecordTooLong {
-        /// What the configuration allows, in bytes: [`Config::max_record_len`].
+        /// The longest record that the configuration allows, in bytes: [`Config::max_record_len`].
         ///
         /// [`Config::max_record_len`]: sds_proto::Config::max_record_len
         len: u64,
-        /// What the store takes, in bytes.
+        /// The longest record that the store takes, in bytes.
         limit: u64,
     },
     /// The operating system gave no poller or no thread to run on.

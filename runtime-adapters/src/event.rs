@@ -84,7 +84,7 @@ impl Event {
             | Self::ReceiveFailed(_)
             | Self::LoadFailed { .. }
             | Self::Node(Effect::RequestRepair { .. }) => Some(capacity),
-            // Whoever floods the node keeps nobody else's datagrams out.
+            // A sender that floods the node keeps nobody else's datagrams out.
             Self::DatagramRejected { .. }
             | Self::Node(
                 Effect::FilterIgnored { .. } | Effect::Conflict { .. } | Effect::Bounded { .. },

@@ -341,8 +341,8 @@ impl Handle {
         self.look(|reply| Command::Missing { channel, reply }).await
     }
 
-    /// What a message that waits names and the log lacks, whether it waits as well or is missing;
-    /// nothing if the message does not wait.
+    /// Returns the entries that a waiting message names and the log lacks, whether they wait as
+    /// well or are missing. Returns nothing if the message does not wait.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub(crate) struct Keeper {
 /// Where the channels are told that a store has records of.
 pub(crate) type Listing = Reply<Result<Vec<ChannelId>, StoreError>>;
 
-/// What is to be read.
+/// A read of the store that is to be made.
 enum Read {
     Load(LoadId, ChannelId),
     Channels(Listing),

@@ -261,7 +261,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
         self.answer();
         self.driver.tick();
         match self.settle(cx) {
-            // What may still be asked is looked for in the next turn.
+            // Questions that may still be there are looked for in the next turn.
             Some(_) if again => Turn::Again,
             Some(end) => end,
             None if again || self.driver.may_publish() => Turn::Again,

@@ -48,7 +48,7 @@ const MAX_LOOKED_FOR: usize = 256;
 /// Times that one entry is offered, at most: it may be one that is refused.
 const MAX_OFFERS: u8 = 16;
 
-/// What was looked for in filters of others who cannot ask.
+/// The entries that were looked for in filters of others who cannot ask.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     /// When that was.

@@ -1,5 +1,5 @@
-//! What fits into a datagram of `max_datagram_len` bytes: content, heads, requests and filter
-//! together.
+//! Parts that fit together into a datagram of `max_datagram_len` bytes: content, heads, requests
+//! and filter.
 
 use bytes::Bytes;
 use quick_protobuf::sizeofs::sizeof_varint;

@@ -247,7 +247,7 @@ impl Unacked {
         rng.jitter(self.resend_delay(config))
     }
 
-    /// What is left of that delay after a restart. `None`: it is over.
+    /// Returns the time that is left of that delay after a restart. `None`: it is over.
     pub(super) fn delay_left(
         &self,
         left: Option<Duration>,
@@ -260,7 +260,7 @@ impl Unacked {
         Some(if left <= delay + delay / 4 { left } else { rng.jitter(delay) })
     }
 
-    /// What is known of who has it.
+    /// Returns what is known of who has it.
     pub(super) fn state(&self) -> OutgoingState {
         let (resends, witnesses) = (self.resends, self.witnesses.len());
         if witnesses == 0 {

@@ -306,7 +306,8 @@ impl Channel {
         }
     }
 
-    /// What a message's filter says of our own messages; those that it acknowledges join `acked`.
+    /// Reviews what a message's filter says of our own messages. Those that it acknowledges join
+    /// `acked`.
     fn review_filter(
         &mut self,
         cx: &mut Cx<'_>,

@@ -66,7 +66,8 @@ pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
     if rounds == LAST_ROUNDS {
         return unanswered;
     }
-    // Who is never awake for so many, or cannot ask at all, waits for as long as they would take.
+    // A node that is never awake for so many rounds, or cannot ask at all, waits for as long as
+    // they would take.
     let longest = lost_after.saturating_add(config.t_max(native(config)) * LAST_ROUNDS);
     unanswered.max(cx.now.mono + longest.saturating_sub(waited))
 }

@@ -54,11 +54,11 @@ pub struct OutgoingEntry {
     pub seq: DeliverySeq,
     /// The message.
     pub entry: LogEntry,
-    /// What is known of who has it.
+    /// The knowledge of who has it.
     pub state: OutgoingState,
 }
 
-/// What is known of who has an own message.
+/// The knowledge of who has an own message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum OutgoingState {
@@ -132,7 +132,7 @@ impl Channel {
         all
     }
 
-    /// What is missing. `awake`: the time now on the clock of time awake.
+    /// Returns the missing dependencies. `awake`: the time now on the clock of time awake.
     pub(crate) fn missing(&self, awake: Instant) -> impl Iterator<Item = MissingEntry> {
         self.wanted.iter().map(move |(slot, want)| MissingEntry {
             named: want.entry.clone(),

@@ -76,7 +76,7 @@ pub fn roundtrip(data: &[u8]) {
     survives_another_trip(dialect, &decoded);
 }
 
-/// What is left of a history in a form.
+/// Returns the part of a history that is left in a form.
 fn in_form(form: NimForm, history: &[HistoryEntry]) -> Vec<HistoryEntry> {
     let left = |named: &HistoryEntry| {
         let mut named = named.clone();

@@ -147,7 +147,7 @@ impl Simulation {
                 return self.fail(Some(index), (14, what));
             }
         };
-        // What several forms have in common is read as one of them.
+        // A message that several forms have in common is read as one of them.
         let forms = [NimForm::V04, NimForm::V033, NimForm::V030, NimForm::V02];
         let is_canonical = |nim_form| {
             let mut again = BytesMut::with_capacity(bytes.len());
@@ -172,7 +172,8 @@ impl Simulation {
         }
     }
 
-    /// What a member gives up must have been asked for, by it or others, since it started or woke up.
+    /// A message that a member gives up must have been asked for, by it or others, since it started
+    /// or woke up.
     fn check_asked(&mut self, index: usize, id: &MessageId) {
         let member = &self.members[index];
         let since = member.clock.started.max(member.asleep_until);

@@ -132,7 +132,7 @@ const fn speech(speech: Speech, index: usize) -> (Dialect, bool, bool) {
     }
 }
 
-/// What members write in the nim dialect.
+/// Returns the form that a member writes in the nim dialect.
 const fn form(speech: Speech, index: usize) -> NimForm {
     match (speech, index % 4) {
         (Speech::Forms, 0) => NimForm::V02,

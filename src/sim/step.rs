@@ -34,7 +34,7 @@ impl Simulation {
         }
     }
 
-    /// What happens to a member whose device sleeps waits, or is lost.
+    /// An event of a member whose device sleeps waits, or is lost.
     fn unless_asleep(&mut self, event: Event) -> Option<Event> {
         let (member, waits) = match &event {
             Event::Arrive { to, .. } => (*to, false),

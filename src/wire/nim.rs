@@ -90,7 +90,7 @@ pub(super) fn decode_fields<'a>(
             tag::CAUSAL_HISTORY => {
                 room_for_one(CAUSAL_HISTORY, history.len(), limits.max_history)?;
                 let payload = fields.bytes()?;
-                // What it is can be told once all fields are known.
+                // The kind of the payload can be told once all fields are known.
                 let entry = begins_like_entry(payload);
                 has_entries |= entry;
                 history.push(if entry { unjudged(payload) } else { values.bare_entry(payload)? });
@@ -112,7 +112,7 @@ pub(super) fn decode_fields<'a>(
                 described += 1;
                 let payload = fields.bytes()?;
                 let said = values.metadata(fields.nested(payload))?;
-                // What comes after something astray is as well, for the last of several counts.
+                // Metadata after something astray is so as well, for the last of several counts.
                 if astray.is_empty() {
                     while let Some(named) = history.get_mut(next) {
                         next += 1;

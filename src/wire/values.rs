@@ -137,7 +137,8 @@ impl Values<'_> {
         Ok(HistoryEntryRef { message_id: self.id(ENTRY_ID, id)?, ..entry })
     }
 
-    /// What these `fields` say of an id that another field names. Without an id it says nothing.
+    /// Returns what these `fields` say of an id that another field names. Without an id they say
+    /// nothing.
     #[inline(always)]
     pub(super) fn metadata<'a>(
         &self,
@@ -177,7 +178,7 @@ impl Values<'_> {
         Ok((id, entry))
     }
 
-    /// What is exactly an id and its hint, neither of them empty and nothing else.
+    /// Reads a payload that is exactly an id and its hint, neither of them empty.
     #[inline(always)]
     pub(super) fn hint<'a>(&self, payload: &'a [u8]) -> Option<HistoryEntryRef<'a>> {
         // As good as every sender id is told from a hint by this.

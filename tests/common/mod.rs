@@ -160,7 +160,7 @@ pub struct Group {
     pub bytes_sent: u64,
     /// Bytes sent, by reason.
     pub bytes: BTreeMap<String, u64>,
-    /// Whoever sent what, if that is kept.
+    /// The datagrams and who sent them, if they are kept.
     pub datagrams: Option<Vec<(usize, Bytes)>>,
     in_flight: BTreeMap<(u64, u64), (usize, Bytes)>,
     sequence: u64,

@@ -8,7 +8,7 @@ const MAX_FIELD: u64 = (1 << 29) - 1;
 const CAUSAL_HISTORY: u64 = 3;
 const REPAIR_REQUEST: u64 = 13;
 
-/// What of a message nim-sds 0.3 takes otherwise than we do.
+/// The parts of a message that nim-sds 0.3 takes otherwise than we do.
 #[derive(Default)]
 pub(crate) struct Deviations {
     /// The same message as nim-sds takes it too: its varints minimal, its bare ids entries.
@@ -42,7 +42,7 @@ pub(crate) fn deviations(message: &[u8]) -> Option<Deviations> {
     Some(found)
 }
 
-/// What becomes of the value of a field of bytes, if it does not stay.
+/// Gives the new value of a field of bytes, if the value does not stay.
 type Rewrite<'a> = dyn FnMut(u64, &[u8], &mut Deviations) -> Option<BytesMut> + 'a;
 
 /// The fields of a message with minimal varints.

@@ -67,7 +67,7 @@ fn nim_filter(case: &Value, root: &Value) -> Outcome {
     };
     let (capacity, error_rate) = (given.signed("capacity")?, given.f64("errorRate")?);
     let (k, forced) = (given.signed("k")?, given.signed("forceNBitsPerElem")?);
-    // Whoever forces a number of bits makes filters that we read and do not make.
+    // A caller that forces a number of bits makes filters that we read and do not make.
     let geometry = match (k, forced) {
         (..=0, _) => Geometry::new(capacity.cast_unsigned(), error_rate).map_err(Some),
         (_, 1..) => Err(None),
@@ -309,8 +309,8 @@ fn nim_container(filter: &Filter) -> Vec<u8> {
     out
 }
 
-/// What a filter says of itself; numbers below zero as the unsigned ones of the same bits, as they
-/// are in its container.
+/// The parameters that a filter tells of itself. Numbers below zero are the unsigned ones of the
+/// same bits, as they are in its container.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Params {
     capacity: u64,

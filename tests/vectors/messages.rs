@@ -28,9 +28,9 @@ pub(crate) const FORMS: &[(&str, Check)] = &[("forms", form), ("decode_forms", d
 
 pub(crate) const LIP109: &[(&str, Check)] = &[("messages", lip109_message)];
 
-/// What is recorded where the process died. It dies of Lamport times, each of which we take.
+/// The error recorded where the process died. It dies of Lamport times, each of which we take.
 const DIED: &str = "DEFECT";
-/// What is recorded where it refused.
+/// The error recorded where nim-sds refused.
 const REFUSED: &str = "reDeserializationError";
 
 /// Each message is told in a form.
@@ -133,7 +133,8 @@ fn is_without_content(bytes: &[u8]) -> bool {
     message.is_ok_and(|(_, message)| message.content.as_deref() == Some(b"x"))
 }
 
-/// What nim-sds takes we take, but for field numbers that protobuf does not have and empty ids.
+/// Checks that we take a message that nim-sds takes, but for field numbers that protobuf does not
+/// have and empty ids.
 fn nim_accepted(
     case: &Value,
     bytes: &[u8],
@@ -152,8 +153,9 @@ fn nim_accepted(
     }
 }
 
-/// What nim-sds refuses we refuse, but for ids that stand where entries are now, content that is left
-/// out, and varints that are longer than need be: without these the message says the same.
+/// Checks that we refuse a message that nim-sds refuses, but for ids that stand where entries are
+/// now, content that is left out, and varints that are longer than need be. Without these the
+/// message says the same.
 fn nim_refused(
     case: &Value,
     bytes: &[u8],

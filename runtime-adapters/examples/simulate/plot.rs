@@ -22,7 +22,7 @@ const MAX_SETTINGS: usize = 120;
 
 type Points = Vec<(f64, f64)>;
 
-/// What is drawn into one file.
+/// The plot that is drawn into one file.
 struct Plot<'a> {
     file: &'a str,
     title: &'a str,

@@ -30,7 +30,7 @@ pub(crate) struct Context {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     spin: Duration,
-    /// What a message that is unwrapped may have.
+    /// The limits of a message that is unwrapped.
     pub(crate) limits: Limits,
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Failure {
     pub(crate) reason: Option<Reason>,
 }
 
-/// What is wrong with a request.
+/// The reason why a request fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reason {
     /// The node refused it.

@@ -81,7 +81,7 @@ impl Kept {
             let Some((_, answer)) = self.answers.pop_front() else { return };
             self.bytes -= size(&answer);
         }
-        // What a burst took is given back.
+        // The memory that a burst took is given back.
         self.answers = VecDeque::new();
     }
 }

@@ -189,7 +189,7 @@ impl Settings {
         builder = set(builder, keys.max_resend_attempts, ConfigBuilder::max_resends);
         builder = set(builder, keys.repair_t_min_ms.map(ms), ConfigBuilder::repair_t_min);
         builder = set(builder, keys.repair_t_max_ms.map(ms), |builder, t_max| {
-            // Whoever has only nim-sds's keys need not know of the other.
+            // A program that has only nim-sds's keys need not know of the other.
             let lost_after = t_max.saturating_mul(3).max(HOUR);
             builder.repair_t_max(Some(t_max)).lost_after(lost_after)
         });

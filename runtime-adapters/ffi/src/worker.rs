@@ -96,7 +96,7 @@ struct Wanted<'a> {
 /// How long the stored channels are left alone for a program to set its callbacks.
 const OPENING: Duration = Duration::from_secs(1);
 
-/// What a message that is unwrapped may have.
+/// Returns the limits of a message that is unwrapped.
 pub(crate) fn limits(config: &Config) -> Limits {
     let mut limits = Limits::default();
     limits.max_id_len = *config.max_id_len();

@@ -27,7 +27,7 @@ const WOKEN: u8 = 1;
 /// Only one that sleeps costs whoever wakes it a system call.
 const ASLEEP: u8 = 2;
 
-/// What an event loop is at, and the `W` that it waits for.
+/// The phase of an event loop, and the `W` that it waits for.
 #[derive(Debug)]
 pub(super) struct Sleep<W> {
     phase: AtomicU8,
@@ -78,7 +78,8 @@ impl<W> Sleep<W> {
         self.phase.load(Ordering::Relaxed) == ASLEEP
     }
 
-    /// What it waits for. No waker is cloned, called or dropped in `act`, for it may do anything.
+    /// Hands `act` what it waits for. No waker is cloned, called or dropped in `act`, for a waker
+    /// may do anything.
     ///
     /// So nothing panics while the lock is held, and a poisoned lock guards a sound state.
     pub(super) fn waiting<R>(&self, act: impl FnOnce(&mut W) -> R) -> R {

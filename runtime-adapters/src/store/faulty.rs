@@ -215,7 +215,7 @@ impl<S: Store> Store for Faulty<S> {
     }
 }
 
-/// What a channel's records are once what was answered is on the disk too.
+/// Returns a channel's records as they are once the acknowledged writes are persisted too.
 fn records(loaded: Vec<Record>, channel: &ChannelId, cached: &[Write]) -> Records {
     let mut records: Records = loaded.into_iter().collect();
     for write in cached.iter().filter(|write| write.channel == *channel) {

@@ -1,4 +1,4 @@
-//! What logos-delivery has kept in its file.
+//! Data that logos-delivery has kept in its file.
 
 use core::error::Error;
 use core::fmt;
@@ -60,7 +60,7 @@ pub fn read_logos_delivery(
 fn rows(path: &Path) -> rusqlite::Result<Result<Vec<Row>, ImportError>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    // What is stored in a file says nothing that is carried out.
+    // The contents of a file say nothing that is carried out.
     connection.pragma_update(None, "trusted_schema", false)?;
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found != VERSION {

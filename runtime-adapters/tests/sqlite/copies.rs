@@ -11,7 +11,7 @@ use sds_runtime::store::{OpenReason, Record, Sqlite, SqliteBuilder};
 use super::machine::{Machine, Survivors};
 use super::{Place, changes, load, write};
 
-/// What lay on the disk at one time.
+/// The files that lay on the disk at one time.
 #[derive(Clone)]
 struct Copy {
     file: Vec<u8>,
@@ -143,7 +143,8 @@ fn no_file_opens_with_another_log_when_it_begins_again() {
     assert!(opened >= 12 && refused > 20, "{opened} opened, {refused} refused");
 }
 
-/// What the release before marks left: the same without their table, and its log if it was killed.
+/// Returns the files as the release before marks left them: the same without their table, and with
+/// the log if it was killed.
 fn of_the_release_before(place: &Place, killed: bool) -> Place {
     let theirs = Connection::open(place.file()).unwrap();
     theirs.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();

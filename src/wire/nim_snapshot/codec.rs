@@ -223,7 +223,7 @@ fn pair<'a>(mut fields: Fields<'a>) -> Result<(&'a [u8], Fields<'a>), DecodeErro
     Ok((key.unwrap_or_default(), value.unwrap_or(Fields::new(&[]))))
 }
 
-/// What was left out is what is in no fields.
+/// Reads a missing value as one that has no fields.
 fn or_empty<T: Read>(blob: &Blob<'_>, value: Option<T>) -> Result<T, DecodeError> {
     value.map_or_else(|| T::read(blob, Fields::new(&[])), Ok)
 }

@@ -27,7 +27,7 @@ const LOG: &[u8] = b"sds.log";
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "the table has these columns")]
 pub struct Row {
-    /// What kind of thing it is.
+    /// The kind of thing that it is.
     pub category: Bytes,
     /// Which one.
     pub key: Bytes,
@@ -50,7 +50,7 @@ pub enum RowError {
         channel: ChannelId,
         /// The message; `None`: the state.
         message_id: Option<MessageId>,
-        /// What is wrong with it.
+        /// The problem with it.
         error: DecodeError,
     },
 }

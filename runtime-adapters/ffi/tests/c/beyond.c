@@ -61,7 +61,7 @@ static void configurations(void) {
     cleanup(new_context(NULL, NULL));
     cleanup(new_context("", ""));
     cleanup(new_context("alice", "{\"maxCausalHistory\":2,\"spinMicros\":0}"));
-    /* What follows from a key needs none of its own. */
+    /* A setting that follows from a key needs no key of its own. */
     cleanup(new_context("alice", "{\"maxMessageHistory\":20000}"));
     cleanup(new_context("alice", "{\"dialect\":\"lip109\",\"bloomFilterCapacity\":100000}"));
 }
@@ -339,7 +339,7 @@ static void restarts(const char *path) {
     CHECK_BEGINNING(events.text, READY("m1", "1") ",\"senderId\":\"\",\"lamport\":1,\"follows\":null,"
                                                   "\"message\":\"eA==\"}\n");
     done(&r);
-    /* What waited has its content, which the answer to its unwrap had in an earlier life. */
+    /* The buffered message has its content. The answer to its unwrap had it in an earlier life. */
     events.text[0] = '\0';
     r = nothing();
     answered(SdsUnwrapReceivedMessage(ctx, met.data, met.len, on_reply, &r), &r);
@@ -389,7 +389,7 @@ static void stored_channels(const char *path) {
     cleanup(ctx);
 }
 
-/* What a child that begins `work` ends with. */
+/* Returns the status with which a child ends that begins `work`. */
 static int in_a_child(int (*work)(void *), void *argument) {
     fflush(NULL);
     pid_t child = fork();
@@ -455,7 +455,7 @@ static void too_many_ids(void) {
     cleanup(ctx);
 }
 
-/* What is no message is not read to an end that may not be there. */
+/* Bytes that are no message are not read to an end that may not be there. */
 static void a_length_that_is_a_lie(void) {
     enum { LIE = 32 << 20 };
     long page = sysconf(_SC_PAGESIZE);

@@ -48,7 +48,7 @@ static void cleanup(void *ctx) {
     done(&reply);
 }
 
-/* What was given to the callback can be read after the call has returned. */
+/* The text given to the callback can be read after the call has returned. */
 static void can_be_read(const struct reply *reply) {
     CHECK(reply->msg != NULL && memcmp(reply->msg, reply->copy, reply->len + 1) == 0);
 }
@@ -335,7 +335,7 @@ static void wrapping_what_others_name(void) {
     void *other = new_context(NULL);
     unwrap(other, &m1, "{\"message\":[104,101,108,108,111],\"channelId\":\"ch\",\"missingDeps\":[]}");
     cleanup(other);
-    /* What was only declared to be met, too. */
+    /* A message that was only declared to be met can be wrapped, too. */
     unwrap_hand_made(ctx, message("r2", 6, on_m2, "ch", "x"),
                      "{\"message\":[120],\"channelId\":\"ch\",\"missingDeps\":"
                      "[{\"messageId\":\"m2\",\"retrievalHint\":\"\"}]}");
@@ -671,8 +671,8 @@ static void hints_stay(void) {
 
 /* ---- threads and memory ---- */
 
-/* What was answered can be read after the call has returned, after thousands more, and after the end
- * of the context. */
+/* An answer can be read after the call has returned, after thousands more, and after the end of
+ * the context. */
 static void answers_stay(void) {
     enum { CALLS = 4000 };
     static struct reply replies[CALLS];

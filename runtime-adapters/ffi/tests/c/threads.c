@@ -120,7 +120,7 @@ static void *call_and_read_late(void *arg) {
             __atomic_fetch_sub(&still_reading, 1, __ATOMIC_SEQ_CST);
         }
     }
-    /* What was answered last is still there, though nobody waits any more. */
+    /* The last answers are still there, though nobody waits any more. */
     while (caller->count > 0) read_oldest(caller);
     return NULL;
 }

@@ -26,16 +26,16 @@ pub enum BackupError {
         /// The place.
         path: PathBuf,
     },
-    /// What the store holds is damaged: its copy was thrown away.
+    /// The contents of the store are damaged: its copy was thrown away.
     Corrupt {
-        /// What SQLite found first.
+        /// The damage that SQLite found first.
         finding: String,
     },
     /// The copy could not be written.
     NotWritten {
         /// The place.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: OpenReason,
     },
     /// The store has too much to do: 64 calls wait already.
@@ -150,7 +150,7 @@ fn copy(
     let mut target = Connection::open_with_flags(part, flags).map_err(failed)?;
     target.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
     target.pragma_update(None, "trusted_schema", false).map_err(failed)?;
-    // What is cut short is never used, and so never taken back.
+    // A copy that is cut short is never used, and so never rolled back.
     target.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(())).map_err(failed)?;
     let step = Backup::new(source, &mut target).and_then(|backup| backup.step(-1));
     if step.map_err(|error| damaged(error.into()))? != StepResult::Done {

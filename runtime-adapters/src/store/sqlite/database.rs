@@ -222,7 +222,7 @@ impl Database {
             // The write is safe in the log; if it cannot be carried now, it will be.
             drop(self.carry());
         }
-        // What is safe in a file that nobody will find is not safe.
+        // A write that is safe in a file that nobody will find is not safe.
         if self.claim.are_in_place() { Ok(()) } else { Err(StoreError::Moved) }
     }
 

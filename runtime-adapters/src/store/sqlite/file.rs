@@ -193,7 +193,7 @@ pub(super) fn look_at(path: &Path, vfs: Option<&str>) -> Result<Marks, OpenReaso
     // Half of a log may have been carried into it: it need not have all pages.
     alone.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
     let read = |name| alone.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    // What does not begin like a SQLite file is one without pages to SQLite, or none.
+    // A file with another beginning than SQLite's has no pages to SQLite, or is no database to it.
     let id = read("page_count").and_then(|pages| match pages {
         0 => Ok(None),
         _ => read("application_id").map(|id| Some(id.cast_unsigned())),

@@ -103,7 +103,7 @@ impl Sqlite {
         self.backups().backup(to)
     }
 
-    /// What makes copies of the store when a driver has it.
+    /// Returns a handle that makes copies of the store when a driver has it.
     pub fn backups(&self) -> Backups {
         Backups { lane: self.lane.clone() }
     }
