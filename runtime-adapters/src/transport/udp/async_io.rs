@@ -9,7 +9,7 @@ use ::smol::Async;
 use bytes::Bytes;
 use socket2::SockRef;
 
-use super::builder::Bound;
+use super::Bound;
 use super::{Datagrams, Multicast, Socket, UdpBuilder};
 use crate::transport::{Received, SendError, Transport};
 
