@@ -389,18 +389,24 @@ static void stored_channels(const char *path) {
     cleanup(ctx);
 }
 
-/* Returns the status with which a child ends that begins `work`. */
+/* Returns the result of `work` in a child, 0 if the child died of it. It ends by a signal: a tool that looks
+ * for leaks at an exit would find those of the threads that a child does not have. */
 static int in_a_child(int (*work)(void *), void *argument) {
+    int *result = mmap(NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(result != MAP_FAILED);
     fflush(NULL);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
         alarm(60);
-        _exit(work(argument));
+        *result = work(argument);
+        kill(getpid(), SIGKILL);
     }
     int status;
-    CHECK(waitpid(child, &status, 0) == child);
-    return status;
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    int found = *result;
+    munmap(result, sizeof *result);
+    return found;
 }
 
 static int calls_after_a_fork(void *ctx) {
@@ -416,8 +422,7 @@ static int calls_after_a_fork(void *ctx) {
 
 static void a_fork(void) {
     void *ctx = new_context(NULL, NULL);
-    int status = in_a_child(calls_after_a_fork, ctx);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+    CHECK(in_a_child(calls_after_a_fork, ctx) == 42);
     struct reply r = nothing();
     answered(SdsResetReliabilityManager(ctx, on_reply, &r), &r);
     done(&r);
@@ -437,8 +442,7 @@ static int says_into_a_broken_pipe(void *argument) {
 }
 
 static void a_broken_pipe(void) {
-    int status = in_a_child(says_into_a_broken_pipe, NULL);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+    CHECK(in_a_child(says_into_a_broken_pipe, NULL) == 42);
 }
 
 static void too_many_ids(void) {
