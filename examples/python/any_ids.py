@@ -4,8 +4,11 @@ import sds
 
 ID, CHANNEL, NAME = (raw.decode(errors="surrogateescape") for raw in (b"m\xff1", b"c\xfeh", b"\xe9va"))
 
+# The form of nim-sds 0.4 carries the ids of senders; that of 0.3.3, which is the default, does not.
+FORM = {"nimForm": "0.4"}
+
 events = []
-with sds.Participant(NAME) as alice, sds.Participant("bob", on_event=events.append) as bob:
+with sds.Participant(NAME, FORM) as alice, sds.Participant("bob", on_event=events.append) as bob:
     lost = alice.wrap(CHANNEL, ID, b"one")
     header, content = bob.unwrap(alice.wrap(CHANNEL, "m2", b"two"))
     assert (header["channelId"], content) == (CHANNEL, b"two"), header
