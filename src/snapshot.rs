@@ -266,7 +266,7 @@ pub struct StoredMet {
 pub struct Snapshot {
     /// Key of the digests in `record` and `met`.
     pub record_key: [u64; 2],
-    /// Whose state it is. Empty: an anonymous participant's, or that of a release that did not keep this.
+    /// The participant whose state it is. Empty: an anonymous one, or a release that did not keep this.
     pub participant_id: ParticipantId,
     /// Lamport clock.
     pub lamport: u64,

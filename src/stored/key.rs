@@ -23,7 +23,7 @@ pub enum Table {
     Floor = 0x04,
     /// Up to which received id deliveries may never have been told.
     Untold = 0x05,
-    /// Whose state it is.
+    /// The participant whose state it is.
     Participant = 0x06,
     /// The id record.
     Ids = 0x10,

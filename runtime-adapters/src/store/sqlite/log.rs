@@ -1,4 +1,4 @@
-//! Whose the log is that lies beside a file.
+//! The marks that tell which file a log beside it belongs to.
 //!
 //! SQLite takes any sound log for the file's own, so that an old copy of a file beside the log of
 //! a newer one would become a mixture of both. Therefore a file has a *mark*, by chance:
