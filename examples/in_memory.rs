@@ -58,12 +58,15 @@ fn run() -> Result<(), Box<dyn Error>> {
         for (index, node) in nodes.iter_mut().enumerate() {
             while let Some(effect) = node.poll_effect() {
                 match effect {
-                    Effect::Send { why, message_id, .. } if !lost => {
-                        println!("{now:>6} ms  {} sends {message_id} ({why:?}): lost", name(index));
+                    Effect::Send { reason, message_id, .. } if !lost => {
+                        println!(
+                            "{now:>6} ms  {} sends {message_id} ({reason:?}): lost",
+                            name(index)
+                        );
                         lost = true;
                     }
-                    Effect::Send { why, message_id, bytes, .. } => {
-                        println!("{now:>6} ms  {} sends {message_id} ({why:?})", name(index));
+                    Effect::Send { reason, message_id, bytes, .. } => {
+                        println!("{now:>6} ms  {} sends {message_id} ({reason:?})", name(index));
                         in_flight.push_back((1 - index, bytes));
                     }
                     Effect::Deliver(delivery) => {

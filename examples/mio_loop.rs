@@ -1,6 +1,6 @@
 //! A participant on somebody else's event loop, mio's: all that a node needs of one is "this
-//! datagram came" and "it is time". The arguments are those of `manual_loop`, and both can be in one
-//! group:
+//! datagram came" and "it is time". The arguments are those of `manual_loop`, and both can be in
+//! one group:
 //!
 //! ```text
 //! cargo run --example mio_loop -- carol 127.0.0.1:7003 127.0.0.1:7001 127.0.0.1:7002

@@ -1,7 +1,7 @@
 //! Ways to break the core on purpose, one for each invariant: a check that cannot fail is none.
 //!
-//! Without the feature `sim-broken` nothing can be broken, and the compiler drops the questions. With
-//! it nothing is, until a test says so.
+//! Without the feature `sim-broken` nothing can be broken, and the compiler drops the questions.
+//! With it nothing is, until a test says so.
 
 /// A way to break the core.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +26,7 @@ pub enum Break {
     Determinism = 6,
     /// The log keeps everything.
     Bounds = 7,
-    /// What is due is due at once again.
+    /// A deadline that passed is due again at once.
     Progress = 8,
     /// Effects leave before the changes they depend on are safe.
     Durability = 9,
@@ -34,7 +34,7 @@ pub enum Break {
     Clock = 10,
     /// Heads are not named.
     Heads = 11,
-    /// What is missing is asked for once.
+    /// A missing dependency is requested only once.
     Wanted = 12,
     /// Any filter acknowledges everything.
     Evidence = 13,

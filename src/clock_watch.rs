@@ -1,9 +1,9 @@
 //! Whether our own wall clock is off, by what others say.
 //!
-//! Lamport times follow the wall clocks of their senders. If ours is off by more than `max_clock_skew`,
-//! either we refuse what we hear or everybody refuses us, and nobody can tell us that. But the times that
-//! we hear run on as time does, at a distance that stays. Old messages do not: repair and archives
-//! give days in seconds, or the same days again.
+//! Lamport times follow the wall clocks of their senders. If ours is off by more than
+//! `max_clock_skew`, either we refuse what we hear or everybody refuses us, and nobody can tell us
+//! that. But the times that we hear run on as time does, at a distance that stays. Old messages do
+//! not: repair and archives give days in seconds, or the same days again.
 
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -17,13 +17,13 @@ pub(crate) const MAX_SENDERS: usize = 16;
 const SPAN: Duration = Duration::from_secs(600);
 /// A sender that has said nothing of use for so long may be forgotten for another one.
 const STALE: Duration = Duration::from_secs(1_800);
-/// How much a Lamport time may be behind or ahead for the time it took to arrive.
+/// Tolerance of a Lamport time for the time that the message took to arrive.
 const SLACK_MS: u64 = 60_000;
-/// Lamport times below this, which is 1973, do not count milliseconds since 1970: they are nim-sds's
-/// seconds, or those of boards without a clock.
+/// Lamport times below this, which is 1973, do not count milliseconds since 1970: they are
+/// nim-sds's seconds, or those of boards without a clock.
 const FIRST_MS: u64 = 100_000_000_000;
 
-/// Where a sender's time is beside ours.
+/// Position of a sender's time relative to ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
     Behind,
@@ -70,9 +70,9 @@ pub(crate) struct ClockWatch {
 }
 
 impl ClockWatch {
-    /// A message of `sender` was heard just now; `refused`: it is too far ahead of our clock. Returns our
-    /// time and theirs, once, if more senders are steadily on one side of us than others were heard
-    /// meanwhile.
+    /// A message of `sender` was heard just now; `refused`: it is too far ahead of our clock.
+    /// Returns our time and theirs, once, if more senders are steadily on one side of us than
+    /// others were heard meanwhile.
     pub(crate) fn hears(
         &mut self,
         now: Now,
@@ -145,7 +145,7 @@ mod tests {
     /// A day of skew is allowed.
     struct Rig {
         watch: ClockWatch,
-        /// How far our clock is ahead of the right time, in milliseconds.
+        /// Distance of our clock ahead of the right time, in milliseconds.
         ahead: i64,
         told: usize,
     }
@@ -155,7 +155,8 @@ mod tests {
             Self { watch: ClockWatch::default(), ahead, told: 0 }
         }
 
-        /// At a time in milliseconds a message of `sender` with this Lamport time, as the node judges it.
+        /// At a time in milliseconds a message of `sender` with this Lamport time, as the node
+        /// judges it.
         fn hears_time(&mut self, at: u64, sender: u64, lamport: u64) -> bool {
             let wall = (EPOCH + at).saturating_add_signed(self.ahead);
             let now = Now::new(Instant::from_millis(at), UnixMillis(wall));
@@ -218,7 +219,8 @@ mod tests {
 
     #[test]
     fn times_that_jump_or_stand_still_say_nothing() {
-        // An archive, which tells two days in half an hour; and members who have had no clock since.
+        // An archive, which tells two days in half an hour; and members who have had no clock
+        // since.
         for (start, step) in [(2 * DAY, 90 * MINUTE), (2 * DAY, 1)] {
             let mut rig = Rig::new(0);
             for minute in 0..31 {

@@ -4,13 +4,13 @@ use alloc::collections::BTreeMap;
 
 use crate::id::ChannelId;
 use crate::time::Instant;
-use crate::timer::{Deadline, Why};
+use crate::timer::{Deadline, DeadlineReason};
 
 /// The deadlines of those channels that have one. The first is at hand: a look at it costs the same
 /// however many channels wait.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    queue: BTreeMap<(Instant, ChannelId), Why>,
+    queue: BTreeMap<(Instant, ChannelId), DeadlineReason>,
     /// Of `queue`.
     first: Option<Deadline>,
 }
@@ -38,10 +38,10 @@ impl Deadlines {
             self.queue.remove(&(from.at, channel.clone()));
         }
         if let Some(to) = to {
-            self.queue.insert((to.at, channel.clone()), to.why);
+            self.queue.insert((to.at, channel.clone()), to.reason);
         }
         let first = self.queue.first_key_value();
-        self.first = first.map(|((at, _), why)| Deadline { at: *at, why: *why });
+        self.first = first.map(|((at, _), reason)| Deadline { at: *at, reason: *reason });
     }
 
     /// No channel wants to be woken.
@@ -56,21 +56,25 @@ mod tests {
 
     #[test]
     fn the_first_is_the_earliest_through_every_change() {
-        let deadline = |ms, why| Some(Deadline { at: Instant::from_millis(ms), why });
+        let deadline = |ms, reason| Some(Deadline { at: Instant::from_millis(ms), reason });
         let (a, b) = (ChannelId::from("a"), ChannelId::from("b"));
         let mut deadlines = Deadlines::default();
         assert_eq!(deadlines.first(), None);
-        deadlines.replace(&a, None, deadline(5, Why::Sync));
-        deadlines.replace(&b, None, deadline(7, Why::Resend));
-        assert_eq!(deadlines.first(), deadline(5, Why::Sync));
+        deadlines.replace(&a, None, deadline(5, DeadlineReason::Sync));
+        deadlines.replace(&b, None, deadline(7, DeadlineReason::Resend));
+        assert_eq!(deadlines.first(), deadline(5, DeadlineReason::Sync));
         assert_eq!(deadlines.due(Instant::from_millis(4)), None);
         assert_eq!(deadlines.due(Instant::from_millis(5)), Some(&a));
 
-        deadlines.replace(&a, deadline(5, Why::Sync), deadline(9, Why::Sync));
-        assert_eq!(deadlines.first(), deadline(7, Why::Resend));
-        deadlines.replace(&b, deadline(7, Why::Resend), deadline(7, Why::GiveUp));
-        assert_eq!(deadlines.first(), deadline(7, Why::GiveUp));
-        deadlines.replace(&b, deadline(7, Why::GiveUp), None);
+        deadlines.replace(&a, deadline(5, DeadlineReason::Sync), deadline(9, DeadlineReason::Sync));
+        assert_eq!(deadlines.first(), deadline(7, DeadlineReason::Resend));
+        deadlines.replace(
+            &b,
+            deadline(7, DeadlineReason::Resend),
+            deadline(7, DeadlineReason::GiveUp),
+        );
+        assert_eq!(deadlines.first(), deadline(7, DeadlineReason::GiveUp));
+        deadlines.replace(&b, deadline(7, DeadlineReason::GiveUp), None);
         assert_eq!(deadlines.due(Instant::from_millis(9)), Some(&a));
         deadlines.clear();
         assert_eq!((deadlines.first(), deadlines.due(Instant::from_millis(9))), (None, None));

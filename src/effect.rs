@@ -1,4 +1,4 @@
-//! What comes out of a node.
+//! The outputs of a node.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -23,12 +23,13 @@ pub struct PersistId(pub u64);
 #[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
 pub struct LoadId(pub u64);
 
-/// Number of a request to a store node.
+/// Number of a request to an archive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
 pub struct RetrievalId(pub u64);
 
-/// One effect of [`Node::poll_effect`](crate::Node::poll_effect): something to do, or to know.
+/// One output of [`Node::poll_effect`](crate::Node::poll_effect): an action to carry out, or an
+/// event.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Effect {
@@ -42,8 +43,8 @@ pub enum Effect {
         message_id: MessageId,
         /// The dialect it is encoded in.
         dialect: WireDialect,
-        /// What it is sent for.
-        why: SendReason,
+        /// The reason it is sent.
+        reason: SendReason,
     },
     /// A message joined the log. Deliveries come in a causal order.
     Deliver(Delivery),
@@ -58,50 +59,50 @@ pub enum Effect {
         /// Its content, a slice of its datagram, which it keeps alive.
         content: Bytes,
     },
-    /// Write these changes in order and all or nothing, then say
+    /// Write these changes in order, all or nothing, then answer with
     /// [`Input::Persisted`](crate::Input::Persisted). [`stored::writes`](crate::stored::writes)
-    /// makes puts and removals of them.
+    /// turns them into puts and removals.
     Persist {
         /// Number of the write.
         id: PersistId,
-        /// What changed, oldest first.
+        /// The changes, oldest first.
         changes: Arc<[Change]>,
     },
-    /// Read a channel's state, then say [`Input::Loaded`](crate::Input::Loaded).
-    /// [`stored::snapshot`](crate::stored::snapshot) makes it of records.
+    /// Read a channel's state, then answer with [`Input::Loaded`](crate::Input::Loaded).
+    /// [`stored::snapshot`](crate::stored::snapshot) decodes it from records.
     Load {
         /// Number of the request.
         id: LoadId,
         /// The channel.
         channel: ChannelId,
     },
-    /// Fetch these messages from elsewhere if there is an elsewhere, then say
-    /// [`Input::Repaired`](crate::Input::Repaired).
-    RequestRepair {
+    /// Fetch these messages from an archive if there is one, then answer with
+    /// [`Input::Retrieved`](crate::Input::Retrieved).
+    Retrieve {
         /// Number of the request.
         id: RetrievalId,
         /// The channel.
         channel: ChannelId,
-        /// What is missing, with hints where known.
+        /// The missing messages, with hints where known.
         missing: Vec<HistoryEntry>,
     },
-    /// A peer's filter holds an own message.
+    /// The filter of a peer contains an own message.
     PossiblyAcked {
         /// The channel.
         channel: ChannelId,
         /// The own message.
         message_id: MessageId,
     },
-    /// Some peer has an own message. Those that one message acknowledges come in the order of
-    /// sending.
+    /// A peer has an own message. Messages acknowledged at once are reported in the order of
+    /// publication.
     Acked {
         /// The channel.
         channel: ChannelId,
         /// The own message.
         message_id: MessageId,
     },
-    /// An own message was sent `max_resends` times more and nobody acknowledged it. It is no
-    /// longer resent; [`Effect::Acked`] may still follow, and [`Input::Resend`](crate::Input::Resend)
+    /// An own message was resent `max_resends` times without an acknowledgement. It is no longer
+    /// resent; [`Effect::Acked`] may still follow, and [`Input::Resend`](crate::Input::Resend)
     /// sends it again.
     Unconfirmed {
         /// The channel.
@@ -109,17 +110,17 @@ pub enum Effect {
         /// The own message.
         message_id: MessageId,
     },
-    /// A message names dependencies that are not here.
+    /// A message references dependencies that have not been received.
     Missing {
         /// The channel.
         channel: ChannelId,
-        /// The message that names them: a content message, or a sync.
+        /// The message that references them: a content message, or a sync.
         message_id: MessageId,
-        /// What it names and is neither logged nor waiting itself.
+        /// The dependencies that are neither logged nor buffered.
         missing: Vec<HistoryEntry>,
     },
-    /// These dependencies were given up, or dropped because theirs were. None is given up for time alone
-    /// that passed while nobody handled a [`Tick`](crate::Input::Tick).
+    /// These dependencies were given up, or dropped because one of their own dependencies was. Time
+    /// in which no [`Tick`](crate::Input::Tick) was handled is no reason to give up.
     Lost {
         /// The channel.
         channel: ChannelId,
@@ -133,47 +134,48 @@ pub enum Effect {
         /// Dependencies given up since the channel was opened.
         lost: u64,
     },
-    /// A write failed. It is retried; until it succeeds publishing is refused and what depends
-    /// on it is held.
+    /// A write failed. It is retried. Until it succeeds, publishing is refused and dependent
+    /// effects are held.
     Degraded {
-        /// What the store said.
+        /// The error that the store returned.
         error: StoreError,
         /// When the write is handed out again.
         retry_at: Instant,
     },
     /// The failed write succeeded.
     Recovered,
-    /// A bound of the configuration bit.
-    Bounded {
+    /// A configured limit was reached.
+    LimitReached {
         /// The channel.
         channel: ChannelId,
-        /// Which one.
-        bound: Bound,
-        /// The message it bit.
+        /// The limit.
+        limit: Limit,
+        /// The message that was dropped, or whose request was ignored.
         message_id: MessageId,
-        /// Who sent that, as it says itself; empty where nobody knows.
+        /// The sender that the message states; empty if it is not known.
         sender_id: ParticipantId,
     },
-    /// A second message came with the id of another and different content; the first stays.
+    /// A message has the id of an earlier one and different content. The first one stays.
     Conflict {
         /// The channel.
         channel: ChannelId,
         /// The id.
         message_id: MessageId,
-        /// The sender that the second message names.
+        /// The sender that the second message states.
         sender_id: ParticipantId,
     },
-    /// A message's filter was malformed and ignored; the message itself counts.
+    /// The filter of a message was malformed and is ignored. The message itself is processed.
     FilterIgnored {
         /// The channel.
         channel: ChannelId,
         /// The message's sender.
         sender_id: ParticipantId,
-        /// What is wrong with it.
+        /// The fault of the filter.
         error: FilterError,
     },
-    /// A message's Lamport time is far behind ours: its sender's clock differs or counts in
-    /// seconds. Told once a channel. [`WallClockOff`](Self::WallClockOff) is about our own.
+    /// The Lamport time of a message is far behind ours: its sender's clock differs or counts in
+    /// seconds. Reported once a channel. [`WallClockOff`](Self::WallClockOff) is about our own
+    /// clock.
     ClockBehind {
         /// The channel.
         channel: ChannelId,
@@ -182,28 +184,30 @@ pub enum Effect {
         /// The message's Lamport time.
         lamport: u64,
     },
-    /// The monotonic time of an input is more than a minute behind that of an earlier one, as that of a
-    /// counter is that has wrapped: timers stand still until it has caught up. Told once until it has.
+    /// The monotonic time of an input is more than a minute behind that of an earlier one, for
+    /// example because a counter wrapped. Timers stand still until it has caught up. Reported once
+    /// until then.
     TimeBehind {
         /// The time that the input gave.
         told: Instant,
         /// The newest time, at which timers stand.
         newest: Instant,
     },
-    /// Our own wall clock seems to be off by more than `max_clock_skew`: then others refuse what we send, or
-    /// we refuse what they do. For ten minutes the Lamport times of more senders than were heard otherwise
-    /// have run at such a distance from it. In a group of two nobody can tell whose clock it is. Times
-    /// in seconds, as nim-sds has them, do not count. Told once a node.
+    /// Our own wall clock seems to be off by more than `max_clock_skew`, so that others refuse our
+    /// messages, or we refuse theirs: for ten minutes the Lamport times of most senders have run at
+    /// such a distance from it. In a group of two it is unknown whose clock is off. Times in
+    /// seconds, as nim-sds has them, do not count. Reported once a node.
     WallClockOff {
         /// Our wall clock.
         ours: UnixMillis,
         /// The Lamport time of the newest message of the others.
         theirs: UnixMillis,
     },
-    /// A message came under our own participant id that this node did not make. Either another node has the
-    /// same `participant_id`: each takes the other's messages for its own, so neither acknowledges them.
-    /// Give every node its own. Or we made it before our state was lost: then there is nothing to do. Or
-    /// it is forged. Told once a channel. An anonymous node is never told.
+    /// A message has our own participant id and was not published by this node. Either another node
+    /// has the same `participant_id`: each takes the other's messages for its own, so neither
+    /// acknowledges them. Give every node its own. Or this node published it before its state was
+    /// lost: then there is nothing to do. Or it is forged. Reported once a channel, and never to an
+    /// anonymous node.
     ParticipantIdInUse {
         /// The channel.
         channel: ChannelId,
@@ -212,20 +216,20 @@ pub enum Effect {
         /// The message's Lamport time.
         lamport: u64,
     },
-    /// Own messages go out in a form of the nim dialect without room for sender ids and repair
-    /// requests: all who write it count as one in acknowledgement by filters, and what is missing is
-    /// asked for in no message. Told once a channel.
+    /// Own messages are encoded in a form of the nim dialect that has no room for sender ids and
+    /// repair requests. All its writers count as one in acknowledgement by filters, and no message
+    /// requests missing ones. Reported once a channel.
     FormIncomplete {
         /// The channel.
         channel: ChannelId,
         /// The form.
         form: NimForm,
     },
-    /// A logged message cannot be sent in the LIP-109 dialect, because an id in it is not UTF-8; or in the
-    /// form of the nim dialect, which would take an id in it for an entry. The former is from
-    /// a time when the channel wrote nim-sds alone; others are refused as
-    /// [`RejectReason::NotText`](crate::RejectReason::NotText).
-    NotText {
+    /// A logged message cannot be sent in the LIP-109 dialect, because one of its ids is not UTF-8;
+    /// or in the form of the nim dialect, whose readers would take one of its ids for an entry. The
+    /// former was received when the channel wrote nim-sds alone; others are refused as
+    /// [`RejectReason::NotForwardable`](crate::RejectReason::NotForwardable).
+    NotForwarded {
         /// The channel.
         channel: ChannelId,
         /// The message.
@@ -234,7 +238,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Bytes that it takes while it waits for the store, what it keeps alive included.
+    /// Bytes that it takes while it is held, including those that it keeps alive.
     pub(crate) fn kept_bytes(&self) -> usize {
         let kept = match self {
             Self::Send { bytes, message_id, .. } => bytes.len() + message_id.len(),
@@ -253,11 +257,11 @@ impl Effect {
             Self::DeliverEphemeral { .. }
             | Self::Persist { .. }
             | Self::Load { .. }
-            | Self::RequestRepair { .. }
+            | Self::Retrieve { .. }
             | Self::Synced { .. }
             | Self::Degraded { .. }
             | Self::Recovered
-            | Self::Bounded { .. }
+            | Self::LimitReached { .. }
             | Self::Conflict { .. }
             | Self::FilterIgnored { .. }
             | Self::ClockBehind { .. }
@@ -265,7 +269,7 @@ impl Effect {
             | Self::WallClockOff { .. }
             | Self::ParticipantIdInUse { .. }
             | Self::FormIncomplete { .. }
-            | Self::NotText { .. } => 0,
+            | Self::NotForwarded { .. } => 0,
         };
         size_of::<Self>() + kept
     }
@@ -281,46 +285,46 @@ pub struct Delivery {
     pub seq: DeliverySeq,
     /// The message.
     pub entry: LogEntry,
-    /// The entry right before it in the log: an application that shows the log inserts it
-    /// there. `None`: it is the first.
+    /// The entry right before it in the log, behind which an application that shows the log inserts
+    /// it. `None`: it is the first.
     pub follows: Option<LogEntry>,
-    /// Whether something it depends on, directly, is missing from the log, or was evicted from it
-    /// before a restart without having been consumed and so may never have been told.
+    /// Whether a direct dependency was not delivered. After a restart also whether one was evicted
+    /// without being consumed, so that it may not have been reported.
     pub gap: bool,
-    /// Whether we published it ourselves.
+    /// Whether it was published here.
     pub own: bool,
     /// Whether it was delivered before a restart and not consumed.
     pub redelivery: bool,
 }
 
-/// What a message is sent for.
+/// The reason for which a message is sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[non_exhaustive]
 pub enum SendReason {
     /// It was just published.
     New,
-    /// Nobody acknowledged it in time.
+    /// It was not acknowledged in time.
     Resend,
-    /// It tells the group what we have and what we miss.
+    /// It is a sync message: heads, filter and repair requests.
     Sync,
-    /// Somebody asked for it.
+    /// A member requested it.
     Repair,
     /// It was just published and is not logged.
     Ephemeral,
-    /// It was heard in the other dialect.
+    /// It was received in the other dialect.
     Bridge,
 }
 
-/// A bound that bit.
+/// A limit of the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum Bound {
-    /// `max_incoming_messages` or `max_incoming_bytes`: the waiting message with the highest
-    /// Lamport time was dropped; it is asked for again when it is named again.
+pub enum Limit {
+    /// `max_incoming_messages` or `max_incoming_bytes`: the buffered message with the highest
+    /// Lamport time was dropped. It is requested again when it is referenced again.
     Incoming,
-    /// `max_wanted`: more dependencies are missing than can be kept track of. This message named
+    /// `max_missing`: more dependencies are missing than can be kept track of. This message named
     /// some of them and was dropped: of all senders its own had named most.
-    Wanted,
+    Missing,
     /// `max_answers`: the request for this message was ignored.
     Answers,
 }

@@ -21,8 +21,8 @@ pub struct DeliverySeq(pub u64);
 /// It is one allocation, of [`size`](Self::size) bytes, that its clones share.
 //
 // The record: Lamport time (8 bytes), lengths of message id and sender id, number of the history's
-// entries, where the content begins (4 bytes each); the two ids; for each named entry the lengths of
-// id, hint (`NO_HINT`: none) and sender (4 bytes each), then these; the content.
+// entries, where the content begins (4 bytes each); the two ids; for each named entry the lengths
+// of id, hint (`NO_HINT`: none) and sender (4 bytes each), then these; the content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LogEntry(Arc<[u8]>);
 
@@ -176,7 +176,7 @@ impl fmt::Debug for LogEntry {
     }
 }
 
-/// What a log entry depends on; from [`LogEntry::causal_history`].
+/// The dependencies of a log entry; from [`LogEntry::causal_history`].
 #[derive(Clone)]
 pub struct CausalHistory<'a> {
     rest: &'a [u8],

@@ -30,11 +30,11 @@ pub enum RejectReason {
     ChannelNotOpen,
     /// The channel is open already.
     ChannelAlreadyOpen,
-    /// The channel waits for its state from the store. The first message of a channel that is opened
-    /// by it (`auto_open`) is refused so, and has opened it: repair asks for it again.
+    /// The channel waits for its state from the store. The first message of a channel that is
+    /// opened by it (`auto_open`) is refused so, and has opened it: repair asks for it again.
     ChannelLoading,
-    /// By the settings of the channel more could be sent than a node with the settings of this one takes
-    /// in: what is received is held to those of the node, for all its channels.
+    /// By the settings of the channel more could be sent than a node with the settings of this one
+    /// takes in: what is received is held to those of the node, for all its channels.
     ChannelExceedsNode {
         /// The channel's setting.
         field: &'static str,
@@ -87,11 +87,12 @@ pub enum RejectReason {
         /// `max_hint_len`.
         limit: usize,
     },
-    /// An id is not UTF-8, which the LIP-109 dialect requires: the channel writes it, or may come to.
+    /// An id is not UTF-8, which the LIP-109 dialect requires: the channel writes it, or may come
+    /// to.
     IdNotUtf8,
-    /// A nim message has or names an id that is not UTF-8. The channel writes LIP-109, or may come to, and
-    /// could not pass it on: others would lack it for ever.
-    NotText,
+    /// A nim message has or names an id that is not UTF-8. The channel writes LIP-109, or may come
+    /// to, and could not pass it on: others would lack it for ever.
+    NotForwardable,
     /// The content is empty, which is how sync messages are told.
     EmptyContent,
     /// The content is longer than `max_content_len`.
@@ -101,8 +102,8 @@ pub enum RejectReason {
         /// `max_content_len`.
         limit: usize,
     },
-    /// The message would be longer than `max_datagram_len`, with the largest filter that it can come
-    /// to carry.
+    /// The message would be longer than `max_datagram_len`, with the largest filter that it can
+    /// come to carry.
     DatagramTooLong {
         /// Length of its content in bytes.
         content_len: usize,
@@ -111,18 +112,18 @@ pub enum RejectReason {
         /// Longest content that fits with the same message id, in bytes. 0: none does.
         max_content: usize,
     },
-    /// A message with this id was published or received in the channel. An id that was merely named by
-    /// others, given up or declared met can be published.
+    /// A message with this id was published or received in the channel. An id that was merely named
+    /// by others, given up or declared met can be published.
     IdKnown,
     /// The message is not in the log.
     NotLogged,
     /// The message is not an own one that nobody has acknowledged.
-    NotOutgoing,
-    /// The message's body has left the log, so it cannot be sent again: publish its content under a new
-    /// id.
+    NotUnacknowledged,
+    /// The message's body has left the log, so it cannot be sent again: publish its content under a
+    /// new id.
     BodyEvicted,
-    /// As many own messages as `max_outgoing` allows are unacknowledged, or as many bytes of them as
-    /// `max_log_bytes` allows: wait for acknowledgements.
+    /// As many own messages as `max_outgoing` allows are unacknowledged, or as many bytes of them
+    /// as `max_log_bytes` allows: wait for acknowledgements.
     OutgoingFull {
         /// The one of the two that is reached.
         limit: usize,
@@ -188,7 +189,7 @@ impl fmt::Display for RejectReason {
                 write!(f, "a retrieval hint has {len} bytes, and max_hint_len allows {limit}")
             }
             Self::IdNotUtf8 => f.write_str("an id is not UTF-8, which LIP-109 requires"),
-            Self::NotText => f.write_str(
+            Self::NotForwardable => f.write_str(
                 "the message has or names an id that is not UTF-8, so it could not be passed on in \
                  LIP-109, which the channel writes or may come to write",
             ),
@@ -211,7 +212,7 @@ impl fmt::Display for RejectReason {
                  ever",
             ),
             Self::NotLogged => f.write_str("the message is not in the log"),
-            Self::NotOutgoing => {
+            Self::NotUnacknowledged => {
                 f.write_str("the message is not an own one that waits for an acknowledgement")
             }
             Self::BodyEvicted => f.write_str(
@@ -283,8 +284,8 @@ pub enum ConfigError {
         /// That field's value.
         bound: u64,
     },
-    /// `max_content_len`, `max_id_len`, `max_hint_len` and `max_history_entries` together allow a message that
-    /// is too large for the log.
+    /// `max_content_len`, `max_id_len`, `max_hint_len` and `max_history_entries` together allow a
+    /// message that is too large for the log.
     EntryTooLarge {
         /// The size of the largest message that they allow, in bytes.
         bytes: u64,
@@ -348,12 +349,12 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// What the numbers of a field count, if its name does not say so.
+/// Returns the unit of a field's number, if its name does not contain it.
 fn unit(field: &str) -> &'static str {
     match field {
         "bridge_delay" | "lost_after" | "max_clock_skew" | "repair_sync_min" | "repair_t_min"
-        | "repair_t_max × 3" | "resend_after" | "resend_max" | "retrieval_retry" | "sync_max"
-        | "sync_min" => " ms",
+        | "repair_t_max × 3" | "resend_after" | "resend_max" | "retrieval_interval"
+        | "sync_max" | "sync_min" => " ms",
         _ => "",
     }
 }
@@ -366,7 +367,7 @@ pub enum StoreError {
     Unavailable,
     /// It has no room.
     Full,
-    /// What it holds cannot be read.
+    /// Its data cannot be read.
     Corrupt,
     /// Its version is not known.
     Version,

@@ -8,13 +8,14 @@ use core::num::Wrapping;
 
 use sha2::{Digest, Sha256};
 
-/// Whose hash functions to use.
+/// The implementation whose hash functions are used.
 ///
 /// All members of a group must agree, or filters and response groups mean nothing to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum HashKind {
-    /// LIP-109 as `@waku/sds` does it: [`murmur3_32_utf16`] in filters, [`sha256_prefix`] for repair.
+    /// LIP-109 as `@waku/sds` does it: [`murmur3_32_utf16`] in filters, [`sha256_prefix`] for
+    /// repair.
     Lip109,
     /// nim-sds built with Nim 2.2 or later: [`farm_hash64`] for both.
     NimFarm,
@@ -87,8 +88,8 @@ pub fn murmur3_32_concat(parts: &[&[u8]]) -> u32 {
 /// can need 16 bits, and then spills over its neighbour in the block of four; the length that is
 /// mixed in last counts code points. For ASCII all this comes to [`murmur3_32`].
 ///
-/// Where `text` is not UTF-8, each malformed sequence counts as one U+FFFD: that is what a
-/// JavaScript peer, which replaces it while decoding, would hash.
+/// Each malformed UTF-8 sequence in `text` counts as one U+FFFD, as in a JavaScript peer, which
+/// replaces it while decoding.
 #[must_use]
 pub fn murmur3_32_utf16(text: &[u8]) -> u32 {
     let mut hasher = Murmur3::default();

@@ -1,4 +1,4 @@
-//! What goes into a node.
+//! The inputs of a node.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -17,11 +17,11 @@ use crate::snapshot::Snapshot;
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Input {
-    /// A message as it came from the transport, of either dialect. What is kept of it is copied;
+    /// A message as the transport received it, in either dialect. The node copies what it keeps;
     /// only the content of [`Effect::DeliverEphemeral`](crate::Effect::DeliverEphemeral) is a slice
     /// of it.
     Datagram(Bytes),
-    /// A message of our own.
+    /// Publish a message.
     Publish {
         /// The channel, which must be open.
         channel: ChannelId,
@@ -32,42 +32,42 @@ pub enum Input {
         /// Whether it is logged.
         kind: PublishKind,
     },
-    /// Send an own message again now that nobody has acknowledged. It goes out as any resend does, and
-    /// the next one is due when it was before. If it was reported
-    /// [`Unconfirmed`](crate::Effect::Unconfirmed), before a restart too, it waits for an acknowledgement
-    /// again as a new message does, with all of its resends; that takes room in `max_outgoing`.
+    /// Resend an own message now that is not acknowledged. The next scheduled resend stays due when
+    /// it was. If the message was reported [`Unconfirmed`](crate::Effect::Unconfirmed), also before
+    /// a restart, it is outgoing again like a new message, with all of its resends, and counts
+    /// toward `max_outgoing`.
     Resend {
         /// The channel.
         channel: ChannelId,
         /// The own message.
         message_id: MessageId,
     },
-    /// Time has passed: what is due happens.
+    /// Time has passed: timers that are due run.
     Tick,
     /// The store's answer to [`Effect::Persist`](crate::Effect::Persist).
     Persisted {
         /// The id of the write. Completing it completes all before it.
         id: PersistId,
-        /// Whether the changes are safe.
+        /// Whether the changes are persisted.
         result: Result<(), StoreError>,
     },
     /// The store's answer to [`Effect::Load`](crate::Effect::Load).
     Loaded {
-        /// The id of the effect. Answers to others, such as one from before the channel was closed and
-        /// opened again, are refused.
+        /// The id of the effect. Answers to others, such as one from before the channel was closed
+        /// and opened again, are refused.
         id: LoadId,
         /// The channel asked for.
         channel: ChannelId,
         /// Its state, or `None` if the store has none.
         result: Result<Option<Box<Snapshot>>, StoreError>,
     },
-    /// A store node's answer to [`Effect::RequestRepair`](crate::Effect::RequestRepair). A
-    /// request may be answered in any number of parts.
-    Repaired {
+    /// An archive's answer to [`Effect::Retrieve`](crate::Effect::Retrieve). A request may be
+    /// answered in any number of parts.
+    Retrieved {
         /// The id of the request.
         id: RetrievalId,
-        /// What came of it.
-        outcome: Retrieved,
+        /// The answer.
+        outcome: RetrievalOutcome,
     },
     /// Take part in a channel.
     Open {
@@ -75,22 +75,23 @@ pub enum Input {
         channel: ChannelId,
         /// Settings for this channel in place of the node's. Those that belong to the whole node
         /// (seed, durability, `auto_open` and its bound, `auto_consume`, `max_held_effects`,
-        /// `max_held_bytes`, `max_datagram_len`, and the lengths and counts that the decoder checks) are ignored.
+        /// `max_held_bytes`, `max_datagram_len`, and the lengths and counts that the decoder
+        /// checks) are ignored.
         config: Option<Arc<Config>>,
     },
-    /// Stop taking part. What is in memory is dropped, what is stored stays.
+    /// Stop taking part. The state in memory is dropped, the stored state stays.
     Close {
         /// The channel.
         channel: ChannelId,
     },
-    /// Stop taking part and erase what is stored.
+    /// Stop taking part and erase the stored state.
     Drop {
         /// The channel.
         channel: ChannelId,
     },
     /// Empty every open channel, in memory and in the store; they stay open.
     Reset,
-    /// Where a logged message can be fetched from; told to others in causal histories.
+    /// Set the retrieval hint of a logged message, which others receive in causal histories.
     Hint {
         /// The channel.
         channel: ChannelId,
@@ -99,14 +100,14 @@ pub enum Input {
         /// Opaque bytes, at most `max_hint_len`.
         hint: Bytes,
     },
-    /// The application has these messages by other means: they no longer block anything.
+    /// Declare dependencies resolved: the application has these messages by other means.
     DependenciesMet {
         /// The channel.
         channel: ChannelId,
-        /// Remembered like delivered ids, up to `max_met_ids`.
+        /// Their ids; remembered up to `max_resolved_ids`.
         ids: Vec<MessageId>,
     },
-    /// The application is done with deliveries up to here; they are not repeated after a restart.
+    /// The application is done with these deliveries; they are not repeated after a restart.
     Consumed {
         /// The channel.
         channel: ChannelId,
@@ -122,18 +123,18 @@ pub enum PublishKind {
     /// Logged, acknowledged, repaired.
     #[default]
     Content,
-    /// Delivered at once to whoever hears it; never logged nor resent. LIP-109 only.
+    /// Delivered at once by whoever receives it; never logged nor resent. LIP-109 only.
     Ephemeral,
 }
 
-/// What a store node had.
+/// The answer of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a store node has it, has it not, or fails")]
-pub enum Retrieved {
-    /// A message, as it went over the wire.
+#[expect(clippy::exhaustive_enums, reason = "an archive has it, has it not, or fails")]
+pub enum RetrievalOutcome {
+    /// A message, as it was sent.
     Message(Bytes),
-    /// Nothing. It is asked again, later than after a failure.
+    /// The archive does not have it. The request is repeated, later than after a failure.
     NotFound,
-    /// No answer could be had. It is asked again soon.
+    /// The archive did not answer. The request is repeated soon.
     Failed,
 }

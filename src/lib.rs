@@ -8,8 +8,8 @@
 //! inserted where it belongs, late, and the application is told where that is.
 //!
 //! This crate is the protocol as a state machine. It does no I/O, reads no clock, draws no
-//! randomness but from a seed, and needs no more than `alloc`: whoever embeds it moves the bytes and
-//! tells the time.
+//! randomness but from a seed, and needs no more than `alloc`: whoever embeds it moves the bytes
+//! and tells the time.
 //!
 //! ```text
 //!                 Input                                         Effect
@@ -198,15 +198,15 @@ pub use config::{
     OnLost,
 };
 pub use digest::{ContentDigest, LogDigest};
-pub use effect::{Bound, Delivery, Effect, LoadId, PersistId, RetrievalId, SendReason};
+pub use effect::{Delivery, Effect, Limit, LoadId, PersistId, RetrievalId, SendReason};
 pub use entry::{CausalHistory, DeliverySeq, LogEntry};
 pub use error::{ConfigError, DecodeError, RejectReason, Rejected, StoreError};
 pub use id::{ChannelId, IdRef, MessageId, ParticipantId};
-pub use input::{Input, PublishKind, Retrieved};
+pub use input::{Input, PublishKind, RetrievalOutcome};
 pub use memory::MaxMemory;
 pub use node::Node;
 pub use time::{Instant, Now, UnixMillis};
-pub use timer::{Deadline, Why};
+pub use timer::{Deadline, DeadlineReason};
 
 /// The code in the README and in the guides is compiled with the documentation tests.
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! How much memory a node takes at most, as requested from the allocator.
+//! Maximum memory of a node, as requested from the allocator.
 //!
 //! The sums below follow the collections field by field; `tests/memory.rs` holds them against an
 //! allocator that counts.
@@ -32,8 +32,8 @@ pub(crate) const WAITER: usize = 16;
 const STEPS: usize = 2;
 /// Bytes that surround the ids of an entry in a record, at most.
 const RECORD_NAMED: u64 = 24;
-/// Bytes of a record beside what grows with the configuration, at most: of an own message the senders
-/// whose filters held it.
+/// Bytes of a record beside what grows with the configuration, at most: of an own message the
+/// senders whose filters held it.
 const RECORD: u64 = 2 << 10;
 /// Bytes that surround the ids of an entry on the wire, at most.
 pub(crate) const FRAMING: usize = 16;
@@ -51,7 +51,8 @@ pub(crate) const fn of_dependencies(len: usize) -> usize {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct MaxMemory {
-    /// Whatever channels there are: for one input, for its effects, and for what waits for the store.
+    /// Whatever channels there are: for one input, for its effects, and for what waits for the
+    /// store.
     pub node: usize,
     /// For each channel.
     pub channel: usize,
@@ -82,8 +83,9 @@ impl Config {
     ///   than the longest message that the configuration allows;
     /// * what an allocator adds to what it is asked for.
     ///
-    /// Of channels that have a configuration of their own each takes the `channel` of that, with the
-    /// lengths and counts of the node's that the decoder checks, and the node the largest `node`.
+    /// Of channels that have a configuration of their own each takes the `channel` of that, with
+    /// the lengths and counts of the node's that the decoder checks, and the node the largest
+    /// `node`.
     ///
     /// ```
     /// let config = sds_proto::Config::firmware().build()?;
@@ -134,8 +136,8 @@ const fn largest_heard(config: &Config) -> usize {
     on_the_wire(config, entries, config.max_filter_len)
 }
 
-/// Bytes of the largest message that is sent: an own one, somebody else's without a filter, or a sync
-/// that names more than either.
+/// Bytes of the largest message that is sent: an own one, somebody else's without a filter, or a
+/// sync that names more than either.
 fn largest_sent(config: &Config) -> usize {
     let history = config.max_heads.max(config.causal_history_len);
     let entries = history + config.max_repair_requests_burst;
@@ -166,7 +168,7 @@ fn of_node(config: &Config) -> usize {
     // A datagram delivers or drops what waits, acknowledges what is sent, and asks; a tick ends
     // once it has made much.
     let in_tick = config.max_content_len / size_of::<Effect>();
-    let gave_way = config.max_wanted.min(4 * history);
+    let gave_way = config.max_missing.min(4 * history);
     let effects = incoming + config.max_outgoing + requests + gave_way + in_tick + 16;
     let persists = config.durability != Durability::None;
     let copied_id = if persists { config.max_id_len } else { 0 };
@@ -178,7 +180,7 @@ fn of_node(config: &Config) -> usize {
         .vec(4 * history + requests, size_of::<HistoryEntry>())
         .vec(3 * history, size_of::<u128>())
         .each(history, size_of::<HistoryEntry>() + SHARED + named(config))
-        // What a tick sends, the last messages of it in two dialects, in a buffer that doubles.
+        // The messages of a tick, the last ones in two dialects, in a buffer that doubles.
         .each(2, config.max_content_len.saturating_add(sent.saturating_mul(2)))
         .vec(effects, size_of::<Effect>() + copied_id)
         // Working through what waits, what is sent, and chains of dependencies.
@@ -198,14 +200,14 @@ fn of_node(config: &Config) -> usize {
     sum.bytes()
 }
 
-/// What waits for the store: as much as the bounds allow, and what one input adds to that.
+/// The state that waits for the store: as much as the limits allow, and the additions of one input.
 fn of_store(config: &Config, sum: Tally, effects: usize) -> Tally {
     let bounds = Bounds::of(config);
     let (incoming, log) = (config.max_incoming_messages + 1, config.max_log_messages + 1);
     let by_bytes = |size| config.max_held_bytes / size;
     let held = config.max_held_effects.min(by_bytes(size_of::<Effect>())) + effects;
     // For each message that is delivered or dropped, evicted, wanted or acknowledged.
-    let made = 5 * incoming + 2 * log + config.max_wanted + config.max_outgoing;
+    let made = 5 * incoming + 2 * log + config.max_missing + config.max_outgoing;
     let made = made + 8 * config.max_history_entries + 4 * config.max_request_entries;
     let changes = bounds.changes().min(by_bytes(size_of::<Change>())).saturating_add(made);
     let copied = config.max_id_len + SHARED;
@@ -307,11 +309,11 @@ mod tests {
             .max_log_messages(1 << 24)
             .max_log_bytes(bytes)
             .max_ids(1 << 24)
-            .max_met_ids(1 << 24)
+            .max_resolved_ids(1 << 24)
             .max_outgoing(1 << 24)
             .max_incoming_messages(1 << 24)
             .max_incoming_bytes(bytes)
-            .max_wanted(1 << 24)
+            .max_missing(1 << 24)
             .max_answers(1 << 24)
             .max_held_effects(1 << 24)
             .max_held_bytes(bytes)

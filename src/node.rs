@@ -18,25 +18,26 @@ use crate::deadlines::Deadlines;
 use crate::effect::{Effect, LoadId, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
 use crate::id::{ChannelId, IdRef, MessageId};
-use crate::input::{Input, PublishKind, Retrieved};
+use crate::input::{Input, PublishKind, RetrievalOutcome};
 use crate::outbox::{Bounds, Outbox};
 use crate::rng::Rng;
 use crate::snapshot::{ChangeKind, Snapshot};
 use crate::time::{Instant, Now};
-use crate::timer::{Deadline, Why};
+use crate::timer::{Deadline, DeadlineReason};
 use crate::wire::{self, HistoryEntryRef, MessageRef, WireDialect};
 
-/// A deadline passed by more than this was slept through: nobody was there to do what was due. The
-/// time does not count as time in which what is missing could have come.
+/// Delay beyond a deadline after which the node counts as having slept. Time asleep does not count
+/// as time in which missing messages could have come.
 const OVERSLEPT: Duration = Duration::from_secs(60);
-/// The most that counts of such a time, so that a node that is never in time gives up in the end.
+/// Maximum part of a time asleep that counts, so that a node that is never in time gives up in the
+/// end.
 const COUNTED_ASLEEP: Duration = Duration::from_secs(10);
 /// Time awake begins here, so that it has room for what was waited before a restart.
 const AWAKE_START: Instant = Instant::from_micros(u64::MAX / 4);
-/// Monotonic time that falls this far behind has not jittered but begun anew.
+/// Backward step of monotonic time beyond which it is a restart of the clock and no jitter.
 const FAR_BEHIND: Duration = Duration::from_secs(60);
 
-/// One participant: takes inputs, gives effects, and says when it wants to be woken.
+/// One participant: takes inputs, returns effects and the time of its next deadline.
 ///
 /// Feed it with [`handle`](Self::handle), then drain [`poll_effect`](Self::poll_effect), then
 /// sleep until [`next_deadline`](Self::next_deadline) or the next input. It does no I/O, reads no
@@ -53,13 +54,13 @@ pub struct Node {
     rng: Rng,
     buffer: BytesMut,
     now: Now,
-    /// Runs as the monotonic clock does, but for what was slept through.
+    /// Monotonic time without the time asleep.
     awake: Instant,
-    /// When, on that clock, the last such time ended.
+    /// End of the last time asleep, on that clock.
     woke: Instant,
     clock_regressions: u64,
-    /// Whether it was told that monotonic time is far behind.
-    told_time_behind: bool,
+    /// Whether it was reported that monotonic time is far behind.
+    reported_time_behind: bool,
     clock_watch: ClockWatch,
 }
 
@@ -95,7 +96,7 @@ macro_rules! cx {
 }
 
 impl Node {
-    /// A node without channels. A [`Config`] is valid by construction, so this cannot fail.
+    /// Creates a node without channels. A [`Config`] is valid by construction, so this cannot fail.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let mut hasher = SipHasher13::new_with_keys(config.seed, 0x7364_732d_6e6f_6465);
@@ -112,19 +113,19 @@ impl Node {
             awake: AWAKE_START,
             woke: AWAKE_START,
             clock_regressions: 0,
-            told_time_behind: false,
+            reported_time_behind: false,
             clock_watch: ClockWatch::default(),
         }
     }
 
-    /// Takes in one input. Any number of inputs may be handled before effects are polled.
+    /// Handles one input. Any number of inputs may be handled before effects are polled.
     ///
-    /// Time that runs backwards is taken to stand still, and counted; if it is more than a minute behind,
-    /// [`Effect::TimeBehind`] says so.
+    /// Time that runs backwards stands still and is counted; more than a minute behind,
+    /// [`Effect::TimeBehind`] reports it.
     ///
     /// # Errors
     ///
-    /// The input is not acceptable: nothing has changed, and the input comes back with the reason.
+    /// The input is refused: nothing has changed, and the input is returned with the reason.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<(), Rejected> {
         self.advance(now);
         if broken::is(Break::Drains) && self.outbox.has_effects() {
@@ -135,7 +136,7 @@ impl Node {
         result.map_err(|reason| Rejected { reason, input: Box::new(input) })
     }
 
-    /// The next effect, if there is one. Poll until there is none.
+    /// Returns the next effect, if there is one. Poll until there is none.
     #[must_use = "an effect that is not carried out is lost"]
     pub fn poll_effect(&mut self) -> Option<Effect> {
         let effect = self.outbox.poll()?;
@@ -151,15 +152,17 @@ impl Node {
         Some(effect)
     }
 
-    /// When to handle a [`Tick`](Input::Tick), and why. Earlier is harmless, later only delays.
+    /// Returns the time at which to handle a [`Tick`](Input::Tick), and the reason. Earlier is
+    /// harmless, later only delays.
     ///
     /// While effects can be polled it is the time of the last input.
-    #[must_use = "without ticks nothing is resent, repaired or given up"]
+    #[must_use = "without ticks nothing is resent, retrieved or given up"]
     pub fn next_deadline(&self) -> Option<Deadline> {
         if self.outbox.has_effects() {
-            return Some(Deadline { at: self.now.mono, why: Why::Effects });
+            return Some(Deadline { at: self.now.mono, reason: DeadlineReason::Effects });
         }
-        let retry = self.outbox.retry_at().map(|at| Deadline { at, why: Why::PersistRetry });
+        let retry =
+            self.outbox.retry_at().map(|at| Deadline { at, reason: DeadlineReason::PersistRetry });
         let channel = self.deadlines.first().filter(|_| self.outbox.refuses().is_none());
         let channel = channel.map(|deadline| match broken::is(Break::Progress) {
             true => Deadline { at: self.now.mono, ..deadline },
@@ -168,20 +171,19 @@ impl Node {
         [retry, channel].into_iter().flatten().min_by_key(|deadline| deadline.at)
     }
 
-    /// The channels we take part in, in order of their ids.
+    /// Returns the open and loading channels, in order of their ids.
     pub fn channels(&self) -> impl Iterator<Item = &ChannelId> {
         self.channels.keys()
     }
 
-    /// A channel's log. `None`: the channel is not open, or still loading.
+    /// Returns the log of a channel. `None`: the channel is not open, or still loading.
     #[must_use]
     pub fn log(&self, channel: &ChannelId) -> Option<LogView<'_>> {
         self.open_channel(channel).map(Channel::view)
     }
 
-    /// A logged message, whoever's it is, encoded as it goes to those who ask for it: in the dialect
-    /// that is spoken, without a filter. `None`: its body is not here, or the dialect cannot say its
-    /// ids.
+    /// Encodes a logged message as a repair answer: in the dialect of the channel, without a
+    /// filter. `None`: its body is not in the log, or the dialect cannot encode its ids.
     #[must_use]
     pub fn logged_datagram(
         &mut self,
@@ -192,52 +194,54 @@ impl Node {
         channel.logged_datagram(&mut cx!(self), message_id)
     }
 
-    /// Where a channel stands. `None`: the channel is not open, or still loading.
+    /// Returns the status of a channel. `None`: the channel is not open, or still loading.
     #[must_use]
     pub fn status(&self, channel: &ChannelId) -> Option<Status> {
         self.open_channel(channel).map(Channel::status)
     }
 
-    /// Own messages of a channel that nobody has acknowledged for certain, in the order they were
-    /// sent: those that are sent again, and those in the log that were given up as unconfirmed. Any
-    /// other own message in the log has been acknowledged. `None`: the channel is not open, or still
+    /// Returns the own messages of a channel without certain acknowledgement, in the order of
+    /// publication: those that are resent, and those in the log that were reported unconfirmed. Any
+    /// other own message in the log is acknowledged. `None`: the channel is not open, or still
     /// loading. Looks at all of the log if a message was ever given up.
     #[must_use]
     pub fn outgoing(&self, channel: &ChannelId) -> Option<Vec<OutgoingEntry>> {
         self.open_channel(channel).map(Channel::outgoing)
     }
 
-    /// The dependencies of a channel that are not here, in no particular order, as
-    /// [`Effect::Missing`] told and, after a restart, does not tell again. Nothing if the channel is
-    /// not open, or still loading.
+    /// Returns the missing dependencies of a channel, in no particular order. After a restart
+    /// [`Effect::Missing`] does not report them again. Empty if the channel is not open, or still
+    /// loading.
     pub fn missing(&self, channel: &ChannelId) -> impl Iterator<Item = MissingEntry> {
         self.open_channel(channel).into_iter().flat_map(|channel| channel.missing(self.awake))
     }
 
-    /// The ids that the next message published in `channel` will name, oldest first: for
-    /// embedders that look retrieval hints up on demand. One whose content takes nearly all of
-    /// `max_datagram_len` may name fewer.
+    /// Returns the ids that the next message published in `channel` references, oldest first, for
+    /// embedders that look up retrieval hints on demand. A message whose content takes nearly all
+    /// of `max_datagram_len` may reference fewer.
     pub fn next_causal_history(&self, channel: &ChannelId) -> impl Iterator<Item = IdRef<'_>> {
         self.open_channel(channel).into_iter().flat_map(Channel::next_causal_history)
     }
 
-    /// What a message that waits names and the log lacks, whether it waits as well or is not here.
-    /// Nothing if the message does not wait.
-    pub fn unmet(
+    /// Returns the dependencies of a buffered message that are not in the log yet: buffered
+    /// themselves, or missing. Empty if the message is not buffered.
+    pub fn missing_dependencies(
         &self,
         channel: &ChannelId,
         message_id: &MessageId,
     ) -> impl Iterator<Item = HistoryEntryRef<'_>> {
-        self.open_channel(channel).into_iter().flat_map(|channel| channel.unmet(message_id))
+        self.open_channel(channel)
+            .into_iter()
+            .flat_map(|channel| channel.missing_dependencies(message_id))
     }
 
-    /// The configuration of the node; channels may have their own.
+    /// Returns the configuration of the node; channels may have their own.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How often the monotonic clock ran backwards.
+    /// Number of times that the monotonic clock ran backwards.
     #[must_use]
     pub const fn clock_regressions(&self) -> u64 {
         self.clock_regressions
@@ -248,7 +252,7 @@ impl Node {
             self.clock_regressions += 1;
             self.tell_time_behind(now.mono);
         } else {
-            self.told_time_behind = false;
+            self.reported_time_behind = false;
         }
         // Timers need time ahead of now, or they would be due for ever.
         let mono = now.mono.min(Instant::from_micros(u64::MAX / 2)).max(self.now.mono);
@@ -273,9 +277,9 @@ impl Node {
     /// Tells that timers stand still until monotonic time has caught up, once until it has.
     fn tell_time_behind(&mut self, told: Instant) {
         let newest = self.now.mono;
-        if newest.since(told) > FAR_BEHIND && !self.told_time_behind {
-            self.told_time_behind = true;
-            self.outbox.report(Effect::TimeBehind { told, newest });
+        if newest.since(told) > FAR_BEHIND && !self.reported_time_behind {
+            self.reported_time_behind = true;
+            self.outbox.emit_now(Effect::TimeBehind { told, newest });
         }
     }
 
@@ -292,7 +296,7 @@ impl Node {
             }
             Input::Persisted { id, result } => self.outbox.persisted(*id, *result, self.now.mono),
             Input::Loaded { id, channel, result } => self.loaded(*id, channel, result),
-            Input::Repaired { id, outcome } => self.repaired(*id, outcome),
+            Input::Retrieved { id, outcome } => self.retrieved(*id, outcome),
             Input::Open { channel, config } => self.open(channel, config.as_ref(), false),
             Input::Close { channel } => self.close(channel),
             Input::Drop { channel } => {
@@ -333,7 +337,7 @@ impl Node {
             let (skew, sender) = (self.config.max_clock_skew, hasher.finish128().h1);
             let off = self.clock_watch.hears(self.now, skew, sender, lamport, refused);
             if let Some((ours, theirs)) = off {
-                self.outbox.report(Effect::WallClockOff { ours, theirs });
+                self.outbox.emit_now(Effect::WallClockOff { ours, theirs });
             }
         }
         result
@@ -411,7 +415,7 @@ impl Node {
         // Each moves its channel's deadline past now or makes enough, so this ends.
         while let Some(id) = self.deadlines.due(self.now.mono)
             && self.outbox.refuses().is_none()
-            && !self.outbox.has_made_enough()
+            && !self.outbox.tick_budget_spent()
         {
             let id = id.clone();
             let ticked = self.with_channel(&id, |channel, cx| {
@@ -439,7 +443,7 @@ impl Node {
             return Err(RejectReason::ChannelAlreadyOpen);
         }
         let config = Arc::clone(config.unwrap_or(&self.config));
-        if config.speaks(WireDialect::Lip109) && id.as_str().is_none() {
+        if config.writes_dialect(WireDialect::Lip109) && id.as_str().is_none() {
             return Err(RejectReason::IdNotUtf8);
         }
         if let Some(Excess { field, value, bound, .. }) = config.excess_over(&self.config) {
@@ -490,11 +494,15 @@ impl Node {
         self.with_channel(id, |_, _| Ok(()))
     }
 
-    fn repaired(&mut self, id: RetrievalId, outcome: &Retrieved) -> Result<(), RejectReason> {
+    fn retrieved(
+        &mut self,
+        id: RetrievalId,
+        outcome: &RetrievalOutcome,
+    ) -> Result<(), RejectReason> {
         match outcome {
-            Retrieved::Message(bytes) => self.datagram(bytes),
-            Retrieved::NotFound => Ok(()),
-            Retrieved::Failed => {
+            RetrievalOutcome::Message(bytes) => self.datagram(bytes),
+            RetrievalOutcome::NotFound => Ok(()),
+            RetrievalOutcome::Failed => {
                 let Some(channel) = self.outbox.retrieval_channel(id).cloned() else {
                     return Ok(());
                 };

@@ -44,9 +44,9 @@ pub(crate) struct Outbox {
     /// Writes handed out and not yet answered.
     outstanding: VecDeque<(PersistId, Arc<[Change]>)>,
     /// Changes in `pending` and `outstanding`.
-    unsafe_changes: usize,
+    unpersisted_changes: usize,
     /// Bytes of those changes and of `held`, with what they keep alive.
-    unsafe_bytes: usize,
+    unpersisted_bytes: usize,
     held_bytes: usize,
     /// Bytes of the effects that the input being handled has made.
     made: usize,
@@ -60,7 +60,7 @@ pub(crate) struct Outbox {
     retrievals: VecDeque<(RetrievalId, ChannelId)>,
 }
 
-/// What may wait for the store, and what an input shall make, before no more is taken on.
+/// Limits on unpersisted state and on the effects of one tick.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     effects: usize,
@@ -105,8 +105,8 @@ impl Outbox {
             held: VecDeque::new(),
             pending: Vec::new(),
             outstanding: VecDeque::new(),
-            unsafe_changes: 0,
-            unsafe_bytes: 0,
+            unpersisted_changes: 0,
+            unpersisted_bytes: 0,
             held_bytes: 0,
             made: 0,
             next_persist: 1,
@@ -127,14 +127,14 @@ impl Outbox {
     pub(crate) fn change(&mut self, channel: &ChannelId, kind: impl FnOnce() -> ChangeKind) {
         if self.persists() {
             let change = Change { channel: channel.clone(), kind: kind() };
-            self.unsafe_changes += 1;
-            self.unsafe_bytes += change.kept_bytes();
+            self.unpersisted_changes += 1;
+            self.unpersisted_bytes += change.kept_bytes();
             self.pending.push(change);
         }
     }
 
     /// Stages an effect that must not leave before the changes made so far are safe.
-    pub(crate) fn effect(&mut self, effect: Effect) {
+    pub(crate) fn emit_after_write(&mut self, effect: Effect) {
         self.made += effect.kept_bytes();
         match self.durability {
             Durability::Strict if !broken::is(Break::Durability) => self.staged.push(effect),
@@ -145,14 +145,14 @@ impl Outbox {
     }
 
     /// Queues an effect that depends on nothing durable.
-    pub(crate) fn report(&mut self, effect: Effect) {
+    pub(crate) fn emit_now(&mut self, effect: Effect) {
         self.made += size_of::<Effect>();
         self.ready.push_back(effect);
     }
 
     /// Whether the input being handled has made so many effects that what is due by time had better
     /// wait for the next: whoever was away for a while need not have memory for all of it at once.
-    pub(crate) const fn has_made_enough(&self) -> bool {
+    pub(crate) const fn tick_budget_spent(&self) -> bool {
         self.made >= self.bounds.made
     }
 
@@ -205,10 +205,10 @@ impl Outbox {
     /// or a store that never answers would take all memory.
     pub(crate) fn refuses(&self) -> Option<RejectReason> {
         let Bounds { effects, bytes, .. } = self.bounds;
-        if self.held.len() >= effects || self.unsafe_changes >= self.bounds.changes() {
+        if self.held.len() >= effects || self.unpersisted_changes >= self.bounds.changes() {
             return Some(RejectReason::StoreTooSlow { limit: effects });
         }
-        let full = self.held_bytes + self.unsafe_bytes >= bytes;
+        let full = self.held_bytes + self.unpersisted_bytes >= bytes;
         full.then_some(RejectReason::StoreTooSlow { limit: bytes })
     }
 
@@ -263,8 +263,8 @@ impl Outbox {
         let all = mem::take(&mut self.pending);
         let (count, bytes) = (all.len(), kept_bytes(&all));
         let changes: Arc<[Change]> = stored::coalesce(all).into();
-        self.unsafe_changes -= count - changes.len();
-        self.unsafe_bytes -= bytes - kept_bytes(&changes);
+        self.unpersisted_changes -= count - changes.len();
+        self.unpersisted_bytes -= bytes - kept_bytes(&changes);
         self.outstanding.push_back((id, Arc::clone(&changes)));
         Some(Effect::Persist { id, changes })
     }
@@ -291,12 +291,12 @@ impl Outbox {
 
     fn complete(&mut self, id: PersistId) {
         while let Some((_, changes)) = self.outstanding.front().filter(|(first, _)| *first <= id) {
-            self.unsafe_changes -= changes.len();
-            self.unsafe_bytes -= kept_bytes(changes);
+            self.unpersisted_changes -= changes.len();
+            self.unpersisted_bytes -= kept_bytes(changes);
             self.outstanding.pop_front();
         }
         if self.retry.take().is_some() {
-            self.report(Effect::Recovered);
+            self.emit_now(Effect::Recovered);
         }
         while self.held.front().is_some_and(|(needs, _)| *needs <= id) {
             let Some((_, effect)) = self.held.pop_front() else { break };
@@ -320,7 +320,7 @@ impl Outbox {
         let wait = self.retry.as_ref().map_or(RETRY_MIN, |retry| (retry.wait * 2).min(RETRY_MAX));
         let at = now + wait;
         self.retry = Some(Retry { at, wait, handed_out: false });
-        self.report(Effect::Degraded { error, retry_at: at });
+        self.emit_now(Effect::Degraded { error, retry_at: at });
     }
 }
 
@@ -331,7 +331,7 @@ fn kept_bytes(changes: &[Change]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::Bound;
+    use crate::effect::Limit;
     use crate::entry::LogEntry;
     use crate::snapshot::{StoredAnswer, StoredIncoming};
 
@@ -346,12 +346,12 @@ mod tests {
 
     fn effect(id: &'static str) -> Effect {
         let (channel, message_id, sender_id) = ("c".into(), id.into(), "bob".into());
-        Effect::Bounded { channel, bound: Bound::Incoming, message_id, sender_id }
+        Effect::LimitReached { channel, limit: Limit::Incoming, message_id, sender_id }
     }
 
     fn write(outbox: &mut Outbox, lamport: u64, id: &'static str) {
         outbox.change(&"c".into(), || ChangeKind::Clock(lamport));
-        outbox.effect(effect(id));
+        outbox.emit_after_write(effect(id));
         outbox.seal();
     }
 
@@ -394,11 +394,11 @@ mod tests {
         outbox.tick(retry_at);
         let (third, changes) = polled_write(&mut outbox);
         assert_eq!(changes, 1, "the newest clock is all that is left");
-        assert_eq!(outbox.unsafe_changes, 1);
+        assert_eq!(outbox.unpersisted_changes, 1);
         assert_eq!(outbox.persisted(third, Ok(()), Instant::ZERO), Ok(()));
         let released: Vec<_> = core::iter::from_fn(|| outbox.poll()).collect();
         assert_eq!(released, [Effect::Recovered, effect("a"), effect("b"), effect("c")]);
-        assert_eq!(outbox.unsafe_changes, 0);
+        assert_eq!(outbox.unpersisted_changes, 0);
     }
 
     #[test]
@@ -414,7 +414,7 @@ mod tests {
         outbox.change(&here, || ChangeKind::AnswerSet(answer(true)));
         outbox.change(&here, || ChangeKind::IncomingRemoved("m".into()));
         outbox.change(&here, || ChangeKind::Clock(3));
-        assert_eq!(outbox.unsafe_changes, 7);
+        assert_eq!(outbox.unpersisted_changes, 7);
         let Some(Effect::Persist { id, changes }) = outbox.poll() else { panic!("not a write") };
         let kinds: Vec<_> = changes.iter().map(|change| (&change.channel, &change.kind)).collect();
         let expected = [
@@ -424,16 +424,16 @@ mod tests {
             (&here, &ChangeKind::Clock(3)),
         ];
         assert_eq!(kinds, expected);
-        assert_eq!(outbox.unsafe_changes, 4);
+        assert_eq!(outbox.unpersisted_changes, 4);
         assert_eq!(outbox.persisted(id, Ok(()), Instant::ZERO), Ok(()));
-        assert_eq!(outbox.unsafe_changes, 0);
+        assert_eq!(outbox.unpersisted_changes, 0);
     }
 
     #[test]
     fn an_effect_without_changes_does_not_overtake_one_that_waits() {
         let mut outbox = outbox();
         write(&mut outbox, 1, "a");
-        outbox.effect(effect("b"));
+        outbox.emit_after_write(effect("b"));
         outbox.seal();
         let (id, _) = polled_write(&mut outbox);
         assert_eq!(outbox.poll(), None);

@@ -10,11 +10,11 @@ use crate::hash::{HashKind, farm_hash64_concat, murmur3_32_concat, sha256_prefix
 /// All times are milliseconds. Times and numbers of groups are signed because nim-sds's are, and
 /// every value gives a result: a delay never is negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Arithmetic {
+pub struct RepairTiming {
     hash: HashKind,
 }
 
-impl Arithmetic {
+impl RepairTiming {
     /// The arithmetic that goes with these hash functions: LIP-109's as `@waku/sds` does it, or
     /// that of a 64-bit build of nim-sds.
     #[must_use]
@@ -22,7 +22,7 @@ impl Arithmetic {
         Self { hash }
     }
 
-    /// How long `me` waits before it asks for message `id`: T_req.
+    /// Returns the delay before `me` requests message `id`: T_req.
     ///
     /// At least `t_min_ms`, and below `t_max_ms` if that is larger.
     #[must_use]
@@ -34,7 +34,7 @@ impl Arithmetic {
         u64::try_from(min + spread).unwrap_or(0)
     }
 
-    /// How long `me` waits before it answers a request for message `id` of `sender`: T_resp.
+    /// Returns the delay before `me` answers a request for message `id` of `sender`: T_resp.
     ///
     /// Zero for the sender itself, and below `t_max_ms` for others.
     #[must_use]
@@ -70,9 +70,9 @@ impl Arithmetic {
         self.magnitude(&[me, id]) % groups == self.magnitude(&[sender, id]) % groups
     }
 
-    /// How long `me` waits before it asks for message `id` when it learnt of it from the answer to
-    /// an earlier request: below `t_min_ms`, or a chain of gaps would take [`t_req`](Self::t_req)
-    /// for each.
+    /// Returns the delay before `me` requests message `id` when the answer to an earlier request
+    /// referenced it. It is below `t_min_ms`, or each gap of a chain would take
+    /// [`t_req`](Self::t_req).
     #[must_use]
     pub fn chain_delay(self, me: &[u8], id: &[u8], t_min_ms: i64) -> u64 {
         match u64::try_from(t_min_ms) {
@@ -105,10 +105,10 @@ impl Arithmetic {
 mod tests {
     use super::*;
 
-    const ALL: [Arithmetic; 3] = [
-        Arithmetic::new(HashKind::Lip109),
-        Arithmetic::new(HashKind::NimFarm),
-        Arithmetic::new(HashKind::NimMurmur),
+    const ALL: [RepairTiming; 3] = [
+        RepairTiming::new(HashKind::Lip109),
+        RepairTiming::new(HashKind::NimFarm),
+        RepairTiming::new(HashKind::NimMurmur),
     ];
     const TIMES: [i64; 9] = [i64::MIN, -5, -1, 0, 1, 2, 30_000, 300_000, i64::MAX];
 

@@ -1,4 +1,4 @@
-//! What a store keeps of a channel: the changes it is handed, and the state they add up to.
+//! The stored state of a channel, and the changes that lead to it.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::wire::{HistoryEntry, WireDialect};
 pub struct Change {
     /// The channel.
     pub channel: ChannelId,
-    /// What changed.
+    /// The change.
     pub kind: ChangeKind,
 }
 
@@ -30,11 +30,11 @@ impl Change {
         let kept = match &self.kind {
             ChangeKind::Appended { stored, .. } => stored.entry.size(),
             ChangeKind::IncomingSet(waiting) => waiting.entry.size(),
-            ChangeKind::WantedSet(wanted) => wanted.entry.size(),
+            ChangeKind::MissingSet(wanted) => wanted.entry.size(),
             ChangeKind::OutgoingSet(outgoing) => size_of_val(&*outgoing.witnesses),
             ChangeKind::Hint { hint, .. } => hint.len(),
             ChangeKind::IncomingRemoved(id)
-            | ChangeKind::WantedRemoved(id)
+            | ChangeKind::MissingRemoved(id)
             | ChangeKind::AnswerRemoved(id)
             | ChangeKind::AnswerSet(StoredAnswer { message_id: id, .. }) => id.len(),
             ChangeKind::Participant(id) => id.len(),
@@ -48,10 +48,10 @@ impl Change {
             | ChangeKind::OutgoingRemoved(_)
             | ChangeKind::BridgeSet(_)
             | ChangeKind::BridgeRemoved(_)
-            | ChangeKind::MetAdded(_)
-            | ChangeKind::MetForgotten { .. }
+            | ChangeKind::ResolvedAdded(_)
+            | ChangeKind::ResolvedForgotten { .. }
             | ChangeKind::Consumed(_)
-            | ChangeKind::Untold(_)
+            | ChangeKind::UnreportedUpTo(_)
             | ChangeKind::Erased => 0,
         };
         size_of::<Self>() + kept
@@ -108,21 +108,21 @@ pub enum ChangeKind {
     /// A message waits no more.
     IncomingRemoved(MessageId),
     /// A dependency is wanted.
-    WantedSet(StoredWanted),
+    MissingSet(StoredMissing),
     /// A dependency is not wanted any more.
-    WantedRemoved(MessageId),
+    MissingRemoved(MessageId),
     /// A repair answer is due.
     AnswerSet(StoredAnswer),
     /// A repair answer was given, or is not needed any more.
     AnswerRemoved(MessageId),
     /// An id counts as met without being logged.
-    MetAdded(StoredMet),
+    ResolvedAdded(StoredResolved),
     /// The oldest of those ids are forgotten.
-    MetForgotten {
+    ResolvedForgotten {
         /// All up to this number.
         up_to: u64,
     },
-    /// Where a logged message can be fetched from.
+    /// The retrieval hint of a logged message was set.
     Hint {
         /// Number of its delivery.
         seq: DeliverySeq,
@@ -133,7 +133,7 @@ pub enum ChangeKind {
     Consumed(DeliverySeq),
     /// Deliveries of ids that were recorded up to this number, and whose bodies are gone, may never
     /// have been told to the application.
-    Untold(u64),
+    UnreportedUpTo(u64),
     /// The state is that of this participant; an empty id: of an anonymous one.
     Participant(ParticipantId),
     /// The channel is to be forgotten altogether.
@@ -187,8 +187,8 @@ pub struct StoredOutgoing {
     /// Whether it was resent as often as allowed: it is not resent any more, and an
     /// acknowledgement is still told as long as it is in the log.
     pub unconfirmed: bool,
-    /// When it is resent next, where there is a wall clock. It is resent soon after a restart if that is
-    /// not known.
+    /// When it is resent next, where there is a wall clock. It is resent soon after a restart if
+    /// that is not known.
     pub due: Option<UnixMillis>,
 }
 
@@ -217,7 +217,7 @@ pub struct StoredIncoming {
 /// A wanted dependency.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
-pub struct StoredWanted {
+pub struct StoredMissing {
     /// Its id, sender and hint.
     pub entry: HistoryEntry,
     /// Times it was asked for, by us or by others.
@@ -226,8 +226,8 @@ pub struct StoredWanted {
     pub due: Option<UnixMillis>,
     /// Whether nothing waits for it.
     pub background: bool,
-    /// Milliseconds awake that it was wanted without progress, as of this record: it is told at each request,
-    /// and while none goes out after 5 s, and then less and less often, up to T_max.
+    /// Milliseconds awake that it was wanted without progress, as of this record: it is told at
+    /// each request, and while none goes out after 5 s, and then less and less often, up to T_max.
     pub waited_ms: u64,
 }
 
@@ -248,7 +248,7 @@ pub struct StoredAnswer {
 /// An id that counts as met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
-pub struct StoredMet {
+pub struct StoredResolved {
     /// Its number among those of the channel, from 1 and ever higher.
     pub number: u64,
     /// Keyed digest of the id.
@@ -266,7 +266,8 @@ pub struct StoredMet {
 pub struct Snapshot {
     /// Key of the digests in `record` and `met`.
     pub record_key: [u64; 2],
-    /// The participant whose state it is. Empty: an anonymous one, or a release that did not keep this.
+    /// The participant whose state it is. Empty: an anonymous one, or a release that did not keep
+    /// this.
     pub participant_id: ParticipantId,
     /// Lamport clock.
     pub lamport: u64,
@@ -276,9 +277,9 @@ pub struct Snapshot {
     pub delivered: DeliverySeq,
     /// Deliveries the application is done with.
     pub consumed: DeliverySeq,
-    /// Deliveries of ids up to this number in `record`, and whose bodies are gone, may never have been
-    /// told to the application: it stopped before.
-    pub untold: Option<u64>,
+    /// Deliveries of ids up to this number in `record`, and whose bodies are gone, may never have
+    /// been told to the application: it stopped before.
+    pub unreported_up_to: Option<u64>,
     /// Digest of all deliveries, evicted ones included.
     pub digest: LogDigest,
     /// Content ids by number, in order of arrival.
@@ -286,7 +287,7 @@ pub struct Snapshot {
     /// Newest Lamport time whose id is forgotten.
     pub floor: Option<u64>,
     /// Ids met without being logged by number, oldest first.
-    pub met: BTreeMap<u64, StoredMet>,
+    pub resolved: BTreeMap<u64, StoredResolved>,
     /// Unacknowledged own messages. The body of one may have been evicted, unless it is
     /// unconfirmed.
     pub outgoing: BTreeMap<DeliverySeq, StoredOutgoing>,
@@ -294,8 +295,8 @@ pub struct Snapshot {
     pub bridges: BTreeMap<DeliverySeq, StoredBridge>,
     /// Messages that wait for dependencies.
     pub incoming: BTreeMap<MessageId, StoredIncoming>,
-    /// Wanted dependencies.
-    pub wanted: BTreeMap<MessageId, StoredWanted>,
+    /// Missing dependencies.
+    pub missing: BTreeMap<MessageId, StoredMissing>,
     /// Pending repair answers.
     pub answers: BTreeMap<MessageId, StoredAnswer>,
     /// Retrieval hints of logged messages.
@@ -357,11 +358,11 @@ impl Snapshot {
             ChangeKind::IncomingRemoved(message_id) => {
                 self.incoming.remove(message_id);
             }
-            ChangeKind::WantedSet(wanted) => {
-                self.wanted.insert(wanted.entry.message_id.clone(), wanted.clone());
+            ChangeKind::MissingSet(wanted) => {
+                self.missing.insert(wanted.entry.message_id.clone(), wanted.clone());
             }
-            ChangeKind::WantedRemoved(message_id) => {
-                self.wanted.remove(message_id);
+            ChangeKind::MissingRemoved(message_id) => {
+                self.missing.remove(message_id);
             }
             ChangeKind::AnswerSet(answer) => {
                 self.answers.insert(answer.message_id.clone(), answer.clone());
@@ -369,15 +370,15 @@ impl Snapshot {
             ChangeKind::AnswerRemoved(message_id) => {
                 self.answers.remove(message_id);
             }
-            ChangeKind::MetAdded(met) => {
-                self.met.insert(met.number, *met);
+            ChangeKind::ResolvedAdded(met) => {
+                self.resolved.insert(met.number, *met);
             }
-            ChangeKind::MetForgotten { up_to } => forget(&mut self.met, *up_to),
+            ChangeKind::ResolvedForgotten { up_to } => forget(&mut self.resolved, *up_to),
             ChangeKind::Hint { seq, hint } => {
                 self.hints.insert(*seq, hint.clone());
             }
             ChangeKind::Consumed(up_to) => self.consumed = *up_to,
-            ChangeKind::Untold(number) => self.untold = Some(*number),
+            ChangeKind::UnreportedUpTo(number) => self.unreported_up_to = Some(*number),
             ChangeKind::Participant(id) => self.participant_id.clone_from(id),
         }
     }
@@ -411,15 +412,18 @@ impl Snapshot {
         ensure(self.outgoing.values().all(is_own), Table::Outgoing, Table::Log)?;
         let absent = |id: &MessageId| !logged.contains(&id.borrowed());
         ensure(self.incoming.keys().all(absent), Table::Incoming, Table::Log)?;
-        ensure(self.wanted.keys().all(absent), Table::Wanted, Table::Log)?;
+        ensure(self.missing.keys().all(absent), Table::Missing, Table::Log)?;
         let absent = |id| !self.incoming.contains_key(id);
-        ensure(self.wanted.keys().all(absent), Table::Wanted, Table::Incoming)?;
+        ensure(self.missing.keys().all(absent), Table::Missing, Table::Incoming)?;
 
-        number_well(Table::Log, self.log.iter().map(|(seq, stored)| (seq.0, stored.seq.0)))?;
-        number_well(Table::Outgoing, self.outgoing.iter().map(|(seq, own)| (seq.0, own.seq.0)))?;
-        number_well(Table::Bridges, self.bridges.iter().map(|(seq, copy)| (seq.0, copy.seq.0)))?;
-        number_well(Table::Ids, self.record.iter().map(|(number, id)| (*number, id.number)))?;
-        number_well(Table::Met, self.met.iter().map(|(number, met)| (*number, met.number)))?;
+        check_numbers(Table::Log, self.log.iter().map(|(seq, stored)| (seq.0, stored.seq.0)))?;
+        check_numbers(Table::Outgoing, self.outgoing.iter().map(|(seq, own)| (seq.0, own.seq.0)))?;
+        check_numbers(Table::Bridges, self.bridges.iter().map(|(seq, copy)| (seq.0, copy.seq.0)))?;
+        check_numbers(Table::Ids, self.record.iter().map(|(number, id)| (*number, id.number)))?;
+        check_numbers(
+            Table::Resolved,
+            self.resolved.iter().map(|(number, met)| (*number, met.number)),
+        )?;
         ensure(self.delivered.0 < MAX_NUMBER, Table::Delivered, Table::Delivered)
     }
 }
@@ -428,7 +432,7 @@ impl Snapshot {
 const MAX_NUMBER: u64 = 1 << 63;
 
 /// Checks that numbers are in range, and those by which values are found those that they say.
-fn number_well(
+fn check_numbers(
     table: Table,
     mut numbers: impl Iterator<Item = (u64, u64)>,
 ) -> Result<(), StoredError> {

@@ -148,7 +148,8 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// Inserts and removes by `choose(most)`, beside a plain vector, and looks at everything after each.
+    /// Inserts and removes by `choose(most)`, beside a plain vector, and looks at everything after
+    /// each.
     fn compare(steps: usize, most: usize, mut choose: impl FnMut(usize, usize) -> usize) {
         let (mut sorted, mut plain) = (Sorted::default(), Vec::new());
         for step in 0..steps {

@@ -64,7 +64,7 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// What time it is, as the embedder tells it with every input.
+/// The current time, which the embedder passes with every input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "two clocks are all there is to tell")]
 pub struct Now {

@@ -3,20 +3,20 @@
 use crate::sorted::{Position, Sorted};
 use crate::time::Instant;
 
-/// What to wake for, as [`Node::next_deadline`](crate::Node::next_deadline) says it.
+/// The next deadline, as [`Node::next_deadline`](crate::Node::next_deadline) returns it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a time and its reason")]
 pub struct Deadline {
-    /// When to call `handle` with a `Tick`. Earlier is harmless, later only delays.
+    /// The time at which to handle a `Tick`. Earlier is harmless, later only delays.
     pub at: Instant,
-    /// Why.
-    pub why: Why,
+    /// The reason.
+    pub reason: DeadlineReason,
 }
 
 /// The reason of a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[non_exhaustive]
-pub enum Why {
+pub enum DeadlineReason {
     /// Effects can be polled now.
     Effects,
     /// A failed write is handed out again.
@@ -29,9 +29,9 @@ pub enum Why {
     RepairAnswer,
     /// A dependency is given up.
     GiveUp,
-    /// The embedder is asked again to fetch what is missing.
+    /// The embedder is asked again to retrieve missing messages.
     Retrieval,
-    /// A message is re-encoded into the other dialect.
+    /// A message is encoded in the other dialect.
     Bridge,
     /// The channel has been quiet for long enough.
     Sync,

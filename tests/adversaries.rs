@@ -1,6 +1,7 @@
 //! Outsiders who talk to a simulated group of honest members and mean it ill. The group converges
 //! nevertheless, bounds hold (I7) and no other invariant breaks; what is dropped is told, and whose
-//! it was. One more member, whose memory is watched, hears all that anybody sends. `cargo test --features sim --test adversaries -- --nocapture` prints what each attack did.
+//! it was. One more member, whose memory is watched, hears all that anybody sends. `cargo test
+//! --features sim --test adversaries -- --nocapture` prints what each attack did.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -16,7 +17,7 @@ use heap::Watched;
 use sds_proto::bloom::Geometry;
 use sds_proto::sim::{Plan, Report, Simulation};
 use sds_proto::wire::HistoryEntry;
-use sds_proto::{Bound, ConfigBuilder, Effect, Input, Instant, MessageId, Now, SendReason};
+use sds_proto::{ConfigBuilder, Effect, Input, Instant, Limit, MessageId, Now, SendReason};
 
 const GROUP: &str = "nodes 5\nmessages 40\ngap_ms 2000\nloss 20\nlost_after_min 60\n";
 
@@ -135,7 +136,7 @@ fn baseline() -> Report {
 #[test]
 fn invented_dependencies_take_room_only_from_who_invents_them() {
     for names in [1, 7] {
-        let mut attack = Attack::new(GROUP, |settings| settings.max_wanted(256));
+        let mut attack = Attack::new(GROUP, |settings| settings.max_missing(256));
         attack.send(100, 1_000, |n, _| {
             // Whatever room a large one does not find, small ones take.
             let sizes = [60, 1, 1, 1, 1, 1, 1, 1, 1].into_iter().enumerate();
@@ -149,11 +150,11 @@ fn invented_dependencies_take_room_only_from_who_invents_them() {
         });
         attack.look();
         let by_mallory = attack.count(|effect| {
-            matches!(effect, Effect::Bounded { bound: Bound::Wanted, sender_id, .. }
+            matches!(effect, Effect::LimitReached { limit: Limit::Missing, sender_id, .. }
                 if sender_id.as_str().is_some_and(|id| id.starts_with("mallory") || id == "bob"))
         });
         let by_others =
-            attack.count(|effect| matches!(effect, Effect::Bounded { .. })) - by_mallory;
+            attack.count(|effect| matches!(effect, Effect::LimitReached { .. })) - by_mallory;
         // Everything honest is there long before what was invented is given up.
         attack.group.run_until(Instant::from_millis(40 * 60_000)).expect("no violation");
         attack.look();
@@ -328,8 +329,8 @@ fn a_flood_in_the_name_of_a_member_is_logged_and_delays_nobody_for_long() {
 fn dropped(told: &[Effect]) -> BTreeMap<(String, String, String), usize> {
     let mut dropped = BTreeMap::new();
     for effect in told {
-        if let Effect::Bounded { channel, bound, sender_id, .. } = effect {
-            let key = (channel.to_string(), format!("{bound:?}"), sender_id.to_string());
+        if let Effect::LimitReached { channel, limit, sender_id, .. } = effect {
+            let key = (channel.to_string(), format!("{limit:?}"), sender_id.to_string());
             *dropped.entry(key).or_default() += 1;
         }
     }
@@ -340,7 +341,7 @@ fn dropped(told: &[Effect]) -> BTreeMap<(String, String, String), usize> {
 fn a_flood_on_invented_channels_leaves_the_real_one_alone() {
     let mut attack = Attack::new(GROUP, |settings| {
         let settings = settings.auto_open(true).max_auto_channels(4).max_log_messages(100);
-        settings.max_ids(200).max_outgoing(50).max_wanted(45).max_incoming_messages(45)
+        settings.max_ids(200).max_outgoing(50).max_missing(45).max_incoming_messages(45)
     });
     attack.send(300, 300, |n, _| {
         let on = |k: u64| {
@@ -370,7 +371,7 @@ fn a_flood_on_invented_channels_leaves_the_real_one_alone() {
     assert_eq!(channels, 1 + 4);
     assert!(report.refused > 4_000, "of 5 × 1,200, but for those that were lost");
     let bit = |bound| dropped.keys().any(|(_, bit, _)| bit == bound);
-    assert!(bit("Wanted") && bit("Incoming"), "{dropped:?}");
+    assert!(bit("Missing") && bit("Incoming"), "{dropped:?}");
     let elsewhere = |(channel, _, sender): &(String, String, String)| {
         channel.starts_with('c') && sender == "mallory"
     };
@@ -382,7 +383,7 @@ fn a_flood_in_the_name_of_a_member_keeps_no_message_from_anybody() {
     // Messages that seem new or old when there is no room for what waits, and ever more names.
     for (old, wanted, incoming) in [(false, 4_096, 48), (true, 4_096, 48), (false, 64, 4_096)] {
         let mut attack = Attack::new(GROUP, |settings| {
-            settings.max_wanted(wanted).max_incoming_messages(incoming)
+            settings.max_missing(wanted).max_incoming_messages(incoming)
         });
         attack.send(100, 1_000, |n, _| {
             let say = |k: u64| {
@@ -402,11 +403,11 @@ fn a_flood_in_the_name_of_a_member_keeps_no_message_from_anybody() {
         );
         attack.honest_converged();
         let bit = |bound| dropped.keys().any(|(_, bit, _)| bit == bound);
-        assert!(bit(if wanted == 64 { "Wanted" } else { "Incoming" }), "{dropped:?}");
+        assert!(bit(if wanted == 64 { "Missing" } else { "Incoming" }), "{dropped:?}");
         // Whose it was is told, of what was forged and of what was not.
         let authors: BTreeMap<_, _> = attack.told.iter().filter_map(author).collect();
         for effect in &attack.told {
-            let Effect::Bounded { message_id, sender_id, .. } = effect else { continue };
+            let Effect::LimitReached { message_id, sender_id, .. } = effect else { continue };
             let author = if is_forged(message_id.as_str()) {
                 "p0"
             } else {

@@ -1,5 +1,6 @@
-//! Devices that sleep, and programs that are started again and again: what is missing is given up for
-//! want of an answer and not for the time that passed, and what is due goes out while somebody is awake.
+//! Devices that sleep, and programs that are started again and again: what is missing is given up
+//! for want of an answer and not for the time that passed, and what is due goes out while somebody
+//! is awake.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -64,7 +65,7 @@ fn misses_m1(config: ConfigBuilder) -> Node {
 
 #[test]
 fn a_pause_of_a_day_gives_up_nothing_that_was_not_asked_for() {
-    let quiet = || Config::builder().retrieval_retry(None);
+    let quiet = || Config::builder().retrieval_interval(None);
     for config in [quiet(), quiet().repair(false), Config::builder().repair(false)] {
         let mut node = misses_m1(config);
         let effects = tick(&mut node, DAY);
@@ -142,7 +143,7 @@ fn a_device_awake_for_20_s_in_15_min_gives_up_in_the_end() {
 #[test]
 fn of_many_missing_none_is_given_up_before_it_was_asked_for_thrice() {
     let t_max = Duration::from_secs(120);
-    let mut node = node("alice", Config::builder().lost_after(3 * t_max).retrieval_retry(None));
+    let mut node = node("alice", Config::builder().lost_after(3 * t_max).retrieval_interval(None));
     let all: Vec<String> = (0..100).map(|n| format!("m{n}")).collect();
     for (n, id) in all.iter().enumerate() {
         let named = lip109(&format!("b{n}"), 1_000 + n as u64).after([id.as_str()]);
@@ -211,7 +212,7 @@ fn a_store_that_fails_for_hours_gives_up_nothing() {
 
 #[test]
 fn datagrams_without_ticks_for_hours_give_up_nothing() {
-    let mut node = misses_m1(Config::builder().retrieval_retry(None));
+    let mut node = misses_m1(Config::builder().retrieval_interval(None));
     for second in 1..=4 * 3_600 {
         let said = lip109(&format!("b{second}"), second * SECOND);
         node.handle(at(second * SECOND), said.input()).expect("taken");

@@ -58,7 +58,7 @@ fn sends(node: &mut Node) -> Vec<(SendReason, usize)> {
     let effects = core::iter::from_fn(|| node.poll_effect());
     effects
         .filter_map(|effect| match effect {
-            Effect::Send { why, bytes, .. } => Some((why, bytes.len())),
+            Effect::Send { reason, bytes, .. } => Some((reason, bytes.len())),
             _ => None,
         })
         .collect()
@@ -128,7 +128,7 @@ fn the_largest_content_is_resent_however_large_the_filter() {
         |config| config.dialect(Dialect::NimSds).nim_filter_size(NimFilterSize::FullSize),
         |config| config.dialect(Dialect::Bridge),
         |config| config.dialect(Dialect::Mirror { initial: WireDialect::NimSds }),
-        |config| config.filter_policy(FilterPolicy::Every(3)),
+        |config| config.filter_policy(FilterPolicy::EveryNth(3)),
     ];
     for (number, set) in settings.into_iter().enumerate() {
         let small = alice(4_000).bloom_capacity(400).resend_max(Duration::from_secs(60));
@@ -143,9 +143,9 @@ fn the_largest_content_is_resent_however_large_the_filter() {
             node.handle(at(minute * 60), Input::Tick).expect("a tick");
             sent.extend(sends(&mut node));
         }
-        let resent = sent.iter().filter(|(why, _)| *why == SendReason::Resend).count();
+        let resent = sent.iter().filter(|(reason, _)| *reason == SendReason::Resend).count();
         assert!(resent >= 8, "{number}: {sent:?}");
-        assert!(sent.iter().any(|(why, _)| *why == SendReason::Sync), "{number}: {sent:?}");
+        assert!(sent.iter().any(|(reason, _)| *reason == SendReason::Sync), "{number}: {sent:?}");
         let longest = sent.iter().map(|(_, len)| *len).max();
         assert!(longest <= Some(4_000), "{number}: {longest:?}");
         assert!(longest > Some(3_800), "{number}: {longest:?}");
@@ -245,7 +245,7 @@ fn what_a_history_is_filled_up_with_gives_way_to_content() {
             alice.handle(at(seconds), Input::Tick).expect("a tick is always taken");
         }
         let sent = sends(&mut alice);
-        assert!(sent.iter().any(|(why, _)| *why == SendReason::Sync));
+        assert!(sent.iter().any(|(reason, _)| *reason == SendReason::Sync));
         assert!(sent.iter().all(|(_, len)| *len <= limit), "{dialect:?}: {sent:?}");
     }
 }

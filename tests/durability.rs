@@ -43,11 +43,12 @@ fn nothing_that_depends_on_a_store_that_never_answers_gets_out() {
     let (mut ephemeral, mut writes) = (0, 0);
     for effect in effects {
         match effect {
-            Effect::Send { why: SendReason::Ephemeral, .. } | Effect::DeliverEphemeral { .. } => {
+            Effect::Send { reason: SendReason::Ephemeral, .. }
+            | Effect::DeliverEphemeral { .. } => {
                 ephemeral += 1;
             }
             Effect::Persist { .. } => writes += 1,
-            Effect::RequestRepair { .. } => {}
+            Effect::Retrieve { .. } => {}
             other => panic!("got out: {other:?}"),
         }
     }
@@ -88,7 +89,7 @@ fn a_slow_store_delays_everything_and_changes_no_order() {
             effects.extend(drain(&mut node));
         }
         effects.extend(drain(&mut node));
-        effects.retain(|effect| !matches!(effect, Effect::RequestRepair { .. }));
+        effects.retain(|effect| !matches!(effect, Effect::Retrieve { .. }));
         effects
     };
     let prompt = run(0);

@@ -1,5 +1,5 @@
-//! Figures of the protocol as a text: `tests/figures.txt`. A change of behaviour shows as a difference
-//! there, bit for bit.
+//! Figures of the protocol as a text: `tests/figures.txt`. A change of behaviour shows as a
+//! difference there, bit for bit.
 //!
 //! With `FIGURES_REWRITE=1 cargo test --release --features sim --test figures` the text is written
 //! anew. Judge what changed before it is kept. Debug builds repeat small groups only.
@@ -54,8 +54,8 @@ const LOSSES: [u64; 4] = [0, 10, 30, 60];
 
 const POLICIES: [(&str, FilterPolicy); 4] = [
     ("each", FilterPolicy::EveryMessage),
-    ("every 4", FilterPolicy::Every(4)),
-    ("every 16", FilterPolicy::Every(16)),
+    ("every 4", FilterPolicy::EveryNth(4)),
+    ("every 16", FilterPolicy::EveryNth(16)),
     ("syncs", FilterPolicy::SyncOnly),
 ];
 

@@ -292,8 +292,8 @@ fn resends_and_answers_are_in_the_form_of_the_channel() {
         node.handle(at(20), asks.in_form(NimForm::V030).input()).expect("taken");
         node.handle(at(30), publish("m2")).expect("published");
         let told = run(&mut node, 400_000);
-        for why in [SendReason::New, SendReason::Resend, SendReason::Repair] {
-            assert!(sends(&told, why) > 0, "{why:?}");
+        for reason in [SendReason::New, SendReason::Resend, SendReason::Repair] {
+            assert!(sends(&told, reason) > 0, "{reason:?}");
         }
         for bytes in sent(&told) {
             let read = read_as(form, &bytes).expect("its form");

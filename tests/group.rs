@@ -1,5 +1,5 @@
-//! Groups on a lossy network: everybody ends up with the same log. Invariants I1, I2, I11 and I12 of
-//! ARCHITECTURE.md.
+//! Groups on a lossy network: everybody ends up with the same log. Invariants I1, I2, I11 and I12
+//! of ARCHITECTURE.md.
 
 mod common;
 

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, Limits, WireDialect};
 use sds_proto::{
-    Bound, Config, ConfigBuilder, Dialect, Effect, Input, Instant, LogEntry, MessageId, Node, Now,
+    Config, ConfigBuilder, Dialect, Effect, Input, Instant, Limit, LogEntry, MessageId, Node, Now,
     PublishKind, RejectReason, SendReason, Status,
 };
 
@@ -136,7 +136,7 @@ fn a_filter_of_all_ones_acknowledges_nothing() {
 
 #[test]
 fn invented_dependencies_are_bounded_and_the_bound_is_told() {
-    let mut node = node("alice", alice().max_wanted(1_000).max_incoming_messages(500));
+    let mut node = node("alice", alice().max_missing(1_000).max_incoming_messages(500));
     let mut bounded = [0; 2];
     for n in 0..200_u64 {
         let named: Vec<String> = (0..100).map(|k| format!("invented-{n}-{k}")).collect();
@@ -144,8 +144,8 @@ fn invented_dependencies_are_bounded_and_the_bound_is_told() {
         node.handle(at(300), said.input()).expect("taken");
         for effect in drain(&mut node) {
             match effect {
-                Effect::Bounded { bound: Bound::Wanted, .. } => bounded[0] += 1,
-                Effect::Bounded { bound: Bound::Incoming, .. } => bounded[1] += 1,
+                Effect::LimitReached { limit: Limit::Missing, .. } => bounded[0] += 1,
+                Effect::LimitReached { limit: Limit::Incoming, .. } => bounded[1] += 1,
                 _ => {}
             }
         }
@@ -264,7 +264,8 @@ fn empty_sender_ids_are_one_anonymous_sender_and_never_us() {
     assert_eq!(status(&node).outgoing, 0, "an anonymous peer may acknowledge");
 }
 
-/// 256 short ids are a kilobyte or two on the wire, and several times that once they are waited for.
+/// 256 short ids are a kilobyte or two on the wire, and several times that once they are waited
+/// for.
 #[test]
 fn a_history_counts_for_the_memory_it_takes() {
     let mut node = node("alice", alice().max_log_bytes(200_000).max_incoming_bytes(400_000));
@@ -360,7 +361,7 @@ fn what_cannot_be_passed_on_in_lip109_is_refused() {
             let other = said.clone().in_channel("another");
             for said in [said, other] {
                 let refused = node.handle(at(5), said.input()).expect_err("not text");
-                assert_eq!(refused.reason, RejectReason::NotText);
+                assert_eq!(refused.reason, RejectReason::NotForwardable);
             }
         }
         assert_eq!(status(&node), Status::default(), "{dialect:?}");
@@ -407,7 +408,7 @@ fn a_message_that_is_not_text_splits_no_lip109_group() {
     let mut group = Group::new(configs.to_vec(), 7, faults);
     for said in not_text() {
         group.handle(0, said.input()).unwrap_or_else(|rejected| {
-            assert_eq!(rejected.reason, RejectReason::NotText);
+            assert_eq!(rejected.reason, RejectReason::NotForwardable);
         });
     }
     for n in 0..40 {
@@ -480,7 +481,7 @@ proptest! {
             1..120,
         ),
     ) {
-        let config = alice().max_incoming_messages(5).max_wanted(9).max_answers(3).max_log_messages(7);
+        let config = alice().max_incoming_messages(5).max_missing(9).max_answers(3).max_log_messages(7);
         let mut node = node("alice", config.max_outgoing(3));
         for (n, (id, lamport, named, sync)) in claims.iter().enumerate() {
             let now = at(n as u64 * 1_000);

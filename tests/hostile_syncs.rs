@@ -8,7 +8,7 @@ mod common;
 use common::peer::{entry, lip109};
 use common::{Faults, Group, at, drain, node, publish, run, sends, sent, status};
 use sds_proto::wire::{self, Limits};
-use sds_proto::{Bound, Config, ConfigBuilder, Effect, Input, SendReason};
+use sds_proto::{Config, ConfigBuilder, Effect, Input, Limit, SendReason};
 
 fn alice() -> ConfigBuilder {
     Config::builder().bloom_capacity(100)
@@ -16,7 +16,7 @@ fn alice() -> ConfigBuilder {
 
 #[test]
 fn invented_dependencies_of_syncs_are_bounded_too() {
-    let mut node = node("alice", alice().max_wanted(1_000));
+    let mut node = node("alice", alice().max_missing(1_000));
     for n in 0..200_u64 {
         let named: Vec<String> = (0..100).map(|k| format!("invented-{n}-{k}")).collect();
         let said = lip109(&format!("s{n}"), n).sync().after(named.iter().map(String::as_str));
@@ -71,7 +71,7 @@ fn requests_for_everything_are_bounded() {
     let effects = run(&mut node, 120_000);
     let bounded = effects
         .iter()
-        .filter(|effect| matches!(effect, Effect::Bounded { bound: Bound::Answers, .. }));
+        .filter(|effect| matches!(effect, Effect::LimitReached { limit: Limit::Answers, .. }));
     assert_eq!(bounded.count(), 150);
     assert_eq!(sends(&effects, SendReason::Repair), 50);
 }
@@ -82,7 +82,7 @@ fn echoes_of_its_last_syncs_tell_an_anonymous_node_nothing() {
     node.handle(at(0), publish("m1")).expect("published");
     let mut syncs = Vec::new();
     for effect in run(&mut node, 3_600 * 1_000) {
-        if let Effect::Send { why: SendReason::Sync, bytes, .. } = effect {
+        if let Effect::Send { reason: SendReason::Sync, bytes, .. } = effect {
             syncs.push(bytes);
         }
     }
@@ -141,7 +141,7 @@ fn a_sync_of_ours_that_others_name_is_no_gap() {
     let mut node = node("alice", alice());
     node.handle(at(0), publish("m1")).expect("published");
     let syncs = run(&mut node, 120_000).into_iter().filter_map(|effect| match effect {
-        Effect::Send { why: SendReason::Sync, message_id, .. } => Some(message_id.to_string()),
+        Effect::Send { reason: SendReason::Sync, message_id, .. } => Some(message_id.to_string()),
         _ => None,
     });
     let sync = syncs.last().expect("two minutes are long enough");

@@ -1,6 +1,6 @@
-//! `Config::max_memory` against an allocator that counts: whatever peers send, a node takes no more,
-//! and no less than a quarter of it is what they can reach. `cargo test --release --test memory --
-//! --nocapture` prints both. Debug builds send fewer messages.
+//! `Config::max_memory` against an allocator that counts: whatever peers send, a node takes no
+//! more, and no less than a quarter of it is what they can reach. `cargo test --release --test
+//! memory -- --nocapture` prints both. Debug builds send fewer messages.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 #![allow(clippy::print_stdout, reason = "the figures are wanted")]
@@ -308,11 +308,11 @@ fn small() -> ConfigBuilder {
         .max_log_messages(1_000)
         .max_log_bytes(1 << 20)
         .max_ids(2_000)
-        .max_met_ids(500)
+        .max_resolved_ids(500)
         .max_outgoing(250)
         .max_incoming_messages(1_000)
         .max_incoming_bytes(1 << 19)
-        .max_wanted(1_000)
+        .max_missing(1_000)
         .max_answers(250)
         .max_held_effects(500)
         .max_held_bytes(1 << 18)

@@ -164,10 +164,10 @@ fn the_documentation_says_what_things_take() {
     let measured: [(_, _, Set); 7] = [
         ("max_log_messages", logged, ConfigBuilder::max_log_messages),
         ("max_ids", record, ConfigBuilder::max_ids),
-        ("max_met_ids", chat().each(1_024, Subject::meet), ConfigBuilder::max_met_ids),
+        ("max_resolved_ids", chat().each(1_024, Subject::meet), ConfigBuilder::max_resolved_ids),
         ("max_outgoing", unacked, ConfigBuilder::max_outgoing),
         ("max_incoming_messages", waiting, ConfigBuilder::max_incoming_messages),
-        ("max_wanted", chat().each(4_096, Subject::want), ConfigBuilder::max_wanted),
+        ("max_missing", chat().each(4_096, Subject::want), ConfigBuilder::max_missing),
         ("max_answers", asked.each(256, Subject::ask), ConfigBuilder::max_answers),
     ];
     let mut wrong = Vec::new();

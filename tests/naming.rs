@@ -84,7 +84,7 @@ fn config(dialect: Dialect) -> ConfigBuilder {
 /// New messages and syncs in `effects`, decoded.
 fn messages(effects: &[Effect]) -> Vec<Message> {
     let bytes = effects.iter().filter_map(|effect| match effect {
-        Effect::Send { bytes, why: SendReason::New | SendReason::Sync, .. } => Some(bytes),
+        Effect::Send { bytes, reason: SendReason::New | SendReason::Sync, .. } => Some(bytes),
         _ => None,
     });
     let decode = |bytes| wire::decode(bytes, &Limits::default()).expect("whatever is sent decodes");

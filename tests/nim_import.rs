@@ -148,7 +148,7 @@ fn unacknowledged_messages_are_resent_even_those_of_a_participant_without_an_id(
             let now = deadline.at.as_micros().div_ceil(1_000);
             node.handle(at(now), Input::Tick).expect("a tick is always taken");
             for effect in store.serve(&mut node, at(now)) {
-                if let Effect::Send { why: SendReason::Resend, message_id, .. } = effect {
+                if let Effect::Send { reason: SendReason::Resend, message_id, .. } = effect {
                     resent.push(message_id);
                 }
             }
@@ -203,8 +203,8 @@ fn repairs_go_on_in_both_directions() {
         let now = node.next_deadline().expect("a request").at.as_micros().div_ceil(1_000);
         node.handle(at(now), Input::Tick).expect("a tick is always taken");
         for effect in store.serve(&mut node, at(now)) {
-            let Effect::Send { bytes, why, message_id, .. } = effect else { continue };
-            answered.extend((why == SendReason::Repair).then_some(message_id));
+            let Effect::Send { bytes, reason, message_id, .. } = effect else { continue };
+            answered.extend((reason == SendReason::Repair).then_some(message_id));
             let (_, message) = sds_proto::wire::decode(&bytes, &Limits::default()).expect("ours");
             asked.extend(message.repair_request);
         }

@@ -25,7 +25,7 @@ enum Step {
     Sync { named: Vec<u8>, asks: Vec<u8> },
     Ephemeral { id: u8 },
     Publish { id: u8 },
-    Met { id: u8 },
+    Resolved { id: u8 },
     Consumed { seq: u64 },
     Tick,
 }
@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (ids(), ids()).prop_map(|(named, asks)| Step::Sync { named, asks }),
         1 => (0..24_u8).prop_map(|id| Step::Ephemeral { id }),
         3 => (0..24_u8).prop_map(|id| Step::Publish { id }),
-        1 => (0..24_u8).prop_map(|id| Step::Met { id }),
+        1 => (0..24_u8).prop_map(|id| Step::Resolved { id }),
         1 => (0..30_u64).prop_map(|seq| Step::Consumed { seq }),
         4 => Just(Step::Tick),
     ]
@@ -67,7 +67,7 @@ fn input(step: &Step) -> Input {
         }
         Step::Ephemeral { id } => lip109(&name(*id), 0).ephemeral().input(),
         Step::Publish { id } => publish(&name(*id)),
-        Step::Met { id } => {
+        Step::Resolved { id } => {
             Input::DependenciesMet { channel: channel(), ids: vec![MessageId::from(name(*id))] }
         }
         Step::Consumed { seq } => Input::Consumed { channel: channel(), up_to: DeliverySeq(*seq) },
@@ -99,9 +99,9 @@ impl Told {
     fn add(&mut self, effect: Effect) {
         match effect {
             Effect::Persist { changes, .. } => self.disk.write(&changes),
-            Effect::RequestRepair { .. }
+            Effect::Retrieve { .. }
             | Effect::DeliverEphemeral { .. }
-            | Effect::Bounded { .. }
+            | Effect::LimitReached { .. }
             | Effect::Conflict { .. }
             | Effect::FilterIgnored { .. }
             | Effect::ClockBehind { .. }
@@ -311,7 +311,7 @@ proptest! {
         for (pause, step) in &steps {
             now += pause;
             // What was declared met is not among the deliveries.
-            if !matches!(step, Step::Met { .. }) {
+            if !matches!(step, Step::Resolved { .. }) {
                 let _refused = node.handle(at(now), input(step));
                 effects.extend(drain(&mut node));
             }

@@ -1,5 +1,5 @@
-//! What a restart keeps: the log, what waits, where each own message stands and what speaks for it, and
-//! what was promised to others. Invariant I3 of ARCHITECTURE.md.
+//! What a restart keeps: the log, what waits, where each own message stands and what speaks for it,
+//! and what was promised to others. Invariant I3 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -57,7 +57,7 @@ fn take(node: &mut Node, store: &mut Store, now: u64, input: Input) -> Vec<Effec
 /// What was sent for the sake of `reason`: when, in which dialect, which message.
 fn sends(told: &[(u64, Effect)], reason: SendReason) -> Vec<(u64, WireDialect, &str)> {
     let sends = told.iter().filter_map(|(now, effect)| match effect {
-        Effect::Send { message_id, dialect, why, .. } if *why == reason => {
+        Effect::Send { message_id, dialect, reason: sent, .. } if *sent == reason => {
             Some((*now, *dialect, message_id.as_str().expect("text")))
         }
         _ => None,
@@ -65,8 +65,8 @@ fn sends(told: &[(u64, Effect)], reason: SendReason) -> Vec<(u64, WireDialect, &
     sends.collect()
 }
 
-/// Everything that can be read of a node but its timers, and what others named in syncs, which is not
-/// kept.
+/// Everything that can be read of a node but its timers, and what others named in syncs, which is
+/// not kept.
 fn state(node: &Node) -> (Status, LogDigest, ContentDigest, Vec<MessageId>) {
     let log = node.log(&channel()).expect("open");
     let mut status = node.status(&channel()).expect("open");
@@ -165,10 +165,10 @@ fn unacknowledged_messages_are_resent_and_wanted_ones_asked_for_after_a_restart(
         let now = node.next_deadline().expect("a resend").at.as_micros().div_ceil(1_000);
         node.handle(at(now), Input::Tick).expect("a tick is always taken");
         for effect in store.serve(&mut node, at(now)) {
-            let Effect::Send { bytes, why, message_id, .. } = effect else { continue };
+            let Effect::Send { bytes, reason, message_id, .. } = effect else { continue };
             let (_, message) = wire::decode(&bytes, &Limits::default()).expect("ours");
             asked.extend(message.repair_request.into_iter().map(|entry| entry.message_id));
-            resent.extend((why == SendReason::Resend).then_some(message_id));
+            resent.extend((reason == SendReason::Resend).then_some(message_id));
         }
     }
     assert_eq!(resent[0], "m1".into());
@@ -184,7 +184,7 @@ fn a_message_dropped_for_want_of_room_is_as_new_after_a_restart() {
     node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
     node.handle(at(1), furthest.input()).expect("taken");
     let effects = store.serve(&mut node, at(1));
-    assert!(effects.iter().any(|told| matches!(told, Effect::Bounded { .. })), "{effects:?}");
+    assert!(effects.iter().any(|told| matches!(told, Effect::LimitReached { .. })), "{effects:?}");
 
     let (mut node, _) = start(config(), &mut store, 2);
     node.handle(at(3), lip109("b8", 8).input()).expect("taken");
@@ -221,7 +221,7 @@ fn the_embedder_is_asked_again_after_a_restart_to_fetch_what_is_missing() {
     node.handle(at(60_000), Input::Tick).expect("a tick is always taken");
     let effects = store.serve(&mut node, at(60_000));
     let asked = effects.iter().find_map(|effect| match effect {
-        Effect::RequestRepair { missing, .. } => Some(&missing[..]),
+        Effect::Retrieve { missing, .. } => Some(&missing[..]),
         _ => None,
     });
     assert_eq!(asked, Some(&[entry("b1", "bob")][..]));
@@ -231,7 +231,7 @@ fn the_embedder_is_asked_again_after_a_restart_to_fetch_what_is_missing() {
 fn a_store_keeps_no_more_than_the_settings_allow_after_a_restart_either() {
     let config = |ids: usize, met: usize| {
         let config = strict().max_log_messages(2).max_outgoing(2).bloom_capacity(1);
-        config.max_ids(ids).max_met_ids(met)
+        config.max_ids(ids).max_resolved_ids(met)
     };
     let mut store = Store::default();
     let (mut node, _) = start(config(20, 20), &mut store, 0);
@@ -243,7 +243,7 @@ fn a_store_keeps_no_more_than_the_settings_allow_after_a_restart_either() {
     take(&mut node, &mut store, 20, met.clone());
     let kept = |store: &Store| {
         let state = store.disk.load(&channel()).expect("created");
-        (state.record.len(), state.met.len())
+        (state.record.len(), state.resolved.len())
     };
     assert_eq!(kept(&store), (12, 12));
 
@@ -326,7 +326,7 @@ fn an_unconfirmed_message_can_be_sent_again_after_a_restart() {
     let told = take(&mut node, &mut store, 200_001, named.input());
     assert_eq!(acks(&told), [vec!["m1"], vec![]]);
     let refused = node.handle(at(200_002), resend).expect_err("it is acknowledged");
-    assert_eq!(refused.reason, RejectReason::NotOutgoing);
+    assert_eq!(refused.reason, RejectReason::NotUnacknowledged);
 }
 
 #[test]
@@ -528,7 +528,9 @@ fn a_wall_clock_that_was_put_back_does_not_put_off_requests_answers_and_bridge_c
     }
     let sent = |id: &str, reason| {
         effects.iter().any(|effect| match effect {
-            Effect::Send { message_id, why, .. } => *message_id == id.into() && *why == reason,
+            Effect::Send { message_id, reason: sent, .. } => {
+                *message_id == id.into() && *sent == reason
+            }
             _ => false,
         })
     };
@@ -563,7 +565,7 @@ fn what_was_learnt_of_a_wanted_message_later_is_not_forgotten() {
     });
     assert_eq!(asked, Some(named));
     let state = store.disk.load(&channel()).expect("created");
-    assert!(state.wanted[&MessageId::from("b1")].background, "a sync names it, too");
+    assert!(state.missing[&MessageId::from("b1")].background, "a sync names it, too");
 }
 
 #[test]
@@ -580,7 +582,7 @@ fn what_a_sync_adds_to_a_wanted_message_is_not_forgotten_either() {
         take(&mut node, &mut store, 1, first.input());
         take(&mut node, &mut store, 2, sync("s1", named).input());
         let state = store.disk.load(&channel()).expect("created");
-        let wanted = &state.wanted[&MessageId::from("b1")];
+        let wanted = &state.missing[&MessageId::from("b1")];
         assert_eq!((&wanted.entry, wanted.background), (known, true));
     }
 }

@@ -1,5 +1,5 @@
-//! Whatever a node can send under its settings, a node with these settings takes in, and so do a desktop
-//! and the board for which its settings are made.
+//! Whatever a node can send under its settings, a node with these settings takes in, and so do a
+//! desktop and the board for which its settings are made.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -41,7 +41,7 @@ fn any_settings(rng: &mut Rng) -> ConfigBuilder {
         .bloom_capacity(capacity as u32)
         .bloom_error_rate([0.5, 0.01, 0.001, 1e-9][up_to(3)])
         .nim_filter_size([NimFilterSize::SizedToContent, NimFilterSize::FullSize][up_to(1)])
-        .filter_policy([FilterPolicy::EveryMessage, FilterPolicy::Every(3)][up_to(1)])
+        .filter_policy([FilterPolicy::EveryMessage, FilterPolicy::EveryNth(3)][up_to(1)])
         .keep_lip109_filters(up_to(1) == 0)
         .causal_history_len(1 + up_to(12))
         .max_heads(1 + up_to(12))
@@ -98,11 +98,11 @@ impl Pair {
     /// Hands on what the one sent, and sees that the other takes it in, its filter included.
     fn hand_on(&mut self) {
         for effect in drain(&mut self.sender) {
-            let Effect::Send { bytes, why, dialect, .. } = effect else { continue };
-            self.sent[why as usize] += 1;
+            let Effect::Send { bytes, reason, dialect, .. } = effect else { continue };
+            self.sent[reason as usize] += 1;
             let taken = self.receiver.handle(at(self.now), Input::Datagram(bytes.clone()));
             let config = self.receiver.config().clone();
-            assert!(taken.is_ok(), "{why:?} in {dialect}: {taken:?} under {config:?}");
+            assert!(taken.is_ok(), "{reason:?} in {dialect}: {taken:?} under {config:?}");
             for effect in drain(&mut self.receiver) {
                 assert!(!matches!(effect, Effect::FilterIgnored { .. }), "{effect:?} {config:?}");
             }

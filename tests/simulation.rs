@@ -1,5 +1,5 @@
-//! Simulated groups in a bad world: all invariants of ARCHITECTURE.md that the simulator checks, and
-//! the simulator itself.
+//! Simulated groups in a bad world: all invariants of ARCHITECTURE.md that the simulator checks,
+//! and the simulator itself.
 
 use sds_proto::sim::{Plan, Simulation, Violation, minimise};
 use sds_proto::{Instant, SendReason};
@@ -105,8 +105,8 @@ fn a_group_with_nothing_to_say_settles() {
 
 #[test]
 fn what_nobody_had_when_it_was_given_up_may_turn_up_elsewhere() {
-    // The bridge forgets everything, all others have evicted it, and the store node gives the bridge
-    // later what it did not give the member that gave up.
+    // The bridge forgets everything, all others have evicted it, and the store node gives the
+    // bridge later what it did not give the member that gave up.
     let plan = plan(
         "nodes 3\nmessages 12\ngap_ms 300\ntogether 70\nspeech mixed\nkeeping strict\n\
          without_wall 1\nlog 2\nloss 38\nduplicate 22\nreorder 33\nreorder_ms 200\n\

@@ -1,6 +1,6 @@
 //! The smallest bounds with which small groups still get everything everywhere, as a text:
-//! `tests/smallest.txt`. Here they are held to work, and each of them not to work any more when it is
-//! one less.
+//! `tests/smallest.txt`. Here they are held to work, and each of them not to work any more when it
+//! is one less.
 //!
 //! `SMALLEST_REWRITE=1 cargo test --release --features sim --test smallest` searches for them anew.
 
@@ -29,11 +29,11 @@ const SEEDS: u64 = 20;
 /// Mean time between two messages in milliseconds, and loss in percent.
 const GROUPS: [(u64, u64); 4] = [(30_000, 0), (30_000, 30), (3_000, 0), (3_000, 30)];
 
-/// A bound, where the search for it begins, and how it is set. What is to be small rather than others
-/// comes first.
-type Bound = (&'static str, usize, fn(ConfigBuilder, usize) -> ConfigBuilder);
+/// A bound, where the search for it begins, and how it is set. What is to be small rather than
+/// others comes first.
+type Limit = (&'static str, usize, fn(ConfigBuilder, usize) -> ConfigBuilder);
 
-const BOUNDS: [Bound; 14] = [
+const BOUNDS: [Limit; 14] = [
     ("bloom_capacity", 400, |config, ids| config.bloom_capacity(ids as u32)),
     ("max_log_messages", 256, ConfigBuilder::max_log_messages),
     ("max_ids", 512, ConfigBuilder::max_ids),
@@ -41,9 +41,9 @@ const BOUNDS: [Bound; 14] = [
     ("max_outgoing", 64, ConfigBuilder::max_outgoing),
     ("max_incoming_messages", 128, ConfigBuilder::max_incoming_messages),
     ("max_incoming_bytes", 32 << 10, ConfigBuilder::max_incoming_bytes),
-    ("max_wanted", 256, ConfigBuilder::max_wanted),
+    ("max_missing", 256, ConfigBuilder::max_missing),
     ("max_answers", 64, ConfigBuilder::max_answers),
-    ("max_met_ids", 128, ConfigBuilder::max_met_ids),
+    ("max_resolved_ids", 128, ConfigBuilder::max_resolved_ids),
     ("max_heads", 32, ConfigBuilder::max_heads),
     ("max_history_entries", 32, ConfigBuilder::max_history_entries),
     ("max_repair_requests_burst", 32, |config, requests| {

@@ -1,5 +1,5 @@
-//! The rules of the protocol as text: `tests/spec/*.txt`; among them invariants I1 to I4, I9 and I13
-//! of ARCHITECTURE.md.
+//! The rules of the protocol as text: `tests/spec/*.txt`; among them invariants I1 to I4, I9 and
+//! I13 of ARCHITECTURE.md.
 //!
 //! A file is a row of blocks. A block is a comment that says the rule, commands, a line of four
 //! dashes, and what comes of the commands; a blank line ends it. The node goes from block to block

@@ -50,8 +50,8 @@ fn talk(talk: Talk, settings: impl Fn() -> ConfigBuilder) -> Outcome {
         }
         group.told.iter_mut().for_each(Vec::clear);
     }
-    let sent = |why: &str| group.sends.get(why).copied().unwrap_or_default();
-    let bytes = |why: &str| group.bytes.get(why).copied().unwrap_or_default();
+    let sent = |reason: &str| group.sends.get(reason).copied().unwrap_or_default();
+    let bytes = |reason: &str| group.bytes.get(reason).copied().unwrap_or_default();
     Outcome { published, refused, resent: sent("Resend"), sync_bytes: bytes("Sync") }
 }
 
@@ -63,12 +63,12 @@ fn nim() -> ConfigBuilder {
     Config::chat().dialect(Dialect::NimSds).sync_to_nim(true)
 }
 
-/// Bytes of syncs for each message that they acknowledge: its name of some 60, a share of the filter, and
-/// what several listeners tell at the same time.
+/// Bytes of syncs for each message that they acknowledge: its name of some 60, a share of the
+/// filter, and what several listeners tell at the same time.
 const SYNC_BYTES: u64 = 300;
 
 #[track_caller]
-fn keeps_up(how: Talk, settings: impl Fn() -> ConfigBuilder) {
+fn is_expedited_for_acks(how: Talk, settings: impl Fn() -> ConfigBuilder) {
     let outcome = talk(how, settings);
     assert_eq!((outcome.refused, outcome.resent), (0, 0), "{how:?} {outcome:?}");
     assert!(outcome.sync_bytes < SYNC_BYTES * outcome.published, "{how:?} {outcome:?}");
@@ -85,15 +85,17 @@ fn full(settings: ConfigBuilder) -> ConfigBuilder {
 #[test]
 fn one_listener_keeps_up_with_a_hundred_messages_a_second() {
     // So long that the filters of the defaults are full, too.
-    keeps_up(Talk { seconds: 150, ..FAST }, lip109);
-    keeps_up(Talk { seconds: 150, ..FAST }, || nim().filter_policy(FilterPolicy::SyncOnly));
+    is_expedited_for_acks(Talk { seconds: 150, ..FAST }, lip109);
+    is_expedited_for_acks(Talk { seconds: 150, ..FAST }, || {
+        nim().filter_policy(FilterPolicy::SyncOnly)
+    });
 }
 
 #[test]
 fn several_listeners_share_what_there_is_to_acknowledge() {
     for members in [5, 20] {
-        keeps_up(Talk { members, ..FAST }, || full(lip109()));
-        keeps_up(Talk { members, ..FAST }, || full(nim()));
+        is_expedited_for_acks(Talk { members, ..FAST }, || full(lip109()));
+        is_expedited_for_acks(Talk { members, ..FAST }, || full(nim()));
     }
 }
 
@@ -101,14 +103,14 @@ fn several_listeners_share_what_there_is_to_acknowledge() {
 fn listeners_keep_up_with_bursts() {
     for (members, burst, gap_ms) in [(2, 500, 20_000), (5, 500, 20_000), (2, 20, 200)] {
         let seconds = 4_000 / burst * gap_ms / 1_000;
-        keeps_up(Talk { members, burst, gap_ms, seconds }, || full(lip109()));
-        keeps_up(Talk { members, burst, gap_ms, seconds }, || full(nim()));
+        is_expedited_for_acks(Talk { members, burst, gap_ms, seconds }, || full(lip109()));
+        is_expedited_for_acks(Talk { members, burst, gap_ms, seconds }, || full(nim()));
     }
 }
 
 #[test]
 fn a_talker_of_twenty_messages_a_second_is_never_refused() {
     let how = Talk { members: 2, burst: 1, gap_ms: 50, seconds: 200 };
-    keeps_up(how, || full(lip109()));
-    keeps_up(how, || full(nim()));
+    is_expedited_for_acks(how, || full(lip109()));
+    is_expedited_for_acks(how, || full(nim()));
 }

@@ -1,5 +1,5 @@
-//! A participant without wasm, for the exchange: reads inputs from standard input, writes effects to
-//! standard output.
+//! A participant without wasm, for the exchange: reads inputs from standard input, writes effects
+//! to standard output.
 //!
 //! ```text
 //! publish MONO WALL ID TEXT | datagram MONO WALL HEX | tick MONO WALL

@@ -20,8 +20,8 @@ const FAULT: &str = "SDS_LOOM_FAULT";
 /// Preemptions per execution: 2 unless this variable says otherwise.
 const BOUND: &str = "SDS_LOOM_BOUND";
 
-/// Explores `model`, which the test `name` of this binary is about, and its twin for each fault of the
-/// channel.
+/// Explores `model`, which the test `name` of this binary is about, and its twin for each fault of
+/// the channel.
 ///
 /// # Panics
 /// If the model fails, has one execution only, or has a twin that passes.

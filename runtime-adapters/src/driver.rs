@@ -107,14 +107,14 @@ impl Driver {
             return false;
         };
         match (effect, &mut self.keeper) {
-            (Effect::Send { channel, bytes, message_id, why, .. }, _) => {
+            (Effect::Send { channel, bytes, message_id, reason, .. }, _) => {
                 let (len, limit) = (bytes.len(), self.bounds.max_datagram_len);
                 if len > limit {
                     self.metrics.too_large += 1;
                     event!(warn, %channel, %message_id, len, limit, "message too large to send");
-                    self.report(Event::TooLarge { channel, message_id, why, len, limit });
+                    self.report(Event::TooLarge { channel, message_id, reason, len, limit });
                 } else {
-                    self.metrics.count_sent(why, len);
+                    self.metrics.count_sent(reason, len);
                     self.sends.push_back(bytes);
                 }
             }
@@ -243,8 +243,10 @@ impl Driver {
                 reply.send(self.node.log(&channel).map(|_| missing()));
             }
             Command::Unmet { channel, message_id, reply } => {
-                let unmet = || self.node.unmet(&channel, &message_id).map(Into::into).collect();
-                reply.send(self.node.log(&channel).map(|_| unmet()));
+                let missing_dependencies = || {
+                    self.node.missing_dependencies(&channel, &message_id).map(Into::into).collect()
+                };
+                reply.send(self.node.log(&channel).map(|_| missing_dependencies()));
             }
             Command::Channels { reply } => reply.send(self.node.channels().cloned().collect()),
             Command::StoredChannels { reply } => match &mut self.keeper {

@@ -39,7 +39,7 @@ pub enum Event {
         /// Its id.
         message_id: MessageId,
         /// What it was to be sent for.
-        why: SendReason,
+        reason: SendReason,
         /// Its length in bytes, encoded.
         len: usize,
         /// What the transport takes, in bytes.
@@ -64,10 +64,11 @@ pub enum Event {
     /// So many events were unread that some were left out here. Only such are that repeat by
     /// themselves while their cause lasts: [`TooLarge`](Self::TooLarge),
     /// [`SendFailed`](Self::SendFailed), [`ReceiveFailed`](Self::ReceiveFailed),
-    /// [`LoadFailed`](Self::LoadFailed) and [`Effect::RequestRepair`]; and those that any stranger
-    /// can have told without end, which take half of the room at most:
+    /// [`LoadFailed`](Self::LoadFailed) and [`Effect::Retrieve`]; and those that any stranger can
+    /// have told without end, which take half of the room at most:
     /// [`DatagramRejected`](Self::DatagramRejected), [`Effect::FilterIgnored`],
-    /// [`Effect::Conflict`] and [`Effect::Bounded`]. The [`Metrics`](crate::Metrics) count them all.
+    /// [`Effect::Conflict`] and [`Effect::LimitReached`]. The [`Metrics`](crate::Metrics) count
+    /// them all.
     Skipped {
         /// How many.
         count: u64,
@@ -83,11 +84,13 @@ impl Event {
             | Self::SendFailed(_)
             | Self::ReceiveFailed(_)
             | Self::LoadFailed { .. }
-            | Self::Node(Effect::RequestRepair { .. }) => Some(capacity),
+            | Self::Node(Effect::Retrieve { .. }) => Some(capacity),
             // A sender that floods the node keeps nobody else's datagrams out.
             Self::DatagramRejected { .. }
             | Self::Node(
-                Effect::FilterIgnored { .. } | Effect::Conflict { .. } | Effect::Bounded { .. },
+                Effect::FilterIgnored { .. }
+                | Effect::Conflict { .. }
+                | Effect::LimitReached { .. },
             ) => Some(capacity.div_ceil(2)),
             _ => None,
         }

@@ -11,7 +11,7 @@ use futures_core::Stream;
 use sds_proto::wire::HistoryEntry;
 use sds_proto::{
     ChannelId, Config, DeliverySeq, Input, MessageId, MissingEntry, OutgoingEntry, PublishKind,
-    RejectReason, RetrievalId, Retrieved, Status,
+    RejectReason, RetrievalId, RetrievalOutcome, Status,
 };
 
 use crate::command::{Command, LogSnapshot};
@@ -34,22 +34,22 @@ use crate::waiting::Publish;
 ///
 /// # Cancellation
 ///
-/// Every method may be cancelled by dropping its future. Until the driver has room for the
-/// command the future has done nothing, and dropping it means that the call was never made. From
-/// then on the command is carried out whether or not anybody waits; dropping the future then only
-/// discards the answer. The one exception is a message that waits for room: dropping the future of
-/// its [`publish`](Self::publish) means that it is not published. Nothing is done halfway.
-/// Questions ([`log`](Self::log), [`status`](Self::status), [`outgoing`](Self::outgoing),
-/// [`missing`](Self::missing), [`unmet`](Self::unmet), [`channels`](Self::channels),
-/// [`stored_channels`](Self::stored_channels), [`metrics`](Self::metrics)) change nothing either
-/// way.
+/// Every method may be cancelled by dropping its future. Until the driver has room for the command
+/// the future has done nothing, and dropping it means that the call was never made. From then on
+/// the command is carried out whether or not anybody waits; dropping the future then only discards
+/// the answer. The one exception is a message that waits for room: dropping the future of its
+/// [`publish`](Self::publish) means that it is not published. Nothing is done halfway. Questions
+/// ([`log`](Self::log), [`status`](Self::status), [`outgoing`](Self::outgoing),
+/// [`missing`](Self::missing), [`missing_dependencies`](Self::missing_dependencies),
+/// [`channels`](Self::channels), [`stored_channels`](Self::stored_channels),
+/// [`metrics`](Self::metrics)) change nothing either way.
 ///
 /// # Waiting
 ///
 /// No call waits for events to be read, so that the task that reads them may make any; a
-/// [`publish`](Self::publish) for which there is no room gives up in the end. While the
-/// transport takes nothing, and as much is queued for it as [`Options::sends`](crate::Options::sends)
-/// allows, calls wait, but for questions, [`consumed`](Self::consumed), which are always answered, and
+/// [`publish`](Self::publish) for which there is no room gives up in the end. While the transport
+/// takes nothing, and as much is queued for it as [`Options::sends`](crate::Options::sends) allows,
+/// calls wait, but for questions, [`consumed`](Self::consumed), which are always answered, and
 /// [`shutdown`](Self::shutdown). A question may be answered before a [`Publication`] that is not
 /// awaited is carried out.
 #[derive(Clone, Debug)]
@@ -94,9 +94,9 @@ impl Handle {
     /// Waits while as many messages of the channel are unacknowledged as
     /// [`max_outgoing`](Config::max_outgoing) or [`max_log_bytes`](Config::max_log_bytes) allows:
     /// until somebody acknowledges one, or one is given up as unconfirmed. Those that wait are
-    /// published in the order of the calls. Alone in a group without resends it waits for ever, so put
-    /// a time limit on it, or use [`try_publish`](Self::try_publish). It does not wait for a store
-    /// that fails, is too slow, or still loads the channel.
+    /// published in the order of the calls. Alone in a group without resends it waits for ever, so
+    /// put a time limit on it, or use [`try_publish`](Self::try_publish). It does not wait for a
+    /// store that fails, is too slow, or still loads the channel.
     ///
     /// Cancelling it before the driver took the command, or while it waits for room, means that
     /// nothing was published; cancelling it otherwise, that it is published unless the node refuses
@@ -104,12 +104,12 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Rejected`](HandleError::Rejected) by the node, for example because the channel is not
-    /// open or is closed meanwhile, the id is known, [`Degraded`](RejectReason::Degraded) until
+    /// [`Rejected`](HandleError::Rejected) by the node, for example because the channel is not open
+    /// or is closed meanwhile, the id is known, [`Degraded`](RejectReason::Degraded) until
     /// [`Effect::Recovered`](sds_proto::Effect::Recovered) says that the store works again, or
-    /// [`StoreTooSlow`](RejectReason::StoreTooSlow). [`OutgoingFull`](RejectReason::OutgoingFull) or
-    /// [`Full`](HandleError::Full) if it has waited for room while so many events were unread that
-    /// no acknowledgement is heard, and nobody read one for
+    /// [`StoreTooSlow`](RejectReason::StoreTooSlow). [`OutgoingFull`](RejectReason::OutgoingFull)
+    /// or [`Full`](HandleError::Full) if it has waited for room while so many events were unread
+    /// that no acknowledgement is heard, and nobody read one for
     /// [`Options::max_stall`](crate::Options::max_stall): read some first.
     /// [`Stopped`](HandleError::Stopped). The error gives the content back.
     pub async fn publish(
@@ -221,14 +221,18 @@ impl Handle {
         self.input(Input::Reset).await
     }
 
-    /// Answers [`Effect::RequestRepair`](sds_proto::Effect::RequestRepair) with what a store
+    /// Answers [`Effect::Retrieve`](sds_proto::Effect::Retrieve) with what a store
     /// node had.
     ///
     /// # Errors
     ///
     /// Rejected like a datagram, or [`Stopped`](HandleError::Stopped).
-    pub async fn repaired(&self, id: RetrievalId, outcome: Retrieved) -> Result<(), HandleError> {
-        self.input(Input::Repaired { id, outcome }).await
+    pub async fn retrieved(
+        &self,
+        id: RetrievalId,
+        outcome: RetrievalOutcome,
+    ) -> Result<(), HandleError> {
+        self.input(Input::Retrieved { id, outcome }).await
     }
 
     /// Says where a logged message can be fetched from, which is then told to others.
@@ -298,8 +302,8 @@ impl Handle {
     }
 
     /// Own messages that nobody has acknowledged for certain, in the order they were published, and
-    /// what is known of each: also after a restart, when events tell only what happens from then on.
-    /// Any other own message in the [`log`](Self::log) has been acknowledged.
+    /// what is known of each: also after a restart, when events tell only what happens from then
+    /// on. Any other own message in the [`log`](Self::log) has been acknowledged.
     ///
     /// # Errors
     ///
@@ -316,8 +320,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`NotOutgoing`](RejectReason::NotOutgoing) if it is not such a message, other rejections, or
-    /// [`Stopped`](HandleError::Stopped).
+    /// [`NotUnacknowledged`](RejectReason::NotUnacknowledged) if it is not such a message, other
+    /// rejections, or [`Stopped`](HandleError::Stopped).
     pub async fn resend(
         &self,
         channel: impl Into<ChannelId>,
@@ -347,7 +351,7 @@ impl Handle {
     /// # Errors
     ///
     /// [`ChannelNotOpen`](RejectReason::ChannelNotOpen) or [`Stopped`](HandleError::Stopped).
-    pub async fn unmet(
+    pub async fn missing_dependencies(
         &self,
         channel: impl Into<ChannelId>,
         message_id: impl Into<MessageId>,
@@ -467,8 +471,8 @@ fn publishing(
 
 /// A message on its way to the node, from [`Handle::try_publish`].
 ///
-/// Resolves as [`Handle::publish`] does, but does not wait for acknowledgements. Dropping it discards
-/// the answer; the message is published all the same, unless the node refuses it.
+/// Resolves as [`Handle::publish`] does, but does not wait for acknowledgements. Dropping it
+/// discards the answer; the message is published all the same, unless the node refuses it.
 #[derive(Debug)]
 #[must_use = "whether the message was accepted is known only to whoever awaits it"]
 pub struct Publication {

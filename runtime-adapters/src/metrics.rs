@@ -80,7 +80,7 @@ metrics! {
     /// Own messages that were resent as often as they may be, without an acknowledgement.
     Counter unconfirmed,
     /// Dependencies found missing, each counted for every message that names it.
-    Counter missing,
+    Counter references_missing,
     /// Dependencies given up.
     Counter lost,
     /// Requests to the application to fetch what is missing from elsewhere.
@@ -88,7 +88,7 @@ metrics! {
     /// Messages that came with the id of another and different content.
     Counter conflicts,
     /// Messages that were dropped, or requests that were ignored, because a bound was reached.
-    Counter bounded,
+    Counter limits_reached,
     /// Malformed filters ignored.
     Counter filters_ignored,
     /// How often the monotonic clock ran backwards.
@@ -124,7 +124,7 @@ metrics! {
     /// Messages that wait for dependencies.
     Gauge incoming,
     /// Dependencies that are not here.
-    Gauge wanted,
+    Gauge missing,
     /// Messages to publish that wait for room.
     Gauge publishes_waiting,
     /// Datagrams that wait for the transport.
@@ -163,9 +163,9 @@ pub enum MetricKind {
 
 impl Metrics {
     /// Counts a datagram of `len` bytes for the transport.
-    pub(crate) const fn count_sent(&mut self, why: SendReason, len: usize) {
+    pub(crate) const fn count_sent(&mut self, reason: SendReason, len: usize) {
         self.sent_bytes += len as u64;
-        let counter = match why {
+        let counter = match reason {
             SendReason::New => &mut self.sent_new,
             SendReason::Resend => &mut self.sent_resends,
             SendReason::Sync => &mut self.sent_syncs,
@@ -199,7 +199,7 @@ impl Metrics {
         self.logged_bytes += status.logged_bytes as u64;
         self.outgoing += status.outgoing as u64;
         self.incoming += status.incoming as u64;
-        self.wanted += status.missing as u64;
+        self.references_missing += status.missing as u64;
     }
 
     /// Counts what the application is told.
@@ -215,11 +215,11 @@ impl Metrics {
             Effect::DeliverEphemeral { .. } => self.delivered_ephemeral += 1,
             Effect::Acked { .. } => self.acked += 1,
             Effect::Unconfirmed { .. } => self.unconfirmed += 1,
-            Effect::Missing { missing, .. } => self.missing += missing.len() as u64,
+            Effect::Missing { missing, .. } => self.references_missing += missing.len() as u64,
             Effect::Lost { message_ids, .. } => self.lost += message_ids.len() as u64,
-            Effect::RequestRepair { .. } => self.retrievals += 1,
+            Effect::Retrieve { .. } => self.retrievals += 1,
             Effect::Conflict { .. } => self.conflicts += 1,
-            Effect::Bounded { .. } => self.bounded += 1,
+            Effect::LimitReached { .. } => self.limits_reached += 1,
             Effect::FilterIgnored { .. } => self.filters_ignored += 1,
             Effect::WallClockOff { .. } => self.wall_clock_off += 1,
             Effect::ParticipantIdInUse { .. } => self.participant_id_in_use += 1,

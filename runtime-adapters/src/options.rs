@@ -21,16 +21,16 @@ pub struct Options {
 
 impl Options {
     /// Commands that may wait to be carried out: of all handles together, or on an event loop of
-    /// each; and as many questions of all handles together. Default 64; 0 counts as 1. Memory: some 200 bytes and the content each; a handle of
-    /// an event loop takes the former at once.
+    /// each; and as many questions of all handles together. Default 64; 0 counts as 1. Memory: some
+    /// 200 bytes and the content each; a handle of an event loop takes the former at once.
     pub const fn commands(mut self, commands: usize) -> Self {
         self.commands = commands;
         self
     }
 
-    /// Events that may wait to be read before the driver receives nothing more; from twice as many on
-    /// it publishes nothing either. Default 1,024; 0 counts as 1. Memory: some 200 bytes each, and
-    /// content that the log holds as well.
+    /// Events that may wait to be read before the driver receives nothing more; from twice as many
+    /// on it publishes nothing either. Default 1,024; 0 counts as 1. Memory: some 200 bytes each,
+    /// and content that the log holds as well.
     pub const fn events(mut self, events: usize) -> Self {
         self.events = events;
         self

@@ -80,8 +80,8 @@ fn settle<T>(slot: &Slot<T>, state: State<T>) {
     }
 }
 
-/// No waker is cloned, called or dropped while the lock is held, for it may run any code. So nothing
-/// panics meanwhile, and a poisoned lock guards a sound state.
+/// No waker is cloned, called or dropped while the lock is held, for it may run any code. So
+/// nothing panics meanwhile, and a poisoned lock guards a sound state.
 fn lock<T>(slot: &Slot<T>) -> MutexGuard<'_, State<T>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,8 +18,8 @@ pub(crate) struct Publish {
     pub(crate) message_id: MessageId,
     pub(crate) content: Bytes,
     pub(crate) kind: PublishKind,
-    /// Whether it waits until its channel has room for one more unacknowledged message. If so, it is
-    /// given up when nobody waits for the verdict any more.
+    /// Whether it waits until its channel has room for one more unacknowledged message. If so, it
+    /// is given up when nobody waits for the verdict any more.
     pub(crate) waits: bool,
     pub(crate) verdict: Reply<Result<(), HandleError>>,
 }

@@ -109,12 +109,12 @@ impl Geometry {
         1 + (self.m_bits() / 64) as usize
     }
 
-    /// How many ids are kept when a filter rolls: the capacity less 20 %, rounded down.
+    /// Number of ids kept when a filter rolls: the capacity less 20 %, rounded down.
     pub(super) const fn min_capacity(&self) -> usize {
         (self.capacity * 4 / 5) as usize
     }
 
-    /// How many ids a filter takes before it rolls: the capacity and 20 %, rounded down.
+    /// Number of ids a filter takes before it rolls: the capacity and 20 %, rounded down.
     pub(super) const fn max_capacity(&self) -> usize {
         (self.capacity * 6 / 5) as usize
     }

@@ -19,6 +19,6 @@ mod rolling;
 pub use filter::Filter;
 pub use geometry::{Geometry, GeometryError};
 pub use probe::{Indices, Probe};
-pub use recalled::RecalledFilter;
+pub use recalled::ProbeFilter;
 pub use received::{FilterError, MAX_K, ReceivedFilter};
 pub use rolling::{Rolling, RollingFilter};

@@ -4,7 +4,7 @@ use core::num::NonZeroU64;
 
 use crate::hash::{HashKind, Murmur3, farm_hash64, farm_hash64_suffixed};
 
-/// What is appended to an id to hash it a second time.
+/// Suffix of an id for its second hash.
 const SECOND: [u8; 2] = *b" b";
 
 /// The two hashes of an id that place it in filters of any size.

@@ -4,17 +4,18 @@ use super::ring::ProbeRing;
 use super::{Geometry, Probe};
 use crate::wire::FilterField;
 
-/// What a [`RollingFilter`](super::RollingFilter) with [`Rolling::Fixed`](super::Rolling::Fixed)
-/// holds, without its bits: they are set when they are to be sent.
+/// The ids of a [`RollingFilter`](super::RollingFilter) with
+/// [`Rolling::Fixed`](super::Rolling::Fixed) without its bits, which are computed when they are
+/// sent.
 ///
 /// Memory: 8 bytes for each of `n` + 20 % ids, or 16 with 64-bit hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecalledFilter {
+pub struct ProbeFilter {
     geometry: Geometry,
     ring: ProbeRing,
 }
 
-impl RecalledFilter {
+impl ProbeFilter {
     /// A filter of nothing. Allocates nothing.
     #[must_use]
     pub const fn new(geometry: Geometry) -> Self {
@@ -37,7 +38,8 @@ impl RecalledFilter {
     }
 
     /// This filter as field of a message to LIP-109 peers, as
-    /// [`Filter::lip109_field`](super::Filter::lip109_field). Encoding it sets the bits of every id.
+    /// [`Filter::lip109_field`](super::Filter::lip109_field). Encoding it sets the bits of every
+    /// id.
     #[must_use]
     pub const fn lip109_field(&self) -> FilterField<'_> {
         FilterField::Lip109Probes(self)
@@ -73,7 +75,7 @@ mod tests {
         for capacity in [2, 3, 20, 100, 143] {
             let geometry = Geometry::new(capacity, 0.01).unwrap();
             let mut kept = RollingFilter::new(geometry, Rolling::Fixed);
-            let mut recalled = RecalledFilter::new(geometry);
+            let mut recalled = ProbeFilter::new(geometry);
             for n in 0..capacity * 4 {
                 assert_eq!(recalled.is_empty(), n == 0);
                 let mut sent = [BytesMut::new(), BytesMut::new()];

@@ -155,7 +155,7 @@ impl<'a> ReceivedFilter<'a> {
     }
 }
 
-/// What is wrong with a received filter. The message that it came with is none the worse for it.
+/// A fault of a received filter. The message that carried it is still processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FilterError {
@@ -179,7 +179,7 @@ pub enum FilterError {
     },
     /// Its bytes are not a whole number of 64-bit words.
     PartialWord {
-        /// How many bytes there are.
+        /// Number of bytes.
         len: usize,
     },
     /// It claims more bits than it brings.
@@ -233,8 +233,8 @@ enum ByteOrder {
 }
 
 impl ByteOrder {
-    /// What to exclusive-or the number of a byte with, counted from the lowest bits up, to find it
-    /// among the words.
+    /// Mask to exclusive-or with the number of a byte, counted from the lowest bits up, to find it
+    /// in the words.
     const fn byte_flip(self) -> usize {
         match self {
             Self::Little => 0,

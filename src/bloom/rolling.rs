@@ -6,11 +6,11 @@ use super::{Filter, Geometry, Probe};
 /// The smallest filter of [`Rolling::Sized`], in ids.
 const FIRST_RUNG: u64 = 64;
 
-/// How many older probes an insertion carries over into the next filter, at most. With the
+/// Maximum number of older probes that an insertion carries over into the next filter. With the
 /// insertion of the new one into both filters that makes four.
 const CARRIED_PER_INSERT: usize = 2;
 
-/// How the filter of a channel changes as it fills.
+/// The way in which the filter of a channel changes as it fills.
 ///
 /// In each way, a filter made for `n` ids that gets more than `n` + 20 % is replaced by one of the
 /// newest `n` − 20 %.
@@ -42,7 +42,7 @@ pub struct RollingFilter {
     /// As configured.
     geometry: Geometry,
     filter: Filter,
-    /// What is in `filter`.
+    /// Probes of the ids in `filter`.
     ring: ProbeRing,
     next: Option<NextFilter>,
 }
@@ -61,7 +61,7 @@ struct NextFilter {
 struct Turn {
     /// The length of the ring at which it is.
     at: usize,
-    /// How many of the newest ids go into the replacement.
+    /// Number of the newest ids that go into the replacement.
     keep: usize,
 }
 
@@ -107,7 +107,7 @@ impl RollingFilter {
         &self.filter
     }
 
-    /// How many ids are in the filter, at most [`max_capacity`](Self::max_capacity).
+    /// Number of ids in the filter, at most [`max_capacity`](Self::max_capacity).
     #[must_use]
     pub fn len(&self) -> usize {
         self.ring.len()
@@ -125,13 +125,13 @@ impl RollingFilter {
         self.geometry.capacity() as usize
     }
 
-    /// How many ids are kept when the filter rolls: the capacity less 20 %, rounded down.
+    /// Number of ids kept when the filter rolls: the capacity less 20 %, rounded down.
     #[must_use]
     pub const fn min_capacity(&self) -> usize {
         self.geometry.min_capacity()
     }
 
-    /// How many ids the filter takes before it rolls: the capacity and 20 %, rounded down.
+    /// Number of ids the filter takes before it rolls: the capacity and 20 %, rounded down.
     #[must_use]
     pub const fn max_capacity(&self) -> usize {
         self.geometry.max_capacity()

@@ -6,14 +6,14 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::log::Dialects;
-use super::record::{DigestMap, IdDigest, Place};
+use super::record::{DigestMap, IdDigest, IdState};
 use super::repair::{arithmetic, signed_millis};
 use super::slots::{Slot, Slots};
 use super::{Channel, Cx, Timer};
 use crate::bloom::ReceivedFilter;
 use crate::broken::{self, Break};
 use crate::config::Dialect;
-use crate::effect::{Bound, Effect, SendReason};
+use crate::effect::{Effect, Limit, SendReason};
 use crate::entry::DeliverySeq;
 use crate::id::{IdRef, MessageId, ParticipantId};
 use crate::snapshot::{ChangeKind, StoredAnswer};
@@ -63,8 +63,8 @@ pub(super) struct Offers {
 }
 
 impl Channel {
-    /// Answers without a request what the `filter` of a message shows its sender to lack, if its form
-    /// has no room for requests.
+    /// Answers without a request what the `filter` of a message shows its sender to lack, if its
+    /// form has no room for requests.
     #[inline(always)]
     pub(super) fn offer_lacking(
         &mut self,
@@ -141,8 +141,8 @@ impl Channel {
         let me = self.config.participant_id.as_bytes();
         let (sender, id) = (request.sender_id.as_bytes(), request.message_id.as_bytes());
         let groups = i64::from(self.config.response_groups);
-        // A form of the nim dialect leaves senders out. Among those who speak LIP-109 nobody would answer
-        // for them but whoever has told their messages there.
+        // A form of the nim dialect leaves senders out. Among those who speak LIP-109 nobody would
+        // answer for them but whoever has told their messages there.
         let is_theirs = sender.is_empty() && self.config.dialect == Dialect::Bridge;
         if !is_theirs && !arithmetic.in_response_group(me, sender, id, groups) {
             return;
@@ -164,13 +164,13 @@ impl Channel {
         let message_id = MessageId::from(message_id);
         if self.answers.answers.len() >= self.config.max_answers {
             let channel = self.id.clone();
-            let (bound, sender_id) = (Bound::Answers, ParticipantId::default());
-            cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
+            let (limit, sender_id) = (Limit::Answers, ParticipantId::default());
+            cx.outbox.emit_now(Effect::LimitReached { channel, limit, message_id, sender_id });
             return;
         }
         let at = cx.now.mono + delay;
-        let pinned = match self.ids.place(digest) {
-            Some(Place::Logged(slot)) => {
+        let pinned = match self.ids.state(digest) {
+            Some(IdState::Logged(slot)) => {
                 self.log.pin(slot);
                 true
             }
@@ -223,7 +223,8 @@ impl Channel {
     }
 
     fn release_answered(&mut self, cx: &mut Cx<'_>, answer: &Answer) {
-        if let (true, Some(Place::Logged(slot))) = (answer.pinned, self.ids.place(answer.digest)) {
+        if let (true, Some(IdState::Logged(slot))) = (answer.pinned, self.ids.state(answer.digest))
+        {
             self.log.unpin(slot);
         }
         cx.outbox.change(&self.id, || ChangeKind::AnswerRemoved(answer.message_id.clone()));
@@ -237,15 +238,15 @@ impl Channel {
             return;
         }
         answer.given = !broken::is(Break::Rest);
-        // Whoever misses this answer asks again after T_min at the earliest.
+        // A member that misses this answer requests it again after T_min at the earliest.
         answer.timer =
             self.timers.schedule(cx.now.mono + self.config.repair_t_min / 2, Timer::Answer(slot));
         let (digest, dialects) = (answer.digest, answer.dialects);
         let answer = Answer { message_id: answer.message_id.clone(), ..*answer };
         self.release_answered(cx, &answer);
-        let entry = match self.ids.place(digest) {
-            Some(Place::Logged(slot)) => self.log.get(slot).map(|logged| logged.entry.clone()),
-            Some(Place::Incoming(slot)) => {
+        let entry = match self.ids.state(digest) {
+            Some(IdState::Logged(slot)) => self.log.get(slot).map(|logged| logged.entry.clone()),
+            Some(IdState::Incoming(slot)) => {
                 self.incoming.get(slot).map(|waiting| waiting.arrived.entry.clone())
             }
             _ => None,

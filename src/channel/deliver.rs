@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 
 use super::incoming::{Arrived, Waiters, Waiting, remove_waiter};
 use super::log::{Dialects, NewEntry};
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use super::slots::Slot;
 use super::{Channel, Cx, Joining};
 use crate::broken::{self, Break};
 use crate::config::{Dialect, OnJoin};
-use crate::effect::{Bound, Delivery, Effect};
+use crate::effect::{Delivery, Effect, Limit};
 use crate::entry::LogEntry;
 use crate::id::IdRef;
 use crate::snapshot::{ChangeKind, StoredEntry, StoredIncoming};
@@ -23,7 +23,7 @@ impl Channel {
     /// Delivers a message, or buffers it and reports what is missing. `asked`: it was wanted.
     pub(super) fn deliver_or_buffer(&mut self, cx: &mut Cx<'_>, arrived: Arrived, asked: bool) {
         // Only a broken peer names its own message; it waits for nothing.
-        let met = |dep: &IdDigest| *dep == arrived.digest || self.is_met(*dep);
+        let met = |dep: &IdDigest| *dep == arrived.digest || self.is_resolved(*dep);
         let ready = broken::is(Break::Causality) || arrived.deps.iter().all(met);
         if ready {
             self.deliver(cx, &arrived);
@@ -37,7 +37,7 @@ impl Channel {
         let (digest, deps) = (arrived.digest, arrived.deps.clone());
         let waiting = Box::new(Waiting { arrived, missing: 0, progress: Instant::ZERO, asked });
         let slot = self.incoming.insert(waiting);
-        self.ids.set(digest, Place::Incoming(slot));
+        self.ids.set(digest, IdState::Incoming(slot));
         self.persist_waiting(cx, slot);
 
         let named_by = self.sender_digest(entry.sender_id());
@@ -48,34 +48,39 @@ impl Channel {
             if dep == digest {
                 continue;
             }
-            match self.ids.place(dep) {
-                Some(Place::Incoming(other)) => match self.wait_for_incoming(slot, &entry, other) {
+            match self.ids.state(dep) {
+                Some(IdState::Incoming(other)) => match self.wait_for_incoming(slot, &entry, other)
+                {
                     Some(waits) => missing += usize::from(waits),
                     None => gap = true,
                 },
-                Some(Place::Wanted(want)) => {
-                    if self.wanted.learn(want, named) {
-                        self.persist_want(cx, want);
+                Some(IdState::Missing(dependency)) => {
+                    if self.missing.learn(dependency, named) {
+                        self.persist_missing(cx, dependency);
                     }
                     if !blocks {
                         gap = true;
                         absent.push(named.into());
-                    } else if self.wait_for_wanted(slot, want) {
+                    } else if self.wait_for_missing(slot, dependency) {
                         missing += 1;
                         absent.push(named.into());
                     }
                 }
-                Some(Place::Lost) => gap = true,
-                Some(Place::Sync) => gap |= !self.sync.is_own(dep),
-                Some(place) if place.is_met() => {}
+                Some(IdState::Lost) => gap = true,
+                Some(IdState::Sync) => gap |= !self.sync.is_own(dep),
+                Some(place) if place.is_resolved() => {}
                 _ => {
-                    let Some(want) = self.want(cx, named, dep, named_by, asked, !blocks) else {
-                        self.drop_waiting(cx, slot, Bound::Wanted);
+                    let Some(dependency) =
+                        self.add_missing(cx, named, dep, named_by, asked, !blocks)
+                    else {
+                        self.drop_waiting(cx, slot, Limit::Missing);
                         return;
                     };
-                    absent.extend(self.wanted.get(want).map(|want| want.entry.clone()));
+                    absent.extend(
+                        self.missing.get(dependency).map(|dependency| dependency.entry.clone()),
+                    );
                     if blocks {
-                        missing += usize::from(self.wait_for_wanted(slot, want));
+                        missing += usize::from(self.wait_for_missing(slot, dependency));
                     } else {
                         gap = true;
                     }
@@ -94,7 +99,7 @@ impl Channel {
         let max_messages = self.config.max_incoming_messages;
         let max_bytes = self.config.max_incoming_bytes;
         while let Some(excess) = self.incoming.excess(max_messages, max_bytes) {
-            self.drop_waiting(cx, excess, Bound::Incoming);
+            self.drop_waiting(cx, excess, Limit::Incoming);
         }
     }
 
@@ -128,16 +133,18 @@ impl Channel {
         Some(add_waiter(&mut other.arrived.waiters, slot))
     }
 
-    fn wait_for_wanted(&mut self, slot: Slot, want: Slot) -> bool {
-        self.wanted.get_mut(want).is_some_and(|want| add_waiter(&mut want.waiters, slot))
+    fn wait_for_missing(&mut self, slot: Slot, dependency: Slot) -> bool {
+        self.missing
+            .get_mut(dependency)
+            .is_some_and(|dependency| add_waiter(&mut dependency.waiters, slot))
     }
 
-    /// Drops a waiting message for want of room. It counts as never received, but for filters. If it
-    /// was wanted, then what it waits for is: otherwise, where there is never any room, it would be
-    /// asked for and dropped for ever.
-    pub(super) fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, bound: Bound) {
-        if bound == Bound::Incoming {
-            self.keep_wanting(cx, slot);
+    /// Drops a waiting message for want of room. It counts as never received, but for filters. If
+    /// it was wanted, then what it waits for is: otherwise, where there is never any room, it would
+    /// be asked for and dropped for ever.
+    pub(super) fn drop_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot, limit: Limit) {
+        if limit == Limit::Incoming {
+            self.keep_in_background(cx, slot);
         }
         let Some(waiting) = self.take_waiting(cx, slot) else { return };
         let Arrived { entry, digest, waiters, .. } = waiting.arrived;
@@ -151,30 +158,32 @@ impl Channel {
                 ..HistoryEntryRef::default()
             };
             let named_by = self.sender_digest(entry.sender_id());
-            match self.want(cx, named, digest, named_by, false, false) {
-                Some(want) => {
-                    if let Some(want) = self.wanted.get_mut(want) {
-                        want.waiters = waiters;
+            match self.add_missing(cx, named, digest, named_by, false, false) {
+                Some(dependency) => {
+                    if let Some(dependency) = self.missing.get_mut(dependency) {
+                        dependency.waiters = waiters;
                     }
                 }
                 None => self.release(cx, &waiters, true),
             }
         }
         let channel = self.id.clone();
-        cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
+        cx.outbox.emit_now(Effect::LimitReached { channel, limit, message_id, sender_id });
     }
 
     /// Has what a waiting message waits for stay wanted without it, if it was wanted itself.
-    fn keep_wanting(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+    fn keep_in_background(&mut self, cx: &mut Cx<'_>, slot: Slot) {
         let Some(waiting) = self.incoming.get(slot) else { return };
         if !waiting.asked {
             return;
         }
         for dep in waiting.arrived.deps.clone() {
-            let Some(Place::Wanted(want)) = self.ids.place(dep) else { continue };
-            if let Some(wanted) = self.wanted.get_mut(want).filter(|want| !want.background) {
+            let Some(IdState::Missing(dependency)) = self.ids.state(dep) else { continue };
+            if let Some(wanted) =
+                self.missing.get_mut(dependency).filter(|dependency| !dependency.background)
+            {
                 wanted.background = true;
-                self.persist_want(cx, want);
+                self.persist_missing(cx, dependency);
             }
         }
     }
@@ -183,16 +192,16 @@ impl Channel {
     pub(super) fn take_waiting(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Box<Waiting>> {
         let waiting = self.incoming.remove(slot)?;
         for dep in &waiting.arrived.deps {
-            match self.ids.place(*dep) {
-                Some(Place::Wanted(want)) => {
-                    let Some(wanted) = self.wanted.get_mut(want) else { continue };
+            match self.ids.state(*dep) {
+                Some(IdState::Missing(dependency)) => {
+                    let Some(wanted) = self.missing.get_mut(dependency) else { continue };
                     remove_waiter(&mut wanted.waiters, slot);
                     if wanted.waiters.is_empty() && !wanted.background {
-                        self.unwant(cx, want);
-                        self.ids.forget_wanted(*dep);
+                        self.take_missing(cx, dependency);
+                        self.ids.forget_missing(*dep);
                     }
                 }
-                Some(Place::Incoming(other)) => {
+                Some(IdState::Incoming(other)) => {
                     if let Some(other) = self.incoming.get_mut(other) {
                         remove_waiter(&mut other.arrived.waiters, slot);
                     }
@@ -246,9 +255,9 @@ impl Channel {
     pub(super) fn append(&mut self, cx: &mut Cx<'_>, arrived: &Arrived, own: bool) -> Slot {
         let entry = &arrived.entry;
         self.clock.observe(entry.lamport());
-        let untold = self.names_untold(&arrived.deps);
+        let unreported_up_to = self.references_unreported(&arrived.deps);
         let gap = self.name_dependencies(arrived.digest, &arrived.deps, entry.sender_id());
-        let gap = gap || arrived.gap || untold;
+        let gap = gap || arrived.gap || unreported_up_to;
         self.learn_hints(cx, arrived);
         let new = NewEntry {
             entry: entry.clone(),
@@ -259,8 +268,9 @@ impl Channel {
             nameable: arrived.nameable,
         };
         let (slot, seq, follows) = self.log.insert(new, cx.now.mono);
-        // Our own, if others named it before we published it, may name them: it is a head nevertheless.
-        if self.ids.set(arrived.digest, Place::Logged(slot)).is_named && !own {
+        // Our own, if others named it before we published it, may name them: it is a head
+        // nevertheless.
+        if self.ids.set(arrived.digest, IdState::Logged(slot)).is_named && !own {
             self.log.named(slot);
         }
         cx.outbox.change(&self.id, || ChangeKind::Appended {
@@ -268,7 +278,7 @@ impl Channel {
             lamport: self.clock.current(),
             digest: self.log.digest(),
         });
-        cx.outbox.effect(Effect::Deliver(Delivery {
+        cx.outbox.emit_after_write(Effect::Deliver(Delivery {
             channel: self.id.clone(),
             seq,
             entry: entry.clone(),
@@ -279,7 +289,7 @@ impl Channel {
         }));
         if !own {
             self.note_foreign(cx, slot, arrived.heard);
-            self.keep_up(cx);
+            self.expedite_for_acks(cx);
         }
         self.arm_sync(cx);
         slot
@@ -289,16 +299,16 @@ impl Channel {
     fn learn_hints(&mut self, cx: &mut Cx<'_>, arrived: &Arrived) {
         for (named, dep) in arrived.entry.causal_history().zip(&arrived.deps) {
             let Some(hint) = named.retrieval_hint else { continue };
-            let Some(Place::Logged(slot)) = self.ids.place(*dep) else { continue };
+            let Some(IdState::Logged(slot)) = self.ids.state(*dep) else { continue };
             if self.log.get(slot).is_some_and(|logged| logged.hint.is_none()) {
                 self.set_hint(cx, slot, hint);
             }
         }
     }
 
-    /// Entries that a logged entry of `sender` names are no heads, but for `own`, which is that entry:
-    /// nobody else would hear of it. Returns whether one of them is lost, or no more than a sync was
-    /// heard that bears its id, which anybody can send.
+    /// Entries that a logged entry of `sender` names are no heads, but for `own`, which is that
+    /// entry: nobody else would hear of it. Returns whether one of them is lost, or no more than a
+    /// sync was heard that bears its id, which anybody can send.
     pub(super) fn name_dependencies(
         &mut self,
         own: IdDigest,
@@ -308,20 +318,20 @@ impl Channel {
         let mut gap = false;
         for dep in deps.iter().filter(|dep| **dep != own) {
             match self.ids.mark_named(*dep) {
-                Some(Place::Logged(slot)) => {
+                Some(IdState::Logged(slot)) => {
                     self.log.named(slot);
                     self.log.named_by(slot, sender);
                 }
-                Some(Place::Sync) => gap |= !self.sync.is_own(*dep),
-                place => gap |= place == Some(Place::Lost),
+                Some(IdState::Sync) => gap |= !self.sync.is_own(*dep),
+                place => gap |= place == Some(IdState::Lost),
             }
         }
         gap
     }
 
     /// Whether one of the dependencies may be a delivery that was never told.
-    pub(super) fn names_untold(&self, deps: &[IdDigest]) -> bool {
-        let Some(up_to) = self.untold else { return false };
+    pub(super) fn references_unreported(&self, deps: &[IdDigest]) -> bool {
+        let Some(up_to) = self.unreported_up_to else { return false };
         deps.iter().any(|dep| self.ids.evicted_number(*dep).is_some_and(|number| number <= up_to))
     }
 
@@ -360,31 +370,31 @@ impl Channel {
                 cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(evicted.seq));
             }
             cx.outbox.change(&self.id, || ChangeKind::Evicted(evicted.seq));
-            self.tell_floor(cx, floor);
+            self.report_floor(cx, floor);
         }
     }
 
     /// Persists the newest forgotten Lamport time if it is no longer `before`.
-    pub(super) fn tell_floor(&self, cx: &mut Cx<'_>, before: Option<u64>) {
+    pub(super) fn report_floor(&self, cx: &mut Cx<'_>, before: Option<u64>) {
         if let Some(floor) = self.ids.floor().filter(|floor| Some(*floor) != before) {
             cx.outbox.change(&self.id, || ChangeKind::Floor(floor));
         }
     }
 
-    /// Sends bridged copies no more: the message was heard in `heard` as well. If it was `resent`, its
-    /// sender does not know that we have it.
+    /// Sends bridged copies no more: the message was heard in `heard` as well. If it was `resent`,
+    /// its sender does not know that we have it.
     pub(super) fn heard_again(
         &mut self,
         cx: &mut Cx<'_>,
-        place: Place,
+        place: IdState,
         heard: Dialects,
         resent: bool,
     ) {
         match place {
-            Place::Logged(slot) => {
+            IdState::Logged(slot) => {
                 if resent {
-                    self.log.await_witness_again(slot, cx.now.mono);
-                    self.keep_up(cx);
+                    self.log.restore_pending_ack(slot, cx.now.mono);
+                    self.expedite_for_acks(cx);
                 }
                 let Some(logged) = self.log.get_mut(slot) else { return };
                 logged.heard = logged.heard.with(heard);
@@ -396,7 +406,7 @@ impl Channel {
                     cx.outbox.change(&self.id, || ChangeKind::BridgeRemoved(seq));
                 }
             }
-            Place::Incoming(slot) => {
+            IdState::Incoming(slot) => {
                 let Some(waiting) = self.incoming.get_mut(slot) else { return };
                 let before = waiting.arrived.heard;
                 waiting.arrived.heard = before.with(heard);
@@ -404,12 +414,12 @@ impl Channel {
                     self.persist_waiting(cx, slot);
                 }
             }
-            Place::Evicted
-            | Place::Wanted(_)
-            | Place::Met
-            | Place::Lost
-            | Place::Sync
-            | Place::Received => {}
+            IdState::Evicted
+            | IdState::Missing(_)
+            | IdState::Resolved
+            | IdState::Lost
+            | IdState::Sync
+            | IdState::Processing => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::outgoing::Probes;
 use super::record::IdDigest;
-use crate::bloom::{Geometry, Probe, RecalledFilter, ReceivedFilter, Rolling, RollingFilter};
+use crate::bloom::{Geometry, Probe, ProbeFilter, ReceivedFilter, Rolling, RollingFilter};
 use crate::config::{Config, FilterPolicy, NimFilterSize, NimHash};
 use crate::hash::HashKind;
 use crate::id::IdRef;
@@ -16,7 +16,7 @@ pub(super) struct Filters {
     /// Natural logarithm of `ack_confidence`.
     pub(super) ack_confidence_ln: f64,
     policy: FilterPolicy,
-    /// Own messages without a filter since one that had one, with [`FilterPolicy::Every`].
+    /// Own messages without a filter since one that had one, with [`FilterPolicy::EveryNth`].
     without: u32,
 }
 
@@ -33,13 +33,13 @@ struct OwnFilter {
     held: Held,
 }
 
-/// What is kept of an own filter.
+/// The form in which an own filter is kept.
 #[derive(Debug)]
 enum Held {
     /// All of it; nothing until it holds something: an idle channel has no use for 18 KB.
     Bits(Option<RollingFilter>),
     /// The hashes that it is made of when it is sent.
-    Hashes(RecalledFilter),
+    Hashes(ProbeFilter),
 }
 
 impl OwnFilter {
@@ -48,7 +48,7 @@ impl OwnFilter {
             hash,
             rolling,
             geometry: config.geometry,
-            spoken: config.speaks(dialect),
+            spoken: config.writes_dialect(dialect),
             heard: config.accepts(dialect),
             held: Held::Bits(None),
         }
@@ -85,7 +85,7 @@ impl Filters {
         let (lip109, nim_sds) = (WireDialect::Lip109, WireDialect::NimSds);
         let mut lip109 = OwnFilter::new(config, lip109, HashKind::Lip109, Rolling::Fixed);
         if !config.keep_lip109_filters {
-            lip109.held = Held::Hashes(RecalledFilter::new(config.geometry));
+            lip109.held = Held::Hashes(ProbeFilter::new(config.geometry));
         }
         Self {
             lip109,
@@ -101,8 +101,8 @@ impl Filters {
     pub(super) fn take_turn(&mut self) -> bool {
         match self.policy {
             FilterPolicy::EveryMessage => true,
-            FilterPolicy::Every(_) if self.lip109.is_empty() && self.nim_sds.is_empty() => false,
-            FilterPolicy::Every(messages) => {
+            FilterPolicy::EveryNth(_) if self.lip109.is_empty() && self.nim_sds.is_empty() => false,
+            FilterPolicy::EveryNth(messages) => {
                 self.without = self.without.saturating_add(1);
                 let due = self.without >= messages;
                 if due {
@@ -168,7 +168,7 @@ impl Filters {
         })
     }
 
-    /// What the store keeps of an id: enough to put it into the filters again.
+    /// Returns the stored record of an id, which suffices to insert it into the filters again.
     pub(super) fn id_record(
         &self,
         number: u64,

@@ -15,17 +15,17 @@ use crate::wire::{HistoryEntryRef, NimForm, Outgoing as Encoding, WireDialect};
 /// Bytes of a field's tag and length, at most.
 const FIELD_HEAD: usize = 6;
 
-/// How a message shares its datagram out.
+/// The shares of a datagram.
 pub(super) struct Shares {
-    /// How many entries it names.
+    /// Number of entries in the causal history.
     pub(super) naming: Naming,
     /// Bytes for repair requests.
     pub(super) requests: usize,
 }
 
 impl Channel {
-    /// The shares of a new message, such that it goes into a datagram now and whenever it is resent, with
-    /// the largest filter that it can come to carry.
+    /// The shares of a new message, such that it goes into a datagram now and whenever it is
+    /// resent, with the largest filter that it can come to carry.
     pub(super) fn message_shares(
         &self,
         cx: &Cx<'_>,
@@ -67,8 +67,8 @@ impl Channel {
         if len > limit { Err(too_long(content.len(), len, limit)) } else { Ok(()) }
     }
 
-    /// The shares of a sync: as many entries named as leave room for the first repair request that is due,
-    /// and requests in what the filter leaves, or else without it.
+    /// The shares of a sync: as many entries named as leave room for the first repair request that
+    /// is due, and requests in what the filter leaves, or else without it.
     pub(super) fn sync_shares(&self, cx: &Cx<'_>, message_id: &[u8], lamport: u64) -> Shares {
         let (limit, mut naming) = (cx.node.max_datagram_len, self.sync_naming());
         if limit == usize::MAX {
@@ -94,16 +94,17 @@ impl Channel {
     /// The most of what is said of each dialect that own messages go out in, or may come to.
     fn longest(&self, len: impl Fn(WireDialect) -> usize) -> usize {
         let dialects = [WireDialect::Lip109, WireDialect::NimSds].into_iter();
-        dialects.filter(|dialect| self.config.speaks(*dialect)).map(len).max().unwrap_or(0)
+        dialects.filter(|dialect| self.config.writes_dialect(*dialect)).map(len).max().unwrap_or(0)
     }
 
-    /// Bytes of the largest filter that messages of `dialect` can come to carry, as a field of them.
+    /// Bytes of the largest filter that messages of `dialect` can come to carry, as a field of
+    /// them.
     fn longest_filter(&self, dialect: WireDialect) -> usize {
         FIELD_HEAD + self.config.longest_filter(dialect)
     }
 
-    /// Bytes of a message of ours without filter and requests, in the longest form that it can come to
-    /// go out in.
+    /// Bytes of a message of ours without filter and requests, in the longest form that it can come
+    /// to go out in.
     fn bare_len(
         &self,
         dialect: WireDialect,

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use super::incoming::{Arrived, Waiters};
 use super::log::Dialects;
 use super::receive::latest_lamport;
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use super::{Channel, Cx};
 use crate::config::{Config, Durability};
 use crate::effect::Effect;
@@ -29,12 +29,13 @@ impl Snapshot {
     /// Put it into the store with [`stored::import`](crate::stored::import) before the channel is
     /// opened for the first time. The log counts as consumed: nim-sds has told the application.
     ///
-    /// What nim-sds did under its own rules is set right: of messages with one id the first stays;
-    /// syncs are no part of the log, but dependencies on them are met; messages without id are left
-    /// out, and so are those that a node would refuse now for their Lamport time, among them
-    /// negative ones, for being beyond a limit of `config`, or, where LIP-109 may be written, for ids that
-    /// are not UTF-8. Messages that are not acknowledged are resent from the beginning, for nim-sds
-    /// has counted attempts and sent nothing. Repairs are scheduled anew.
+    /// The rules of this library apply: of several messages with one id the first stays; syncs are
+    /// not
+    /// logged, but dependencies on them are resolved; messages without id are left out, and so are
+    /// those that a node would refuse for their Lamport time, also negative ones, for a limit of
+    /// `config`, or, if LIP-109 may be written, for ids that are not UTF-8. Outgoing messages are
+    /// resent from the beginning, because nim-sds counts attempts without sending. Repairs are
+    /// scheduled anew.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -92,7 +93,7 @@ impl Channel {
         let limit =
             latest_lamport(&self.config, cx.now, self.clock.current()).min(i64::MAX.unsigned_abs());
         let limits = self.config.limits();
-        let only_text = self.config.speaks(WireDialect::Lip109);
+        let only_text = self.config.writes_dialect(WireDialect::Lip109);
         let can_pass_on = |message: &Message| {
             let message = message.borrowed();
             let history = message.causal_history.iter().copied();
@@ -114,9 +115,9 @@ impl Channel {
             }
         }
         unacked().for_each(|message| self.import_unacked(cx, message));
-        // What a logged message names was in the log, or is still.
+        // The dependencies of a logged message were in the log, or are still.
         for message in &data.messages {
-            self.import_met(cx, message, &[]);
+            self.import_resolved(cx, message, &[]);
         }
         self.evict(cx);
         if meta.lamport <= limit && meta.lamport > self.clock.current() {
@@ -127,7 +128,7 @@ impl Channel {
 
         for waiting in &meta.incoming_buffer {
             if let Some(lamport) = acceptable(&waiting.message) {
-                self.import_met(cx, &waiting.message, &waiting.missing_dependencies);
+                self.import_resolved(cx, &waiting.message, &waiting.missing_dependencies);
                 self.import_waiting(cx, &waiting.message, lamport);
             }
         }
@@ -135,14 +136,15 @@ impl Channel {
             let digest = self.ids.digest(repair.message_id.as_bytes());
             let named = &repair.entry;
             let is_named = named.message_id == repair.message_id && !named.message_id.is_empty();
-            if is_named && self.can_say(named.borrowed()) && self.ids.place(digest).is_none() {
+            if is_named && self.can_reference(named.borrowed()) && self.ids.state(digest).is_none()
+            {
                 let named_by = self.sender_digest(named.sender_id.borrowed());
-                self.want(cx, named.borrowed(), digest, named_by, false, true);
+                self.add_missing(cx, named.borrowed(), digest, named_by, false, true);
             }
         }
         for repair in &meta.incoming_repair_buffer {
             let digest = self.ids.digest(repair.entry.message_id.as_bytes());
-            if let Some(Place::Logged(_) | Place::Incoming(_)) = self.ids.place(digest) {
+            if let Some(IdState::Logged(_) | IdState::Incoming(_)) = self.ids.state(digest) {
                 self.consider_answer(cx, WireDialect::NimSds, repair.entry.borrowed(), digest);
             }
         }
@@ -150,11 +152,11 @@ impl Channel {
 
     fn import_logged(&mut self, cx: &mut Cx<'_>, message: &Message, lamport: u64, own: bool) {
         let digest = self.ids.digest(message.message_id.as_bytes());
-        if self.ids.place(digest).is_some() {
+        if self.ids.state(digest).is_some() {
             return;
         }
         if message.content.as_ref().is_none_or(|content| content.is_empty()) {
-            self.remember_met(cx, digest, Place::Met);
+            self.remember_resolved(cx, digest, IdState::Resolved);
             return;
         }
         // It need not be bridged: whoever wanted it elsewhere has long asked.
@@ -164,7 +166,7 @@ impl Channel {
 
     fn import_unacked(&mut self, cx: &mut Cx<'_>, message: &Message) {
         let digest = self.ids.digest(message.message_id.as_bytes());
-        let Some(Place::Logged(slot)) = self.ids.place(digest) else { return };
+        let Some(IdState::Logged(slot)) = self.ids.state(digest) else { return };
         let Some(logged) = self.log.get(slot) else { return };
         let (seq, entry) = (logged.seq, logged.entry.clone());
         if self.outgoing.get_mut(seq).is_none() {
@@ -175,13 +177,13 @@ impl Channel {
         }
     }
 
-    /// What a message names is met, but for what is `missing`.
-    fn import_met(&mut self, cx: &mut Cx<'_>, message: &Message, missing: &[MessageId]) {
+    /// Marks the dependencies of a message as resolved, except those in `missing`.
+    fn import_resolved(&mut self, cx: &mut Cx<'_>, message: &Message, missing: &[MessageId]) {
         let ids = message.causal_history.iter().map(|named| &named.message_id);
         for id in ids.filter(|id| !id.is_empty() && !missing.contains(id)) {
             let digest = self.ids.digest(id.as_bytes());
-            if self.ids.place(digest).is_none() {
-                self.remember_met(cx, digest, Place::Met);
+            if self.ids.state(digest).is_none() {
+                self.remember_resolved(cx, digest, IdState::Resolved);
             }
         }
     }
@@ -189,10 +191,12 @@ impl Channel {
     fn import_waiting(&mut self, cx: &mut Cx<'_>, message: &Message, lamport: u64) {
         let digest = self.ids.digest(message.message_id.as_bytes());
         let is_sync = message.content.as_ref().is_none_or(|content| content.is_empty());
-        let mut waiters = match self.ids.place(digest) {
+        let mut waiters = match self.ids.state(digest) {
             _ if is_sync => return,
-            Some(Place::Logged(_) | Place::Evicted | Place::Incoming(_)) => return,
-            Some(Place::Wanted(slot)) => self.unwant(cx, slot).map(|want| want.waiters),
+            Some(IdState::Logged(_) | IdState::Evicted | IdState::Incoming(_)) => return,
+            Some(IdState::Missing(slot)) => {
+                self.take_missing(cx, slot).map(|dependency| dependency.waiters)
+            }
             _ => None,
         }
         .unwrap_or_default();

@@ -2,8 +2,8 @@
 //! to those that wait for it.
 //!
 //! The index lives where the missing id is looked up anyway: a wanted id keeps its waiters in its
-//! [`Want`](super::wanted::Want), one that is itself waiting keeps them here. Delivering a message
-//! therefore costs what it releases, however much else waits.
+//! [`MissingDependency`](super::wanted::MissingDependency), one that is itself waiting keeps them
+//! here. Delivering a message therefore costs what it releases, however much else waits.
 
 use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
@@ -60,7 +60,7 @@ pub(super) struct Arrived {
     pub(super) gap: bool,
     /// Whether it can be passed on, and so be named.
     pub(super) nameable: bool,
-    /// What waits for it.
+    /// The messages that wait for it.
     pub(super) waiters: Waiters,
 }
 
@@ -102,7 +102,7 @@ impl Incoming {
         if self.order.len() > 2 * self.waiting.len() + 64 {
             let mut order = mem::take(&mut self.order).into_vec();
             order.retain(|(lamport, slot)| is_waiting(&self.waiting, *lamport, *slot));
-            // What came with the time and into the slot of something delivered is in it twice.
+            // A reused slot with the same Lamport time would appear twice.
             order.sort_unstable();
             order.dedup();
             self.order = order.into();

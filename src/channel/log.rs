@@ -24,16 +24,17 @@ pub(super) type OrderKey = (u64, Slot);
 /// Deliveries that are compared to before an id is hashed.
 const NEWEST: usize = 2;
 
-/// Entries of others remembered as unwitnessed, the newest ones: as many as a talker may have
+/// Entries of others remembered as pending_acks, the newest ones: as many as a talker may have
 /// unacknowledged by default.
-pub(super) const MAX_UNWITNESSED: usize = 1_024;
-/// Most bytes that a message names beyond `max_heads` entries, so that it still fits into a datagram.
+pub(super) const MAX_PENDING_ACKS: usize = 1_024;
+/// Most bytes that a message names beyond `max_heads` entries, so that it still fits into a
+/// datagram.
 const MAX_NAMED_BYTES: usize = 16 << 10;
 
 /// Heads are walked by Lamport time, and may be in any order beyond that.
 pub(super) type HeadKey = (u64, Slot);
 
-/// How many entries a message names.
+/// Bounds on the number of entries in a causal history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Naming {
     /// At least so many, if there are.
@@ -45,8 +46,8 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    /// About half as many: first of what nobody but its sender has named, then of what it is filled up
-    /// with, then of the heads. `None`: it is one entry alone.
+    /// About half as many: first of what nobody but its sender has named, then of what it is filled
+    /// up with, then of the heads. `None`: it is one entry alone.
     pub(super) fn fewer(self) -> Option<Self> {
         let Self { len, max_heads, max_named } = self;
         if max_named > max_heads {
@@ -128,7 +129,7 @@ pub(super) struct Logged {
     pub(super) entry: LogEntry,
     pub(super) digest: IdDigest,
     pub(super) seq: DeliverySeq,
-    /// Where it can be fetched from.
+    /// Its retrieval hint.
     pub(super) hint: Option<Bytes>,
     pub(super) gap: bool,
     pub(super) own: bool,
@@ -144,10 +145,10 @@ pub(super) struct Logged {
     /// Whether it may be named. Otherwise it is no head and awaits no witness.
     nameable: bool,
     /// Whether it is our own, or its sender can know that it came, as somebody else has named it.
-    witnessed: bool,
+    remove_pending_ack: bool,
     /// Whether it is an own message that nobody acknowledged in all its resends.
     pub(super) unconfirmed: bool,
-    /// How often it was offered to those who cannot ask.
+    /// Number of times it was offered to members that cannot request it.
     pub(super) offers: u8,
 }
 
@@ -159,7 +160,7 @@ impl Logged {
     }
 }
 
-/// What an entry brings with it into the log.
+/// An entry to append, with its properties.
 #[derive(Debug)]
 pub(super) struct NewEntry {
     pub(super) entry: LogEntry,
@@ -177,14 +178,14 @@ pub(super) struct Log {
     /// The log's total order, the same at every participant.
     order: Sorted<OrderKey>,
     heads: BTreeSet<HeadKey>,
-    /// Where the rotation through more heads than fit stands.
+    /// Position in the rotation through more heads than fit into a message.
     rotation: Option<HeadKey>,
     /// Heads of this rotation that have not been told yet.
     pub(super) rotation_left: usize,
-    /// Entries that are not witnessed, in the order in which they came.
-    unwitnessed: VecDeque<Slot>,
+    /// Entries that are not remove_pending_ack, in the order in which they came.
+    pending_acks: VecDeque<Slot>,
     /// Since when there are some, or since when somebody last named others of them in a sync.
-    unwitnessed_since: Instant,
+    pending_acks_since: Instant,
     /// Entries by age of delivery.
     age: VecDeque<(DeliverySeq, Slot)>,
     /// Entries that were pinned when their turn came.
@@ -210,81 +211,82 @@ impl Log {
     }
 
     /// An entry came that is not our own: its sender does not know yet.
-    fn await_witness(&mut self, slot: Slot, now: Instant) {
+    fn push_pending_ack(&mut self, slot: Slot, now: Instant) {
         let Some(logged) = self.entries.get_mut(slot) else { return };
-        logged.witnessed = false;
-        if self.unwitnessed.is_empty() {
-            self.unwitnessed_since = now;
-        } else if self.unwitnessed.len() == MAX_UNWITNESSED
-            && let Some(oldest) = self.unwitnessed.pop_front()
+        logged.remove_pending_ack = false;
+        if self.pending_acks.is_empty() {
+            self.pending_acks_since = now;
+        } else if self.pending_acks.len() == MAX_PENDING_ACKS
+            && let Some(oldest) = self.pending_acks.pop_front()
             && let Some(oldest) = self.entries.get_mut(oldest)
         {
             // Not seen to be, but forgotten.
-            oldest.witnessed = true;
+            oldest.remove_pending_ack = true;
         }
-        self.unwitnessed.push_back(slot);
+        self.pending_acks.push_back(slot);
     }
 
     /// An entry came again, so its sender does not know that it had come.
-    pub(super) fn await_witness_again(&mut self, slot: Slot, now: Instant) {
-        let waited = |logged: &Logged| logged.witnessed && !logged.own && logged.nameable;
+    pub(super) fn restore_pending_ack(&mut self, slot: Slot, now: Instant) {
+        let waited = |logged: &Logged| logged.remove_pending_ack && !logged.own && logged.nameable;
         if self.get(slot).is_some_and(waited) {
-            self.await_witness(slot, now);
+            self.push_pending_ack(slot, now);
         }
     }
 
     /// Somebody other than its sender has named an entry, as far as one can tell.
-    pub(super) fn witnessed(&mut self, slot: Slot) {
-        let Some(logged) = self.entries.get_mut(slot).filter(|logged| !logged.witnessed) else {
+    pub(super) fn remove_pending_ack(&mut self, slot: Slot) {
+        let Some(logged) = self.entries.get_mut(slot).filter(|logged| !logged.remove_pending_ack)
+        else {
             return;
         };
-        logged.witnessed = true;
+        logged.remove_pending_ack = true;
         self.list_no_more(slot);
     }
 
-    /// Takes an entry out of the list of those that are not witnessed. It is looked for from both ends:
-    /// messages name the newest, syncs and eviction the oldest.
+    /// Takes an entry out of the list of those that are not remove_pending_ack. It is looked for
+    /// from both ends: messages name the newest, syncs and eviction the oldest.
     fn list_no_more(&mut self, slot: Slot) {
-        let len = self.unwitnessed.len();
-        let is_here = |at: &usize| self.unwitnessed.get(*at) == Some(&slot);
+        let len = self.pending_acks.len();
+        let is_here = |at: &usize| self.pending_acks.get(*at) == Some(&slot);
         let mut ends = (0..len.div_ceil(2)).flat_map(|at| [len - 1 - at, at]);
         if let Some(at) = ends.find(is_here) {
-            self.unwitnessed.remove(at);
+            self.pending_acks.remove(at);
         }
     }
 
     /// A message of `sender` names an entry. Who is anonymous may be anybody.
     pub(super) fn named_by(&mut self, slot: Slot, sender: IdRef<'_>) {
         let is_witness = |logged: &Logged| {
-            !logged.witnessed && (sender.is_empty() || logged.entry.sender_id() != sender)
+            !logged.remove_pending_ack && (sender.is_empty() || logged.entry.sender_id() != sender)
         };
         if self.get(slot).is_some_and(is_witness) {
-            self.witnessed(slot);
+            self.remove_pending_ack(slot);
         }
     }
 
     /// `sender` has all that is here, and has named what it knew nobody to have named.
-    pub(super) fn all_named_by(&mut self, sender: IdRef<'_>) {
+    pub(super) fn acknowledge_all_from(&mut self, sender: IdRef<'_>) {
         // Backwards, as they leave the list.
-        for at in (0..self.unwitnessed.len()).rev() {
-            self.named_by(self.unwitnessed[at], sender);
+        for at in (0..self.pending_acks.len()).rev() {
+            self.named_by(self.pending_acks[at], sender);
         }
     }
 
-    pub(super) fn unwitnessed_len(&self) -> usize {
-        self.unwitnessed.len()
+    pub(super) fn pending_acks_len(&self) -> usize {
+        self.pending_acks.len()
     }
 
     /// Somebody has named entries for the sake of their senders: we need not for a while.
-    pub(super) const fn others_are_witnesses(&mut self, now: Instant) {
-        self.unwitnessed_since = now;
+    pub(super) const fn restart_ack_delay(&mut self, now: Instant) {
+        self.pending_acks_since = now;
     }
 
-    /// Since when there are entries that nobody but their senders has named, unless as many heads leave
-    /// no room for them in a message.
-    pub(super) fn unwitnessed_since(&self, max_heads: usize) -> Option<Instant> {
-        let would_be_named = !self.unwitnessed.is_empty() && self.heads.len() < max_heads;
-        would_be_named.then_some(self.unwitnessed_since)
+    /// Since when there are entries that nobody but their senders has named, unless as many heads
+    /// leave no room for them in a message.
+    pub(super) fn pending_acks_since(&self, max_heads: usize) -> Option<Instant> {
+        let would_be_named = !self.pending_acks.is_empty() && self.heads.len() < max_heads;
+        would_be_named.then_some(self.pending_acks_since)
     }
 
     /// Puts back an entry that was delivered before a restart.
@@ -315,7 +317,7 @@ impl Log {
             overdue: false,
             is_head: new.nameable,
             nameable: new.nameable,
-            witnessed: new.own || !new.nameable,
+            remove_pending_ack: new.own || !new.nameable,
             unconfirmed: false,
             offers: 0,
         });
@@ -325,7 +327,7 @@ impl Log {
         self.order.insert(at, (time, slot));
         self.age.push_back((seq, slot));
         if !new.own && new.nameable {
-            self.await_witness(slot, now);
+            self.push_pending_ack(slot, now);
         }
         slot
     }
@@ -338,7 +340,7 @@ impl Log {
         }
     }
 
-    /// Where an entry is in the log's order, or belongs.
+    /// Returns the position of an entry in the log's order, or the one where it belongs.
     fn position(&self, entry: &LogEntry) -> Position {
         let (time, id) = (time(entry), entry.message_id());
         let is_before = |(other, slot): &OrderKey| {
@@ -449,9 +451,9 @@ impl Log {
         None
     }
 
-    /// The entries to name next: up to `max_heads` heads, in rotation if there are more, and as far as
-    /// `max_named` leaves room what nobody but its sender has named; filled up to `len` with the newest
-    /// others; in the log's order.
+    /// The entries to name next: up to `max_heads` heads, in rotation if there are more, and as far
+    /// as `max_named` leaves room what nobody but its sender has named; filled up to `len` with the
+    /// newest others; in the log's order.
     pub(super) fn next_history(&self, naming: Naming) -> SmallVec<[Slot; 16]> {
         let Naming { len, max_heads, max_named } = naming;
         let headless = broken::is(Break::Heads);
@@ -466,7 +468,7 @@ impl Log {
         let is_head = |slot: Slot| !headless && logged(slot).is_some_and(|logged| logged.is_head);
         let nameable = |slot: Slot| logged(slot).is_some_and(|logged| logged.nameable);
         let mut bytes = 0;
-        for slot in self.unwitnessed.iter().copied().filter(|slot| !is_head(*slot)) {
+        for slot in self.pending_acks.iter().copied().filter(|slot| !is_head(*slot)) {
             bytes += logged(slot).map_or(0, Logged::named_bytes);
             if named.len() >= max_named || (named.len() >= max_heads && bytes > MAX_NAMED_BYTES) {
                 break;
@@ -496,12 +498,13 @@ impl Log {
         self.entries.get(slot).map(|logged| (logged.entry.lamport(), logged.entry.message_id()))
     }
 
-    /// A message has just named what was to be named next, and the rotation moves on past its heads.
-    pub(super) fn told(&mut self, naming: Naming) {
+    /// A message has just named what was to be named next, and the rotation moves on past its
+    /// heads.
+    pub(super) fn on_history_sent(&mut self, naming: Naming) {
         let max_heads = naming.max_heads;
-        if !self.unwitnessed.is_empty() {
+        if !self.pending_acks.is_empty() {
             for slot in self.next_history(naming) {
-                self.witnessed(slot);
+                self.remove_pending_ack(slot);
             }
         }
         if self.heads.len() <= max_heads {
@@ -547,7 +550,7 @@ impl Log {
         if logged.is_head {
             self.heads.remove(&(logged.entry.lamport(), slot));
         }
-        if !logged.witnessed {
+        if !logged.remove_pending_ack {
             self.list_no_more(slot);
         }
         self.bytes -= logged.entry.size();
@@ -571,7 +574,7 @@ impl Log {
     }
 }
 
-/// What the log is ordered by before ids.
+/// Returns the first key of the log's order; the second is the id.
 fn time(entry: &LogEntry) -> u64 {
     let unit = if broken::is(Break::Order) { 1_000 } else { 1 };
     entry.lamport() / unit
@@ -643,28 +646,28 @@ mod tests {
     fn what_only_its_sender_has_named_is_named_once_and_first_come_first() {
         let (mut log, at) = (Log::default(), Instant::from_millis);
         let slots = chain(&mut log, 1..=6);
-        assert_eq!(log.unwitnessed_since(2), Some(at(1)));
-        assert_eq!(log.unwitnessed_since(1), None, "the head takes all the room");
+        assert_eq!(log.pending_acks_since(2), Some(at(1)));
+        assert_eq!(log.pending_acks_since(1), None, "the head takes all the room");
         log.named_by(slots[1], "other".into());
         log.named_by(slots[2], "".into());
         let next = |log: &mut Log| {
             let named = log.next_history(naming(2, 3));
-            log.told(naming(2, 3));
+            log.on_history_sent(naming(2, 3));
             names(log, &named)
         };
         assert_eq!(next(&mut log), [1, 4, 6], "the head, and what there is room for");
-        assert_eq!(log.unwitnessed_since(3), Some(at(1)), "there is more");
-        log.others_are_witnesses(at(8));
-        assert_eq!(log.unwitnessed_since(3), Some(at(8)));
+        assert_eq!(log.pending_acks_since(3), Some(at(1)), "there is more");
+        log.restart_ack_delay(at(8));
+        assert_eq!(log.pending_acks_since(3), Some(at(8)));
         assert_eq!(next(&mut log), [5, 6]);
-        assert_eq!((next(&mut log), log.unwitnessed_since(3)), (vec![5, 6], None), "as ever");
+        assert_eq!((next(&mut log), log.pending_acks_since(3)), (vec![5, 6], None), "as ever");
 
-        log.await_witness_again(slots[3], at(9));
-        log.await_witness_again(slots[3], at(10));
-        assert_eq!((log.unwitnessed_since(3), log.unwitnessed_len()), (Some(at(9)), 1));
+        log.restore_pending_ack(slots[3], at(9));
+        log.restore_pending_ack(slots[3], at(10));
+        assert_eq!((log.pending_acks_since(3), log.pending_acks_len()), (Some(at(9)), 1));
         log.named_by(slots[3], "other".into());
-        assert_eq!(log.unwitnessed_since(3), None);
-        log.await_witness_again(slots[3], at(11));
+        assert_eq!(log.pending_acks_since(3), None);
+        log.restore_pending_ack(slots[3], at(11));
         assert_eq!(next(&mut log), [4, 6]);
     }
 
@@ -678,13 +681,13 @@ mod tests {
             logged.hint = Some(Bytes::from(vec![0; MAX_NAMED_BYTES]));
         }
         assert_eq!(names(&log, &log.next_history(roomy)), [1, 2, 6]);
-        log.told(naming(2, 2));
-        log.told(naming(2, 2));
+        log.on_history_sent(naming(2, 2));
+        log.on_history_sent(naming(2, 2));
         assert_eq!(names(&log, &log.next_history(roomy)), [3, 6], "however many bytes");
-        log.told(roomy);
+        log.on_history_sent(roomy);
         assert_eq!(names(&log, &log.next_history(roomy)), [4, 5, 6]);
-        log.told(roomy);
-        assert_eq!(log.unwitnessed_len(), 0);
+        log.on_history_sent(roomy);
+        assert_eq!(log.pending_acks_len(), 0);
     }
 
     #[test]
@@ -692,7 +695,7 @@ mod tests {
         let mut log = Log::default();
         chain(&mut log, 1..=6);
         assert_eq!(names(&log, &log.next_history(naming(5, 2))), [1, 3, 4, 5, 6]);
-        log.told(naming(5, 2));
+        log.on_history_sent(naming(5, 2));
         assert_eq!(names(&log, &log.next_history(naming(0, 9))), [2, 6]);
     }
 
@@ -701,26 +704,26 @@ mod tests {
         let mut log = Log::default();
         chain(&mut log, 1..=3);
         assert!(log.evict(1, usize::MAX).is_some() && log.evict(1, usize::MAX).is_some());
-        assert_eq!(log.unwitnessed_len(), 1);
+        assert_eq!(log.pending_acks_len(), 1);
         put(&mut log, 7, "in the place of another");
         assert_eq!(names(&log, &log.next_history(naming(0, 9))), [3, 7]);
-        log.told(naming(0, 9));
-        assert_eq!(log.unwitnessed_len(), 0);
+        log.on_history_sent(naming(0, 9));
+        assert_eq!(log.pending_acks_len(), 0);
     }
 
     #[test]
     fn no_more_than_the_newest_wait_for_a_witness() {
         let (mut log, at) = (Log::default(), Instant::from_millis);
-        let slots = chain(&mut log, 1..=MAX_UNWITNESSED as u64 + 2);
-        assert_eq!(log.unwitnessed_since(9), Some(at(1)), "however many follow");
-        assert_eq!(names(&log, &log.next_history(naming(0, 2))), [3, MAX_UNWITNESSED as u64 + 2]);
+        let slots = chain(&mut log, 1..=MAX_PENDING_ACKS as u64 + 2);
+        assert_eq!(log.pending_acks_since(9), Some(at(1)), "however many follow");
+        assert_eq!(names(&log, &log.next_history(naming(0, 2))), [3, MAX_PENDING_ACKS as u64 + 2]);
         // Unless their sender sends them again.
-        log.await_witness_again(slots[0], at(99));
-        assert_eq!(names(&log, &log.next_history(naming(0, 2))), [4, MAX_UNWITNESSED as u64 + 2]);
-        log.all_named_by("s".into());
-        assert_eq!(log.unwitnessed_len(), MAX_UNWITNESSED, "not by another");
-        log.all_named_by("other".into());
-        assert_eq!((log.unwitnessed_len(), log.unwitnessed_since(9)), (0, None));
+        log.restore_pending_ack(slots[0], at(99));
+        assert_eq!(names(&log, &log.next_history(naming(0, 2))), [4, MAX_PENDING_ACKS as u64 + 2]);
+        log.acknowledge_all_from("s".into());
+        assert_eq!(log.pending_acks_len(), MAX_PENDING_ACKS, "not by another");
+        log.acknowledge_all_from("other".into());
+        assert_eq!((log.pending_acks_len(), log.pending_acks_since(9)), (0, None));
     }
 
     #[test]
@@ -756,9 +759,9 @@ mod tests {
         put(&mut log, 3, "c");
         let fourth = put(&mut log, 4, "d").0;
         log.named(first);
-        log.witnessed(first);
+        log.remove_pending_ack(first);
         log.named(fourth);
-        log.witnessed(fourth);
+        log.remove_pending_ack(fourth);
         assert_eq!(names(&log, &log.next_history(naming(2, 16))), [2, 3]);
         assert_eq!(names(&log, &log.next_history(naming(3, 16))), [2, 3, 4]);
         assert_eq!(names(&log, &log.next_history(naming(9, 16))), [1, 2, 3, 4]);
@@ -773,7 +776,7 @@ mod tests {
         let mut told = vec![];
         for left in [3, 1, 0] {
             told.push(names(&log, &log.next_history(naming(1, 2))));
-            log.told(naming(2, 2));
+            log.on_history_sent(naming(2, 2));
             assert_eq!(log.rotation_left, left);
         }
         assert_eq!(told, [vec![1, 2], vec![3, 4], vec![1, 5]]);

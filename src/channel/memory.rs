@@ -1,16 +1,16 @@
-//! How much memory a channel takes at most.
+//! Maximum memory of a channel.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 use super::answers::Answer;
 use super::incoming::Waiting;
-use super::log::{HeadKey, Logged, MAX_UNWITNESSED, OrderKey};
+use super::log::{HeadKey, Logged, MAX_PENDING_ACKS, OrderKey};
 use super::outgoing::{FirstBit, MAX_WITNESSES, Unacked};
 use super::record::{IdDigest, Known, Recorded};
 use super::slots::Slot;
 use super::sync::RECENT_SYNCS;
-use super::wanted::Want;
+use super::wanted::MissingDependency;
 use super::{Channel, RECENT_EPHEMERALS, Timer};
 use crate::config::{Config, Dialect, NimHash};
 use crate::entry::DeliverySeq;
@@ -23,16 +23,17 @@ use crate::time::Instant;
 use crate::timer::TimerKey;
 use crate::wire::WireDialect;
 
-/// What a slab adds to an element, at most.
+/// Maximum overhead of a slab for an element.
 const VACANCY: usize = size_of::<usize>();
 
 /// The most bytes that a channel with this configuration takes.
 pub(crate) fn of_channel(config: &Config) -> usize {
     let sum = Tally::default()
         .each(1, size_of::<Channel>() + config.max_id_len + SHARED)
-        // Its places in the maps of the node, of which a quarter of a node each is more than enough.
+        // Its places in the maps of the node, of which a quarter of a node each is more than
+        // enough.
         .each(1, node_of::<ChannelId, [usize; 6]>() / 4 + node_of::<(Instant, ChannelId), ()>() / 4)
-        // What is put together of its changes when they are handed out.
+        // The changes that are assembled when they are handed out.
         .each(1, node_of::<Key, ()>() + 64 * size_of::<usize>())
         .vec(RECENT_SYNCS, size_of::<IdDigest>())
         .vec(RECENT_EPHEMERALS, size_of::<IdDigest>());
@@ -41,8 +42,8 @@ pub(crate) fn of_channel(config: &Config) -> usize {
 }
 
 fn ids(config: &Config, sum: Tally) -> Tally {
-    let (ids, met) = (config.max_ids + 1, config.max_met_ids + 1);
-    let here = config.max_log_messages + 1 + config.max_incoming_messages + 1 + config.max_wanted;
+    let (ids, met) = (config.max_ids + 1, config.max_resolved_ids + 1);
+    let here = config.max_log_messages + 1 + config.max_incoming_messages + 1 + config.max_missing;
     sum.table(ids + here + 2 * met, size_of::<Known>())
         .vec(ids, size_of::<Recorded>())
         .vec(met, size_of::<(u64, IdDigest)>())
@@ -60,7 +61,7 @@ fn log(config: &Config, sum: Tally) -> Tally {
         .sorted::<OrderKey>(count)
         .tree::<HeadKey, ()>(count)
         .vec(count, size_of::<(DeliverySeq, Slot)>())
-        .vec(count.min(MAX_UNWITNESSED), size_of::<Slot>())
+        .vec(count.min(MAX_PENDING_ACKS), size_of::<Slot>())
         .tree::<DeliverySeq, Slot>(count.min(config.max_outgoing + config.max_answers))
 }
 
@@ -86,8 +87,8 @@ fn outgoing(config: &Config, sum: Tally) -> Tally {
 }
 
 fn wanted(config: &Config, sum: Tally) -> Tally {
-    let count = config.max_wanted;
-    sum.vec(count, size_of::<Want>() + VACANCY)
+    let count = config.max_missing;
+    sum.vec(count, size_of::<MissingDependency>() + VACANCY)
         .each(count, named(config) + SHARED)
         .tree::<(Instant, Slot), ()>(count)
         // At worst each was named by somebody else.
@@ -111,7 +112,7 @@ fn filters(config: &Config, sum: Tally) -> Tally {
     };
     let probes = config.bloom_capacity as usize * 6 / 5 + 1;
     let dialects = [(WireDialect::Lip109, size_of::<u64>()), (WireDialect::NimSds, nim)];
-    let spoken = dialects.into_iter().filter(|(dialect, _)| config.speaks(*dialect));
+    let spoken = dialects.into_iter().filter(|(dialect, _)| config.writes_dialect(*dialect));
     spoken.fold(sum, |sum, (dialect, probe)| {
         let is_kept = dialect == WireDialect::NimSds || config.keep_lip109_filters;
         sum.each(if is_kept { 2 } else { 0 }, largest_filter(config)).vec(probes, probe)
@@ -123,6 +124,6 @@ fn timers(config: &Config, sum: Tally) -> Tally {
         Dialect::Bridge => config.max_log_messages + 1,
         Dialect::Lip109 | Dialect::NimSds | Dialect::Mirror { .. } => 0,
     };
-    let count = config.max_wanted + config.max_answers + config.max_outgoing + bridged + 2;
+    let count = config.max_missing + config.max_answers + config.max_outgoing + bridged + 2;
     sum.sorted::<(TimerKey, Timer)>(count)
 }

@@ -1,4 +1,4 @@
-//! What is missing: reporting it, asking the embedder to fetch it, giving it up.
+//! Missing dependencies: reporting them, retrieving them from an archive, giving them up.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -6,13 +6,13 @@ use core::mem;
 use core::time::Duration;
 
 use super::incoming::Waiters;
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use super::repair::{give_up_at, look_at};
 use super::slots::Slot;
-use super::wanted::Want;
+use super::wanted::MissingDependency;
 use super::{Channel, Cx, Timer};
 use crate::config::OnLost;
-use crate::effect::{Bound, Effect};
+use crate::effect::{Effect, Limit};
 use crate::id::{IdRef, MessageId, ParticipantId};
 use crate::time::Instant;
 use crate::timer::TimerKey;
@@ -49,26 +49,26 @@ impl Channel {
         }
         self.was_missing = true;
         let (channel, message_id) = (self.id.clone(), message_id.into());
-        cx.outbox.effect(Effect::Missing { channel, message_id, missing });
+        cx.outbox.emit_after_write(Effect::Missing { channel, message_id, missing });
         self.arm_retrieval(cx);
     }
 
     /// Starts asking the embedder if that is not under way.
     pub(super) fn arm_retrieval(&mut self, cx: &Cx<'_>) {
-        if let (None, Some(retry)) = (self.retrieval.timer, self.config.retrieval_retry) {
+        if let (None, Some(retry)) = (self.retrieval.timer, self.config.retrieval_interval) {
             self.schedule_retrieval(cx, retry);
         }
     }
 
     /// Starts asking the embedder after a restart: it may have been asked for a while before.
     pub(super) fn retrieve_soon(&mut self, cx: &Cx<'_>) {
-        if let Some(retry) = self.config.retrieval_retry {
+        if let Some(retry) = self.config.retrieval_interval {
             self.schedule_retrieval(cx, retry.min(RETRIEVED_SOON));
         }
     }
 
     /// Wants what a sync names and is not here. Whether everything it names is.
-    pub(super) fn want_named(
+    pub(super) fn track_named(
         &mut self,
         cx: &mut Cx<'_>,
         message: &MessageRef<'_>,
@@ -77,35 +77,40 @@ impl Channel {
         let named_by = self.sender_digest(message.sender_id);
         let (mut missing, mut all_met) = (Vec::new(), true);
         for (named, dep) in message.causal_history.iter().zip(deps) {
-            if !self.can_say(*named) {
+            if !self.can_reference(*named) {
                 // It could not be asked for, nor would it be taken in.
                 all_met = false;
                 continue;
             }
-            match self.ids.place(*dep) {
-                Some(Place::Logged(slot)) => {
+            match self.ids.state(*dep) {
+                Some(IdState::Logged(slot)) => {
                     self.log.named_by(slot, message.sender_id);
                     continue;
                 }
-                Some(place) if place.is_met() => continue,
-                Some(Place::Incoming(_)) => {}
-                Some(Place::Wanted(slot)) => {
+                Some(place) if place.is_resolved() => continue,
+                Some(IdState::Incoming(_)) => {}
+                Some(IdState::Missing(slot)) => {
                     missing.push((*named).into());
-                    let learnt = self.wanted.learn(slot, *named);
-                    if let Some(want) = self.wanted.get_mut(slot)
-                        && (learnt || !want.background)
+                    let learnt = self.missing.learn(slot, *named);
+                    if let Some(dependency) = self.missing.get_mut(slot)
+                        && (learnt || !dependency.background)
                     {
-                        want.background = true;
-                        self.persist_want(cx, slot);
+                        dependency.background = true;
+                        self.persist_missing(cx, slot);
                     }
                 }
-                _ => match self.want(cx, *named, *dep, named_by, false, true) {
+                _ => match self.add_missing(cx, *named, *dep, named_by, false, true) {
                     Some(_) => missing.push((*named).into()),
                     None => {
-                        let (channel, bound) = (self.id.clone(), Bound::Wanted);
+                        let (channel, limit) = (self.id.clone(), Limit::Missing);
                         let message_id = named.message_id.into();
                         let sender_id = message.sender_id.into();
-                        cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
+                        cx.outbox.emit_now(Effect::LimitReached {
+                            channel,
+                            limit,
+                            message_id,
+                            sender_id,
+                        });
                         all_met = false;
                         break;
                     }
@@ -119,46 +124,51 @@ impl Channel {
 
     /// Makes room for what a message of `sender` names and is not here, as long as another sender
     /// has named more: its messages, and what its syncs named, give way.
-    pub(super) fn make_room(&mut self, cx: &mut Cx<'_>, sender: IdRef<'_>, deps: &[IdDigest]) {
-        if self.wanted.len() + deps.len() <= self.config.max_wanted {
+    pub(super) fn reserve_missing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sender: IdRef<'_>,
+        deps: &[IdDigest],
+    ) {
+        if self.missing.len() + deps.len() <= self.config.max_missing {
             return;
         }
         let named_by = self.sender_digest(sender);
         // Nothing here may take for ever; what finds no room is dropped.
         let mut most = 4 * deps.len();
         for _ in 0..4 {
-            let unknown = |dep: &&IdDigest| self.ids.place(**dep).is_none();
+            let unknown = |dep: &&IdDigest| self.ids.state(**dep).is_none();
             let needed = deps.iter().filter(unknown).count();
-            if self.wanted.len() + needed <= self.config.max_wanted {
+            if self.missing.len() + needed <= self.config.max_missing {
                 return;
             }
-            // What gives way may be needed, or be waited for by what is: it is counted again.
-            while self.wanted.len() + needed > self.config.max_wanted && most > 0 {
-                let Some(slot) = self.wanted.of_who_named_more(named_by) else { return };
-                self.give_way(cx, slot);
+            // An eviction can add or remove needed ids, so recount.
+            while self.missing.len() + needed > self.config.max_missing && most > 0 {
+                let Some(slot) = self.missing.largest_share_above(named_by) else { return };
+                self.evict_missing(cx, slot);
                 most -= 1;
             }
         }
     }
 
     /// Stops wanting a dependency, for want of room, and drops what waits for it.
-    fn give_way(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let Some(want) = self.wanted.get_mut(slot) else { return };
+    fn evict_missing(&mut self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(dependency) = self.missing.get_mut(slot) else { return };
         // Taken out as a whole: none of them looks for itself among the others.
-        let (digest, waiters) = (want.digest, mem::take(&mut want.waiters));
+        let (digest, waiters) = (dependency.digest, mem::take(&mut dependency.waiters));
         // The newest first, as they are looked for where else they wait.
         for waiter in waiters.into_iter().rev() {
-            self.drop_waiting(cx, waiter, Bound::Wanted);
+            self.drop_waiting(cx, waiter, Limit::Missing);
         }
         // Unless the first of them took it along.
-        if self.ids.place(digest) == Some(Place::Wanted(slot))
-            && let Some(want) = self.unwant(cx, slot)
+        if self.ids.state(digest) == Some(IdState::Missing(slot))
+            && let Some(dependency) = self.take_missing(cx, slot)
         {
-            self.ids.forget_wanted(digest);
-            let (channel, bound) = (self.id.clone(), Bound::Wanted);
-            let message_id = MessageId::from(want.entry.message_id.as_bytes());
-            let sender_id = ParticipantId::from(want.entry.sender_id.as_bytes());
-            cx.outbox.report(Effect::Bounded { channel, bound, message_id, sender_id });
+            self.ids.forget_missing(digest);
+            let (channel, limit) = (self.id.clone(), Limit::Missing);
+            let message_id = MessageId::from(dependency.entry.message_id.as_bytes());
+            let sender_id = ParticipantId::from(dependency.entry.sender_id.as_bytes());
+            cx.outbox.emit_now(Effect::LimitReached { channel, limit, message_id, sender_id });
         }
     }
 
@@ -174,14 +184,14 @@ impl Channel {
     /// before goes first, and keeps the next time near.
     pub(super) fn retrieval_due(&mut self, cx: &mut Cx<'_>) {
         self.retrieval.timer = None;
-        let Some(retry) = self.config.retrieval_retry else { return };
-        if self.wanted.is_empty() {
+        let Some(retry) = self.config.retrieval_interval else { return };
+        if self.missing.is_empty() {
             return;
         }
-        let mut missing = self.wanted.take_unretrieved(MAX_RETRIEVED);
+        let mut missing = self.missing.take_unretrieved(MAX_RETRIEVED);
         let wait = if missing.is_empty() {
             // In turn, or those that nobody has would keep the others from being asked for again.
-            let (next, passed) = self.wanted.after(self.retrieval.passed, MAX_RETRIEVED);
+            let (next, passed) = self.missing.after(self.retrieval.passed, MAX_RETRIEVED);
             (missing, self.retrieval.passed) = (next, passed);
             (self.retrieval.wait * 2).min(retry * MAX_RETRIEVAL_BACKOFF)
         } else {
@@ -189,44 +199,48 @@ impl Channel {
         };
         self.schedule_retrieval(cx, wait);
         let id = cx.outbox.next_retrieval(&self.id);
-        cx.outbox.report(Effect::RequestRepair { id, channel: self.id.clone(), missing });
+        cx.outbox.emit_now(Effect::Retrieve { id, channel: self.id.clone(), missing });
     }
 
     /// The store node could not be asked: it is asked again soon.
     pub(crate) fn retrieval_failed(&mut self, cx: &mut Cx<'_>) {
-        if let (Some(retry), Some(_)) = (self.config.retrieval_retry, self.retrieval.timer) {
+        if let (Some(retry), Some(_)) = (self.config.retrieval_interval, self.retrieval.timer) {
             self.schedule_retrieval(cx, retry);
         }
     }
 
-    /// A dependency has been wanted for a while. It is given up after `lost_after`, unless the chain that
-    /// waits for it has made progress since, or the time was slept through.
+    /// A dependency has been wanted for a while. It is given up after `lost_after`, unless the
+    /// chain that waits for it has made progress since, or the time was slept through.
     pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let waits = |want: &Want| give_up_at(&self.config, cx, want) > cx.now.mono;
-        if !self.wanted.get(slot).is_some_and(waits) {
+        let waits =
+            |dependency: &MissingDependency| give_up_at(&self.config, cx, dependency) > cx.now.mono;
+        if !self.missing.get(slot).is_some_and(waits) {
             let progress = self.last_progress(slot, MAX_CHAIN);
-            self.wanted.get_mut(slot).map(|want| want.take_progress(progress));
+            self.missing.get_mut(slot).map(|dependency| dependency.take_progress(progress));
         }
-        let Some(want) = self.wanted.get_mut(slot) else { return };
-        if give_up_at(&self.config, cx, want) > cx.now.mono {
-            want.look_at = look_at(&self.config, cx, want);
-            want.set_timer(&mut self.timers, slot);
-            self.persist_want(cx, slot);
+        let Some(dependency) = self.missing.get_mut(slot) else { return };
+        if give_up_at(&self.config, cx, dependency) > cx.now.mono {
+            dependency.look_at = look_at(&self.config, cx, dependency);
+            dependency.set_timer(&mut self.timers, slot);
+            self.persist_missing(cx, slot);
             return;
         }
-        let Some(want) = self.unwant(cx, slot) else { return };
+        let Some(dependency) = self.take_missing(cx, slot) else { return };
         match self.config.on_lost {
             OnLost::DeliverWithGap => {
-                self.remember_met(cx, want.digest, Place::Lost);
-                self.tell_lost(cx, Vec::from([MessageId::from(want.entry.message_id.as_bytes())]));
-                self.release(cx, &want.waiters, true);
+                self.remember_resolved(cx, dependency.digest, IdState::Lost);
+                self.tell_lost(
+                    cx,
+                    Vec::from([MessageId::from(dependency.entry.message_id.as_bytes())]),
+                );
+                self.release(cx, &dependency.waiters, true);
             }
             OnLost::Drop => {
                 self.drop_lost(
                     cx,
-                    want.digest,
-                    want.entry.message_id.borrowed(),
-                    Some(want.waiters),
+                    dependency.digest,
+                    dependency.entry.message_id.borrowed(),
+                    Some(dependency.waiters),
                 );
             }
         }
@@ -240,14 +254,14 @@ impl Channel {
         message_id: IdRef<'_>,
         waiters: Option<Waiters>,
     ) {
-        self.remember_met(cx, digest, Place::Lost);
+        self.remember_resolved(cx, digest, IdState::Lost);
         let mut lost = Vec::from([MessageId::from(message_id)]);
         let mut doomed = Vec::from_iter(waiters.into_iter().flatten());
         while let Some(slot) = doomed.pop() {
             let Some(waiting) = self.take_waiting(cx, slot) else { continue };
             let arrived = waiting.arrived;
             self.unrecord(cx, arrived.digest);
-            self.remember_met(cx, arrived.digest, Place::Lost);
+            self.remember_resolved(cx, arrived.digest, IdState::Lost);
             lost.push(arrived.entry.message_id().into());
             doomed.extend(arrived.waiters);
         }
@@ -256,24 +270,24 @@ impl Channel {
 
     fn tell_lost(&mut self, cx: &mut Cx<'_>, message_ids: Vec<MessageId>) {
         self.lost += message_ids.len() as u64;
-        cx.outbox.effect(Effect::Lost { channel: self.id.clone(), message_ids });
+        cx.outbox.emit_after_write(Effect::Lost { channel: self.id.clone(), message_ids });
     }
 
     /// When a dependency of one of the messages that wait for `slot` last arrived, directly or
     /// further down the chain, in time awake. Looks at no more than `most` of them.
     pub(super) fn last_progress(&self, slot: Slot, most: usize) -> Instant {
         let mut newest = Instant::ZERO;
-        let Some(want) = self.wanted.get(slot) else { return newest };
+        let Some(dependency) = self.missing.get(slot) else { return newest };
         let mut visited = BTreeSet::new();
-        let mut next: Vec<Slot> = want.waiters.to_vec();
+        let mut next: Vec<Slot> = dependency.waiters.to_vec();
         while let Some(slot) = next.pop() {
             if visited.len() >= most || !visited.insert(slot) {
                 continue;
             }
             let Some(waiting) = self.incoming.get(slot) else { continue };
             newest = newest.max(waiting.progress);
-            next.extend(waiting.arrived.deps.iter().filter_map(|dep| match self.ids.place(*dep) {
-                Some(Place::Incoming(slot)) => Some(slot),
+            next.extend(waiting.arrived.deps.iter().filter_map(|dep| match self.ids.state(*dep) {
+                Some(IdState::Incoming(slot)) => Some(slot),
                 _ => None,
             }));
         }

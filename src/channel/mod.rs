@@ -50,10 +50,10 @@ use self::incoming::Incoming;
 use self::log::Log;
 use self::missing::Retrieval;
 use self::outgoing::Outgoing;
-use self::record::{IdDigest, IdTable, Place};
+use self::record::{IdDigest, IdState, IdTable};
 use self::slots::Slot;
 use self::sync::SyncState;
-use self::wanted::Wanted;
+use self::wanted::MissingDependencies;
 use crate::config::{Config, Dialect};
 use crate::effect::Effect;
 use crate::entry::{DeliverySeq, LogEntry};
@@ -62,15 +62,15 @@ use crate::id::{ChannelId, IdRef, MessageId, ParticipantId};
 use crate::lamport::LamportClock;
 use crate::outbox::Outbox;
 use crate::rng::Rng;
-use crate::snapshot::{ChangeKind, StoredMet};
+use crate::snapshot::{ChangeKind, StoredResolved};
 use crate::time::{Instant, Now, UnixMillis};
-use crate::timer::{Deadline, Timers, Why};
+use crate::timer::{Deadline, DeadlineReason, Timers};
 use crate::wire::{HistoryEntryRef, NimForm, WireDialect};
 
 /// Ephemeral ids remembered, to tell a repeat of the transport from a new message.
 const RECENT_EPHEMERALS: usize = 64;
 
-/// What a channel needs of its node while it handles one input.
+/// The parts of the node that a channel needs while it handles one input.
 pub(crate) struct Cx<'a> {
     pub(crate) now: Now,
     /// As the monotonic clock, but that it stands still while nobody does what is due.
@@ -79,7 +79,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) woke: Instant,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) rng: &'a mut Rng,
-    /// Where messages are encoded.
+    /// The buffer in which messages are encoded.
     pub(crate) buffer: &'a mut BytesMut,
     /// Settings of the node, which hold for all its channels where theirs differ.
     pub(crate) node: &'a Config,
@@ -100,7 +100,7 @@ impl Cx<'_> {
     }
 }
 
-/// What a channel's timers are for.
+/// The purpose of a channel's timer.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Resend(DeliverySeq),
@@ -113,15 +113,15 @@ enum Timer {
 }
 
 impl Timer {
-    const fn why(self) -> Why {
+    const fn reason(self) -> DeadlineReason {
         match self {
-            Self::Resend(_) => Why::Resend,
-            Self::Request(_) => Why::RepairRequest,
-            Self::GiveUp(_) => Why::GiveUp,
-            Self::Answer(_) => Why::RepairAnswer,
-            Self::Bridge(_) => Why::Bridge,
-            Self::Retrieval => Why::Retrieval,
-            Self::Sync => Why::Sync,
+            Self::Resend(_) => DeadlineReason::Resend,
+            Self::Request(_) => DeadlineReason::RepairRequest,
+            Self::GiveUp(_) => DeadlineReason::GiveUp,
+            Self::Answer(_) => DeadlineReason::RepairAnswer,
+            Self::Bridge(_) => DeadlineReason::Bridge,
+            Self::Retrieval => DeadlineReason::Retrieval,
+            Self::Sync => DeadlineReason::Sync,
         }
     }
 }
@@ -146,7 +146,7 @@ pub(crate) struct Channel {
     log: Log,
     incoming: Incoming,
     outgoing: Outgoing,
-    wanted: Wanted,
+    missing: MissingDependencies,
     answers: Answers,
     filters: Filters,
     timers: Timers<Timer>,
@@ -162,13 +162,13 @@ pub(crate) struct Channel {
     lost: u64,
     /// Whether the log may hold own messages that nobody acknowledged in all their resends.
     has_unconfirmed: bool,
-    told_clock_behind: bool,
-    told_id_in_use: bool,
-    told_incomplete: bool,
+    reported_clock_behind: bool,
+    reported_id_in_use: bool,
+    reported_incomplete: bool,
     offers: Offers,
     /// Number of an id, up to which evicted deliveries may be such that the application was never
     /// told of before a restart: nobody knows which.
-    untold: Option<u64>,
+    unreported_up_to: Option<u64>,
     ephemerals: VecDeque<IdDigest>,
     consumed: DeliverySeq,
 }
@@ -197,12 +197,12 @@ impl Channel {
 
     fn empty(id: ChannelId, config: Arc<Config>, key: [u64; 2]) -> Self {
         Self {
-            ids: IdTable::new(key, config.max_ids, config.max_met_ids),
+            ids: IdTable::new(key, config.max_ids, config.max_resolved_ids),
             clock: LamportClock::default(),
             log: Log::default(),
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
-            wanted: Wanted::default(),
+            missing: MissingDependencies::default(),
             answers: Answers::default(),
             filters: Filters::new(&config),
             timers: Timers::default(),
@@ -214,11 +214,11 @@ impl Channel {
             was_missing: false,
             lost: 0,
             has_unconfirmed: false,
-            told_clock_behind: false,
-            told_id_in_use: false,
-            told_incomplete: false,
+            reported_clock_behind: false,
+            reported_id_in_use: false,
+            reported_incomplete: false,
             offers: Offers::default(),
-            untold: None,
+            unreported_up_to: None,
             ephemerals: VecDeque::new(),
             consumed: DeliverySeq::default(),
             id,
@@ -235,12 +235,12 @@ impl Channel {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
-        self.timers.next().map(|(at, timer)| Deadline { at, why: timer.why() })
+        self.timers.next().map(|(at, timer)| Deadline { at, reason: timer.reason() })
     }
 
     /// Lets everything happen that is due.
     pub(crate) fn tick(&mut self, cx: &mut Cx<'_>) {
-        while !cx.outbox.has_made_enough()
+        while !cx.outbox.tick_budget_spent()
             && let Some(timer) = self.timers.pop_due(cx.now.mono)
         {
             match timer {
@@ -258,9 +258,10 @@ impl Channel {
 
     /// Ends the handling of one input: tells when nothing is missing any more.
     fn settle(&mut self, cx: &mut Cx<'_>) {
-        let missing = !self.wanted.is_empty();
+        let missing = !self.missing.is_empty();
         if self.was_missing && !missing {
-            cx.outbox.effect(Effect::Synced { channel: self.id.clone(), lost: self.lost });
+            cx.outbox
+                .emit_after_write(Effect::Synced { channel: self.id.clone(), lost: self.lost });
         }
         self.was_missing = missing;
     }
@@ -269,20 +270,20 @@ impl Channel {
     pub(crate) fn dependencies_met(&mut self, cx: &mut Cx<'_>, ids: &[MessageId]) {
         for id in ids.iter().filter(|id| !id.is_empty()) {
             let digest = self.ids.digest(id.as_bytes());
-            let waiters = match self.ids.place(digest) {
-                Some(Place::Logged(_) | Place::Evicted | Place::Met) => continue,
-                Some(Place::Wanted(slot)) => {
-                    let want = self.unwant(cx, slot);
-                    self.remember_met(cx, digest, Place::Met);
-                    want.map(|want| want.waiters)
+            let waiters = match self.ids.state(digest) {
+                Some(IdState::Logged(_) | IdState::Evicted | IdState::Resolved) => continue,
+                Some(IdState::Missing(slot)) => {
+                    let dependency = self.take_missing(cx, slot);
+                    self.remember_resolved(cx, digest, IdState::Resolved);
+                    dependency.map(|dependency| dependency.waiters)
                 }
                 // It is here and waits itself; what waits for it need not.
-                Some(Place::Incoming(slot)) => self
+                Some(IdState::Incoming(slot)) => self
                     .incoming
                     .get_mut(slot)
                     .map(|waiting| core::mem::take(&mut waiting.arrived.waiters)),
-                Some(Place::Lost | Place::Sync | Place::Received) | None => {
-                    self.remember_met(cx, digest, Place::Met);
+                Some(IdState::Lost | IdState::Sync | IdState::Processing) | None => {
+                    self.remember_resolved(cx, digest, IdState::Resolved);
                     None
                 }
             };
@@ -291,12 +292,14 @@ impl Channel {
         self.settle(cx);
     }
 
-    fn remember_met(&mut self, cx: &mut Cx<'_>, digest: IdDigest, place: Place) {
-        let (number, forgotten) = self.ids.remember_met(digest, place);
-        let lost = place == Place::Lost;
-        cx.outbox.change(&self.id, || ChangeKind::MetAdded(StoredMet { number, digest, lost }));
+    fn remember_resolved(&mut self, cx: &mut Cx<'_>, digest: IdDigest, place: IdState) {
+        let (number, forgotten) = self.ids.remember_resolved(digest, place);
+        let lost = place == IdState::Lost;
+        cx.outbox.change(&self.id, || {
+            ChangeKind::ResolvedAdded(StoredResolved { number, digest, lost })
+        });
         if let Some(up_to) = forgotten {
-            cx.outbox.change(&self.id, || ChangeKind::MetForgotten { up_to });
+            cx.outbox.change(&self.id, || ChangeKind::ResolvedForgotten { up_to });
         }
     }
 
@@ -312,7 +315,7 @@ impl Channel {
             return Err(RejectReason::HintTooLong { len: hint.len(), limit });
         }
         let digest = self.ids.digest(message_id.as_bytes());
-        let Some(Place::Logged(slot)) = self.ids.place(digest) else {
+        let Some(IdState::Logged(slot)) = self.ids.state(digest) else {
             return Err(RejectReason::NotLogged);
         };
         self.set_hint(cx, slot, hint);
@@ -357,17 +360,17 @@ impl Channel {
     }
 
     /// Whether every dialect that we write, or may come to write, can say these ids.
-    fn can_say(&self, named: HistoryEntryRef<'_>) -> bool {
-        !self.config.speaks(WireDialect::Lip109) || named.is_text()
+    fn can_reference(&self, named: HistoryEntryRef<'_>) -> bool {
+        !self.config.writes_dialect(WireDialect::Lip109) || named.is_text()
     }
 
-    /// Whether an entry from a store can be passed on, so that whoever hears its name can ask for it and
-    /// be answered. No other entry is named. It may be from a time of other settings, and be what one
-    /// of our dialects cannot say, or beyond the limits of these.
+    /// Whether an entry from a store can be passed on, so that whoever hears its name can ask for
+    /// it and be answered. No other entry is named. It may be from a time of other settings, and be
+    /// what one of our dialects cannot say, or beyond the limits of these.
     fn can_pass_on(&self, cx: &Cx<'_>, entry: &LogEntry) -> bool {
         let history = entry.causal_history();
         let limits = cx.node.limits();
-        (!self.config.speaks(WireDialect::Lip109) || entry.is_text())
+        (!self.config.writes_dialect(WireDialect::Lip109) || entry.is_text())
             && self.can_name(entry.message_id())
             && limits.admit(entry.message_id(), entry.sender_id(), history, entry.content())
     }
@@ -376,7 +379,7 @@ impl Channel {
     fn can_name(&self, id: IdRef<'_>) -> bool {
         // Almost every id can be named in any.
         NimForm::V02.can_name(id.as_bytes())
-            || !self.config.speaks(WireDialect::NimSds)
+            || !self.config.writes_dialect(WireDialect::NimSds)
             || self.own_form().is_complete()
     }
 
@@ -403,14 +406,14 @@ impl Channel {
     /// Tells once that our form has no room for sender ids and repair requests.
     fn tell_incomplete(&mut self, cx: &mut Cx<'_>) {
         let form = self.own_form();
-        if self.told_incomplete
+        if self.reported_incomplete
             || form.is_complete()
             || !self.own_dialects().contains(&WireDialect::NimSds)
         {
             return;
         }
-        self.told_incomplete = true;
-        cx.outbox.report(Effect::FormIncomplete { channel: self.id.clone(), form });
+        self.reported_incomplete = true;
+        cx.outbox.emit_now(Effect::FormIncomplete { channel: self.id.clone(), form });
     }
 
     /// Whether `sender` is us. An empty id never is.

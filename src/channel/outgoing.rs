@@ -56,7 +56,7 @@ pub(super) struct Unacked {
     pub(super) doubt_ln: f64,
 }
 
-/// What a filter says of an own message.
+/// The result of looking up an own message in a filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     /// It holds the message, the first that does.
@@ -78,11 +78,11 @@ pub(super) struct Outgoing {
     bytes: usize,
 }
 
-/// Where the first bit of each own message is in filters of one size, which are most of those that
-/// come.
+/// Position of the first bit of each own message in filters of one size, the most frequent case.
 #[derive(Debug, Default)]
 struct FirstBits {
-    /// Whose hashes, and how many bits such a filter has. `None`: messages have come or gone since.
+    /// Dialect of the hashes, and number of bits of such a filter. `None`: the set of messages has
+    /// changed.
     filters: Option<(WireDialect, u64)>,
     indices: Vec<FirstBit>,
 }
@@ -165,7 +165,7 @@ impl Outgoing {
         self.by_digest.get(&digest).copied()
     }
 
-    /// What `witness`'s filter says of each own message, in the order they were sent.
+    /// Looks up each own message in the filter of `witness`, in the order of publication.
     pub(super) fn review(
         &mut self,
         dialect: WireDialect,
@@ -234,8 +234,8 @@ impl Outgoing {
 }
 
 impl Unacked {
-    /// Time to the next resend: doubled with each, slower when possibly acknowledged. It is jittered by a
-    /// quarter.
+    /// Time to the next resend: doubled with each, slower when possibly acknowledged. It is
+    /// jittered by a quarter.
     fn resend_delay(&self, config: &Config) -> Duration {
         let doubled = config.resend_after.saturating_mul(1 << self.resends.min(20));
         let possibly_acked = !self.witnesses.is_empty();
@@ -306,7 +306,7 @@ mod tests {
         outgoing
     }
 
-    /// What a filter of 64 bits says of it of which so many are set, the first ones.
+    /// Looks it up in a filter of 64 bits of which the first `set` ones are set.
     fn review(
         outgoing: &mut Outgoing,
         ones: u32,

@@ -9,7 +9,7 @@ use super::fit::Shares;
 use super::incoming::{Arrived, Deps, Waiters};
 use super::log::{Dialects, Naming};
 use super::outgoing::Unacked;
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use super::slots::Slot;
 use super::{Channel, Cx, Timer};
 use crate::broken::{self, Break};
@@ -22,7 +22,7 @@ use crate::snapshot::ChangeKind;
 use crate::time::Instant;
 use crate::wire::{FilterField, HistoryEntry, HistoryEntryRef, Outgoing as Encoding, WireDialect};
 
-/// What an own message names.
+/// The causal history of an own message.
 pub(super) type History<'a> = SmallVec<[HistoryEntryRef<'a>; 4]>;
 
 impl Channel {
@@ -34,18 +34,20 @@ impl Channel {
         content: &Bytes,
     ) -> Result<(), RejectReason> {
         self.check_publish(message_id, content)?;
-        if self.config.speaks(WireDialect::Lip109) && message_id.as_str().is_none() {
+        if self.config.writes_dialect(WireDialect::Lip109) && message_id.as_str().is_none() {
             return Err(RejectReason::IdNotUtf8);
         }
         let dialects = self.own_dialects();
         let digest = self.ids.digest(message_id.as_bytes());
-        let place = self.ids.place(digest);
+        let place = self.ids.state(digest);
         // The record may have forgotten an own message that the log had to let go of.
         let waits = self.outgoing.seq_of(digest).is_some();
         // Naming an id, or giving it up, does not use it: only a message does.
         let used = matches!(
             place,
-            Some(Place::Logged(_) | Place::Evicted | Place::Incoming(_) | Place::Received)
+            Some(
+                IdState::Logged(_) | IdState::Evicted | IdState::Incoming(_) | IdState::Processing
+            )
         );
         if waits || used {
             if broken::is(Break::Refusal) {
@@ -57,8 +59,8 @@ impl Channel {
         let lamport = self.clock.next(cx.now.wall).ok_or(RejectReason::ClockExhausted)?;
         self.make_outgoing_room(cx)?;
         // Others have named it: we may have published it before our state was lost.
-        let want = match place {
-            Some(Place::Wanted(slot)) => self.unwant(cx, slot),
+        let dependency = match place {
+            Some(IdState::Missing(slot)) => self.take_missing(cx, slot),
             _ => None,
         };
 
@@ -79,12 +81,13 @@ impl Channel {
             self.sync.note_traffic(*dialect, cx.now.mono);
         }
         self.tell_incomplete(cx);
-        self.log.told(naming);
+        self.log.on_history_sent(naming);
         self.log_own(cx, entry, digest, deps, dialects);
-        sends.into_iter().for_each(|send| cx.outbox.effect(send));
-        if let Some(want) = want {
-            // It is in the log before them, so none of them has a gap, whatever their Lamport times.
-            self.release(cx, &want.waiters, false);
+        sends.into_iter().for_each(|send| cx.outbox.emit_after_write(send));
+        if let Some(dependency) = dependency {
+            // It is in the log before them, so none of them has a gap, whatever their Lamport
+            // times.
+            self.release(cx, &dependency.waiters, false);
         }
         self.settle(cx);
         Ok(())
@@ -98,7 +101,7 @@ impl Channel {
         content: &Bytes,
     ) -> Result<(), RejectReason> {
         self.check_publish(message_id, content)?;
-        if !self.config.speaks(WireDialect::Lip109) {
+        if !self.config.writes_dialect(WireDialect::Lip109) {
             return Err(RejectReason::EphemeralNotInDialect);
         }
         if message_id.as_str().is_none() {
@@ -114,7 +117,7 @@ impl Channel {
         };
         let dialect = WireDialect::Lip109;
         let send = self.encoded(cx, dialect, &message, SendReason::Ephemeral);
-        cx.outbox.report(send);
+        cx.outbox.emit_now(send);
         Ok(())
     }
 
@@ -147,7 +150,7 @@ impl Channel {
         full.then_some(RejectReason::OutgoingFull { limit: max_log_bytes })
     }
 
-    /// How many entries the next content message names.
+    /// Returns the bounds on the causal history of the next content message.
     pub(super) fn naming(&self) -> Naming {
         let Config { causal_history_len: len, max_heads, .. } = *self.config;
         Naming { len, max_heads, max_named: max_heads }
@@ -255,13 +258,13 @@ impl Channel {
 
     /// An unconfirmed message waits for an acknowledgement again, as when it was new.
     fn await_again(&mut self, cx: &mut Cx<'_>, digest: IdDigest) -> Result<LogEntry, RejectReason> {
-        let slot = match self.ids.place(digest) {
-            Some(Place::Logged(slot)) => slot,
-            Some(Place::Evicted) => return Err(RejectReason::BodyEvicted),
-            _ => return Err(RejectReason::NotOutgoing),
+        let slot = match self.ids.state(digest) {
+            Some(IdState::Logged(slot)) => slot,
+            Some(IdState::Evicted) => return Err(RejectReason::BodyEvicted),
+            _ => return Err(RejectReason::NotUnacknowledged),
         };
         let logged = self.log.get(slot).filter(|logged| logged.unconfirmed);
-        let logged = logged.ok_or(RejectReason::NotOutgoing)?;
+        let logged = logged.ok_or(RejectReason::NotUnacknowledged)?;
         let (seq, entry) = (logged.seq, logged.entry.clone());
         self.make_outgoing_room(cx)?;
         if let Some(logged) = self.log.get_mut(slot) {
@@ -294,7 +297,7 @@ impl Channel {
             let send = self.with_filter(*dialect, filtered, |filter| {
                 self.encode(cx, *dialect, entry, filter, &[], SendReason::Resend)
             });
-            cx.outbox.effect(send);
+            cx.outbox.emit_after_write(send);
         }
     }
 
@@ -322,7 +325,7 @@ impl Channel {
             cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
         }
         let message_id = unacked.entry.message_id().into();
-        cx.outbox.effect(Effect::Unconfirmed { channel: self.id.clone(), message_id });
+        cx.outbox.emit_after_write(Effect::Unconfirmed { channel: self.id.clone(), message_id });
     }
 
     /// A received causal history names this id: if it is an own message, somebody has it, and it
@@ -338,7 +341,7 @@ impl Channel {
         if !self.has_unconfirmed {
             return None;
         }
-        let Some(Place::Logged(slot)) = self.ids.place(digest) else { return None };
+        let Some(IdState::Logged(slot)) = self.ids.state(digest) else { return None };
         let logged = self.log.get_mut(slot).filter(|logged| logged.unconfirmed)?;
         logged.unconfirmed = false;
         let (seq, message_id) = (logged.seq, logged.entry.message_id().into());
@@ -362,7 +365,7 @@ impl Channel {
         let message_id = unacked.entry.message_id().into();
         self.schedule_resend(cx, seq);
         self.persist_outgoing(cx, seq);
-        cx.outbox.effect(Effect::PossiblyAcked { channel: self.id.clone(), message_id });
+        cx.outbox.emit_after_write(Effect::PossiblyAcked { channel: self.id.clone(), message_id });
     }
 
     /// Takes a message out of the outgoing buffer, and says where it is if it is logged.
@@ -371,9 +374,9 @@ impl Channel {
         if let Some(key) = unacked.timer {
             self.timers.cancel(key);
         }
-        let slot = match self.ids.place(unacked.digest) {
+        let slot = match self.ids.state(unacked.digest) {
             // Another's message may bear an id that was forgotten.
-            Some(Place::Logged(slot)) => {
+            Some(IdState::Logged(slot)) => {
                 self.log.get(slot).filter(|logged| logged.seq == seq).map(|_| slot)
             }
             _ => None,
@@ -391,15 +394,15 @@ impl Channel {
         cx: &mut Cx<'_>,
         dialect: WireDialect,
         entry: &LogEntry,
-        why: SendReason,
+        reason: SendReason,
     ) {
         if !self.can_tell(dialect, entry) {
             let (channel, message_id) = (self.id.clone(), entry.message_id().into());
-            cx.outbox.report(Effect::NotText { channel, message_id });
+            cx.outbox.emit_now(Effect::NotForwarded { channel, message_id });
             return;
         }
-        let send = self.encode(cx, dialect, entry, FilterField::Absent, &[], why);
-        cx.outbox.effect(send);
+        let send = self.encode(cx, dialect, entry, FilterField::Absent, &[], reason);
+        cx.outbox.emit_after_write(send);
     }
 
     /// A logged message as it goes to those who ask for it, in the first of our dialects that can
@@ -408,8 +411,8 @@ impl Channel {
         let entry = self.view().get(message_id)?;
         let mut dialects = self.own_dialects().iter();
         let dialect = dialects.find(|own| **own != WireDialect::Lip109 || entry.is_text())?;
-        let why = SendReason::Repair;
-        let send = self.encode(cx, *dialect, entry, FilterField::Absent, &[], why);
+        let reason = SendReason::Repair;
+        let send = self.encode(cx, *dialect, entry, FilterField::Absent, &[], reason);
         let Effect::Send { bytes, .. } = send else { return None };
         Some(bytes)
     }
@@ -421,7 +424,7 @@ impl Channel {
         entry: &LogEntry,
         filter: FilterField<'_>,
         requests: &[HistoryEntryRef<'_>],
-        why: SendReason,
+        reason: SendReason,
     ) -> Effect {
         let message = Encoding {
             sender_id: entry.sender_id().as_bytes(),
@@ -434,7 +437,7 @@ impl Channel {
             content: Some(entry.content()),
             nim_form: self.own_form(),
         };
-        self.encoded(cx, dialect, &message, why)
+        self.encoded(cx, dialect, &message, reason)
     }
 
     pub(super) fn encoded(
@@ -442,7 +445,7 @@ impl Channel {
         cx: &mut Cx<'_>,
         dialect: WireDialect,
         message: &Encoding<'_>,
-        why: SendReason,
+        reason: SendReason,
     ) -> Effect {
         let mut message = *message;
         // Of a sync, or of a message that was published under other settings.
@@ -463,7 +466,7 @@ impl Channel {
             message_id: bytes.slice(message.message_id_range(dialect)).into(),
             bytes,
             dialect,
-            why,
+            reason,
         }
     }
 }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::incoming::{Arrived, Deps, Waiters, retain_waiters};
 use super::log::Dialects;
 use super::outgoing::{Probes, Verdict};
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use super::{Channel, Cx, Joining, RECENT_EPHEMERALS};
 use crate::bloom::{MAX_K, ReceivedFilter};
 use crate::broken::{self, Break};
@@ -22,7 +22,7 @@ use crate::wire::{Kind, MessageRef, WireDialect};
 /// The year 2100. Who has no wall clock believes any time before it.
 const LATEST_WALL_MS: u64 = 4_102_444_800_000;
 
-/// What a message must pass before it changes anything, even which channels are open. One
+/// Checks a message before it changes anything, even the set of open channels. One
 /// far-ahead time would freeze everybody's clock. `clock`: the channel's Lamport clock.
 pub(crate) fn check(
     config: &Config,
@@ -34,10 +34,12 @@ pub(crate) fn check(
     if !config.accepts(dialect) {
         return Err(RejectReason::DialectNotAccepted(dialect));
     }
-    // Nobody who writes LIP-109 could name it, or answer who asks for it: it would be here alone, for ever.
-    let passes_on_text = dialect == WireDialect::NimSds && config.speaks(WireDialect::Lip109);
+    // Nobody who writes LIP-109 could name it, or answer who asks for it: it would be here alone,
+    // for ever.
+    let passes_on_text =
+        dialect == WireDialect::NimSds && config.writes_dialect(WireDialect::Lip109);
     if passes_on_text && message.kind() == Kind::Content && !message.is_text() {
-        return Err(RejectReason::NotText);
+        return Err(RejectReason::NotForwardable);
     }
     let limit = latest_lamport(config, now, clock);
     match message.lamport.filter(|lamport| *lamport > limit) {
@@ -85,7 +87,7 @@ impl Channel {
             self.ephemerals.pop_front();
         }
         self.ephemerals.push_back(digest);
-        cx.outbox.report(Effect::DeliverEphemeral {
+        cx.outbox.emit_now(Effect::DeliverEphemeral {
             channel: self.id.clone(),
             message_id: message.message_id.into(),
             sender_id: message.sender_id.into(),
@@ -101,9 +103,12 @@ impl Channel {
         lamport: u64,
     ) {
         let digest = self.ids.digest(message.message_id.as_bytes());
-        if let Some(Place::Wanted(slot)) = self.ids.place(digest) {
+        if let Some(IdState::Missing(slot)) = self.ids.state(digest) {
             // nim-sds logs and names syncs, ours from before a restart among them.
-            let waiters = self.unwant(cx, slot).map(|want| want.waiters).unwrap_or_default();
+            let waiters = self
+                .take_missing(cx, slot)
+                .map(|dependency| dependency.waiters)
+                .unwrap_or_default();
             self.ids.remember_sync(digest);
             // Or it is forged, to have them delivered without what they depend on.
             self.release(cx, &waiters, true);
@@ -116,23 +121,23 @@ impl Channel {
             return;
         }
         let deps = self.dep_digests(message);
-        self.make_room(cx, message.sender_id, &deps);
+        self.reserve_missing(cx, message.sender_id, &deps);
         let filter = self.read_filter(cx, dialect, message);
         self.review(cx, dialect, message, filter.as_ref(), &deps);
         self.take_requests(cx, dialect, &message.repair_request);
         self.offer_lacking(cx, message, filter.as_ref());
-        if self.ids.place(digest).is_none() {
+        if self.ids.state(digest).is_none() {
             self.ids.remember_sync(digest);
         }
         self.note_join(cx);
-        let unwitnessed = self.log.unwitnessed_len();
-        if self.want_named(cx, message, &deps) && lamport > self.clock.current() {
+        let pending_acks = self.log.pending_acks_len();
+        if self.track_named(cx, message, &deps) && lamport > self.clock.current() {
             self.clock.observe(lamport);
             cx.outbox.change(&self.id, || ChangeKind::Clock(lamport));
         }
         self.note_sync(cx, dialect, message.sender_id, filter.as_ref(), &deps);
-        if self.log.unwitnessed_len() < unwitnessed {
-            self.log.others_are_witnesses(cx.now.mono);
+        if self.log.pending_acks_len() < pending_acks {
+            self.log.restart_ack_delay(cx.now.mono);
         }
     }
 
@@ -144,26 +149,26 @@ impl Channel {
         lamport: u64,
     ) -> Result<(), RejectReason> {
         let digest = self.ids.digest(message.message_id.as_bytes());
-        let place = self.ids.place(digest);
+        let place = self.ids.state(digest);
         if let (None, Some(forgotten)) = (place, self.ids.floor())
             && lamport <= forgotten
         {
             return Err(RejectReason::Stale { lamport, forgotten });
         }
         let deps = self.dep_digests(message);
-        if place.is_none() || matches!(place, Some(Place::Wanted(_))) {
-            self.make_room(cx, message.sender_id, &deps);
+        if place.is_none() || matches!(place, Some(IdState::Missing(_))) {
+            self.reserve_missing(cx, message.sender_id, &deps);
         }
-        let place = self.ids.place(digest);
+        let place = self.ids.state(digest);
         let doomed = self.config.on_lost == OnLost::Drop
-            && deps.iter().any(|dep| self.ids.place(*dep) == Some(Place::Lost));
-        if doomed && place == Some(Place::Lost) {
+            && deps.iter().any(|dep| self.ids.state(*dep) == Some(IdState::Lost));
+        if doomed && place == Some(IdState::Lost) {
             return Ok(()); // a repeat of what was dropped
         }
         self.cancel_answer(cx, digest);
         let heard = Dialects::of(dialect).in_form(message.nim_form);
-        let repeated = broken::is(Break::Once) && matches!(place, Some(Place::Logged(_)));
-        if let Some(place @ (Place::Logged(_) | Place::Evicted | Place::Incoming(_))) = place
+        let repeated = broken::is(Break::Once) && matches!(place, Some(IdState::Logged(_)));
+        if let Some(place @ (IdState::Logged(_) | IdState::Evicted | IdState::Incoming(_))) = place
             && !repeated
         {
             // Repair answers and bridged copies have no filter.
@@ -174,8 +179,8 @@ impl Channel {
         if self.is_me(message.sender_id) {
             self.report_id_in_use(cx, message, lamport);
         }
-        let want = match place {
-            Some(Place::Wanted(slot)) => self.unwant(cx, slot),
+        let dependency = match place {
+            Some(IdState::Missing(slot)) => self.take_missing(cx, slot),
             _ => None,
         };
         if !doomed {
@@ -191,10 +196,16 @@ impl Channel {
         self.sync.note_traffic(dialect, cx.now.mono);
 
         if doomed {
-            self.drop_lost(cx, digest, message.message_id, want.map(|want| want.waiters));
+            self.drop_lost(
+                cx,
+                digest,
+                message.message_id,
+                dependency.map(|dependency| dependency.waiters),
+            );
             return Ok(());
         }
-        let (asked, named_by) = (want.is_some(), want.as_ref().map(|want| want.named_by));
+        let (asked, named_by) =
+            (dependency.is_some(), dependency.as_ref().map(|dependency| dependency.named_by));
         let mut arrived = Arrived {
             entry: logged(message, lamport),
             digest,
@@ -202,7 +213,7 @@ impl Channel {
             heard,
             gap: false,
             nameable: self.can_name(message.message_id),
-            waiters: want.map_or_else(Waiters::new, |want| want.waiters),
+            waiters: dependency.map_or_else(Waiters::new, |dependency| dependency.waiters),
         };
         self.release_cyclic(cx, &mut arrived.waiters, lamport);
         for waiter in &arrived.waiters {
@@ -211,11 +222,11 @@ impl Channel {
             }
         }
         self.deliver_or_buffer(cx, arrived, asked);
-        if let (Some(named_by), Some(Place::Logged(slot))) = (named_by, self.ids.place(digest))
+        if let (Some(named_by), Some(IdState::Logged(slot))) = (named_by, self.ids.state(digest))
             && named_by != self.sender_digest(message.sender_id)
         {
-            // Whoever named it first did not send it.
-            self.log.witnessed(slot);
+            // The first member that referenced it did not send it.
+            self.log.remove_pending_ack(slot);
         }
         Ok(())
     }
@@ -271,7 +282,7 @@ impl Channel {
         cx.outbox.change(&self.id, || self.filters.id_record(number, digest, lamport, probes));
         if let Some(up_to) = forgotten {
             cx.outbox.change(&self.id, || ChangeKind::Forgotten { up_to });
-            self.tell_floor(cx, floor);
+            self.report_floor(cx, floor);
         }
     }
 
@@ -282,7 +293,7 @@ impl Channel {
         }
     }
 
-    /// What a message says of our own messages.
+    /// Processes the evidence in a message about own messages.
     fn review(
         &mut self,
         cx: &mut Cx<'_>,
@@ -302,7 +313,7 @@ impl Channel {
         // In the order of sending, whatever told of them.
         acked.sort_unstable_by_key(|(seq, _)| *seq);
         for (_, message_id) in acked {
-            cx.outbox.effect(Effect::Acked { channel: self.id.clone(), message_id });
+            cx.outbox.emit_after_write(Effect::Acked { channel: self.id.clone(), message_id });
         }
     }
 
@@ -340,7 +351,7 @@ impl Channel {
         };
         filter
             .map_err(|error| {
-                cx.outbox.report(Effect::FilterIgnored {
+                cx.outbox.emit_now(Effect::FilterIgnored {
                     channel: self.id.clone(),
                     sender_id: message.sender_id.into(),
                     error,
@@ -353,19 +364,21 @@ impl Channel {
     fn report_conflict(
         &self,
         cx: &mut Cx<'_>,
-        place: Place,
+        place: IdState,
         message: &MessageRef<'_>,
         lamport: u64,
     ) {
         let known = match place {
-            Place::Logged(slot) => self.log.get(slot).map(|logged| &logged.entry),
-            Place::Incoming(slot) => self.incoming.get(slot).map(|waiting| &waiting.arrived.entry),
-            Place::Evicted
-            | Place::Wanted(_)
-            | Place::Met
-            | Place::Lost
-            | Place::Sync
-            | Place::Received => None,
+            IdState::Logged(slot) => self.log.get(slot).map(|logged| &logged.entry),
+            IdState::Incoming(slot) => {
+                self.incoming.get(slot).map(|waiting| &waiting.arrived.entry)
+            }
+            IdState::Evicted
+            | IdState::Missing(_)
+            | IdState::Resolved
+            | IdState::Lost
+            | IdState::Sync
+            | IdState::Processing => None,
         };
         let differs = known.is_some_and(|known| {
             // A form of the nim dialect without senders leaves them out.
@@ -375,7 +388,7 @@ impl Channel {
                 || Some(known.content()) != message.content
         });
         if differs {
-            cx.outbox.report(Effect::Conflict {
+            cx.outbox.emit_now(Effect::Conflict {
                 channel: self.id.clone(),
                 message_id: message.message_id.into(),
                 sender_id: message.sender_id.into(),
@@ -387,19 +400,19 @@ impl Channel {
     /// seconds.
     fn report_clock_behind(&mut self, cx: &mut Cx<'_>, sender: IdRef<'_>, lamport: u64) {
         let behind = cx.now.wall.is_some_and(|wall| lamport < wall.0 / 2);
-        if behind && !self.told_clock_behind {
-            self.told_clock_behind = true;
+        if behind && !self.reported_clock_behind {
+            self.reported_clock_behind = true;
             let (channel, sender_id) = (self.id.clone(), sender.into());
-            cx.outbox.report(Effect::ClockBehind { channel, sender_id, lamport });
+            cx.outbox.emit_now(Effect::ClockBehind { channel, sender_id, lamport });
         }
     }
 
     /// Tells once that somebody else has our participant id, or that we lost our state.
     fn report_id_in_use(&mut self, cx: &mut Cx<'_>, message: &MessageRef<'_>, lamport: u64) {
-        if !self.told_id_in_use {
-            self.told_id_in_use = true;
+        if !self.reported_id_in_use {
+            self.reported_id_in_use = true;
             let (channel, message_id) = (self.id.clone(), message.message_id.into());
-            cx.outbox.report(Effect::ParticipantIdInUse { channel, message_id, lamport });
+            cx.outbox.emit_now(Effect::ParticipantIdInUse { channel, message_id, lamport });
         }
     }
 
@@ -410,7 +423,7 @@ impl Channel {
     }
 }
 
-/// What of a message outlives its datagram: a copy.
+/// Copies the parts of a message that outlive its datagram.
 fn logged(message: &MessageRef<'_>, lamport: u64) -> LogEntry {
     let anonymous = broken::is(Break::Authors);
     let sender_id = if anonymous { IdRef::default() } else { message.sender_id };

@@ -1,4 +1,4 @@
-//! What is known of every id: one look-up tells whether it is logged, waiting, wanted or met.
+//! The state of every known id: logged, buffered, missing or resolved, by one look-up.
 
 use alloc::collections::VecDeque;
 
@@ -33,9 +33,9 @@ impl Hasher for DigestHasher {
     }
 }
 
-/// Where an id is.
+/// The state of an id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(super) enum IdState {
     /// Its body is in the log.
     Logged(Slot),
     /// It was delivered; its body is gone.
@@ -43,28 +43,28 @@ pub(super) enum Place {
     /// It waits for dependencies.
     Incoming(Slot),
     /// It is not here and is wanted.
-    Wanted(Slot),
+    Missing(Slot),
     /// The application has it by other means.
-    Met,
+    Resolved,
     /// It was given up: what depends on it is delivered with a gap.
     Lost,
     /// It is the id of a sync message.
     Sync,
     /// It was received, and what becomes of it is being found out.
-    Received,
+    Processing,
 }
 
-impl Place {
+impl IdState {
     /// Whether a dependency on it is met.
-    pub(super) const fn is_met(self) -> bool {
-        matches!(self, Self::Logged(_) | Self::Evicted | Self::Met | Self::Lost | Self::Sync)
+    pub(super) const fn is_resolved(self) -> bool {
+        matches!(self, Self::Logged(_) | Self::Evicted | Self::Resolved | Self::Lost | Self::Sync)
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Known {
     digest: IdDigest,
-    place: Place,
+    state: IdState,
     /// The low bits of its number in the arrival ring; 0 if it is not there.
     number: u32,
     /// Whether a logged entry names it.
@@ -76,16 +76,16 @@ pub(super) struct Known {
 pub(super) struct IdTable {
     key: [u64; 2],
     table: HashTable<Known>,
-    /// Received content ids, oldest first.
+    /// Processing content ids, oldest first.
     ring: VecDeque<Recorded>,
     /// Number of the newest in the ring.
     recorded: u64,
     max_ids: usize,
     /// Ids that count as met without being logged, oldest first: of content, by number, and of
     /// syncs.
-    met: VecDeque<(u64, IdDigest)>,
+    resolved: VecDeque<(u64, IdDigest)>,
     syncs: VecDeque<IdDigest>,
-    max_met: usize,
+    max_resolved: usize,
     /// Newest Lamport time whose id is forgotten.
     floor: Option<u64>,
 }
@@ -112,16 +112,16 @@ const fn table_hash(digest: IdDigest) -> u64 {
 }
 
 impl IdTable {
-    pub(super) const fn new(key: [u64; 2], max_ids: usize, max_met: usize) -> Self {
+    pub(super) const fn new(key: [u64; 2], max_ids: usize, max_resolved: usize) -> Self {
         Self {
             key,
             table: HashTable::new(),
             ring: VecDeque::new(),
             recorded: 0,
             max_ids,
-            met: VecDeque::new(),
+            resolved: VecDeque::new(),
             syncs: VecDeque::new(),
-            max_met,
+            max_resolved,
             floor: None,
         }
     }
@@ -130,30 +130,30 @@ impl IdTable {
         SipHasher13::new_with_keys(self.key[0], self.key[1]).hash(id).as_u128()
     }
 
-    pub(super) fn place(&self, digest: IdDigest) -> Option<Place> {
-        self.table.find(table_hash(digest), |known| known.digest == digest).map(|known| known.place)
+    pub(super) fn state(&self, digest: IdDigest) -> Option<IdState> {
+        self.table.find(table_hash(digest), |known| known.digest == digest).map(|known| known.state)
     }
 
     /// Says where an id is now, and returns what is known of it.
-    pub(super) fn set(&mut self, digest: IdDigest, place: Place) -> &Known {
-        let known = self.entry(digest, place);
-        known.place = place;
+    pub(super) fn set(&mut self, digest: IdDigest, state: IdState) -> &Known {
+        let known = self.entry(digest, state);
+        known.state = state;
         known
     }
 
     /// Marks `digest` as named by a logged entry, if anything is known of it, and says what.
-    pub(super) fn mark_named(&mut self, digest: IdDigest) -> Option<Place> {
+    pub(super) fn mark_named(&mut self, digest: IdDigest) -> Option<IdState> {
         let known = self.table.find_mut(table_hash(digest), |known| known.digest == digest)?;
         known.is_named = true;
-        Some(known.place)
+        Some(known.state)
     }
 
     /// Puts a received content id into the arrival ring, unless it is there. Returns its number if
     /// it is new, and that of the id that fell out of the ring for it.
     pub(super) fn record(&mut self, digest: IdDigest, lamport: u64) -> (Option<u64>, Option<u64>) {
         let number = self.recorded + 1;
-        let known = self.entry(digest, Place::Received);
-        known.place = Place::Received;
+        let known = self.entry(digest, IdState::Processing);
+        known.state = IdState::Processing;
         if known.number != 0 {
             return (None, None);
         }
@@ -164,8 +164,8 @@ impl IdTable {
     /// Puts back an id that was recorded before a restart. It counts as evicted. Returns the number
     /// of the id that fell out of the ring for it.
     pub(super) fn restore(&mut self, digest: IdDigest, lamport: u64, number: u64) -> Option<u64> {
-        let known = self.entry(digest, Place::Evicted);
-        known.place = Place::Evicted;
+        let known = self.entry(digest, IdState::Evicted);
+        known.state = IdState::Evicted;
         known.number = low_bits(number);
         self.put(Recorded { digest, lamport, number })
     }
@@ -187,7 +187,7 @@ impl IdTable {
             return; // It was dropped, and has come again since.
         }
         known.get_mut().number = 0;
-        if known.get().place == Place::Evicted {
+        if known.get().state == IdState::Evicted {
             known.remove();
             self.raise_floor(oldest.lamport);
         }
@@ -197,7 +197,7 @@ impl IdTable {
     pub(super) fn evicted(&mut self, digest: IdDigest, lamport: u64) {
         let Entry::Occupied(mut known) = self.lookup(digest) else { return };
         if known.get().number != 0 {
-            known.get_mut().place = Place::Evicted;
+            known.get_mut().state = IdState::Evicted;
             return;
         }
         known.remove();
@@ -214,7 +214,7 @@ impl IdTable {
     /// The number of an id whose body is gone, if the ring holds it.
     pub(super) fn evicted_number(&self, digest: IdDigest) -> Option<u64> {
         let known = self.table.find(table_hash(digest), |known| known.digest == digest)?;
-        self.number(known).filter(|_| known.place == Place::Evicted)
+        self.number(known).filter(|_| known.state == IdState::Evicted)
     }
 
     /// The number of the newest id in the ring.
@@ -228,51 +228,55 @@ impl IdTable {
     }
 
     /// A wanted id is not wanted any more, and was not received either.
-    pub(super) fn forget_wanted(&mut self, digest: IdDigest) {
+    pub(super) fn forget_missing(&mut self, digest: IdDigest) {
         if let Entry::Occupied(known) = self.lookup(digest) {
             known.remove();
         }
     }
 
-    /// Remembers an id as met: [`Place::Met`] or [`Place::Lost`]. Returns its number, and that of
-    /// the id that was forgotten for it.
-    pub(super) fn remember_met(&mut self, digest: IdDigest, place: Place) -> (u64, Option<u64>) {
-        let number = self.met.back().map_or(0, |(newest, _)| *newest) + 1;
-        (number, self.restore_met(digest, place, number))
+    /// Remembers an id as met: [`IdState::Resolved`] or [`IdState::Lost`]. Returns its number, and
+    /// that of the id that was forgotten for it.
+    pub(super) fn remember_resolved(
+        &mut self,
+        digest: IdDigest,
+        state: IdState,
+    ) -> (u64, Option<u64>) {
+        let number = self.resolved.back().map_or(0, |(newest, _)| *newest) + 1;
+        (number, self.restore_resolved(digest, state, number))
     }
 
     /// Puts back an id that was remembered as met before a restart. Returns the number of the one
     /// that was forgotten for it.
-    pub(super) fn restore_met(
+    pub(super) fn restore_resolved(
         &mut self,
         digest: IdDigest,
-        place: Place,
+        state: IdState,
         number: u64,
     ) -> Option<u64> {
-        self.set(digest, place);
-        self.met.push_back((number, digest));
-        if self.met.len() <= self.max_met {
+        self.set(digest, state);
+        self.resolved.push_back((number, digest));
+        if self.resolved.len() <= self.max_resolved {
             return None;
         }
-        let (number, oldest) = self.met.pop_front()?;
-        self.forget_met(oldest);
+        let (number, oldest) = self.resolved.pop_front()?;
+        self.forget_resolved(oldest);
         Some(number)
     }
 
     /// Remembers the id of a sync, which counts as met.
     pub(super) fn remember_sync(&mut self, digest: IdDigest) {
-        self.set(digest, Place::Sync);
+        self.set(digest, IdState::Sync);
         self.syncs.push_back(digest);
-        if self.syncs.len() > self.max_met
+        if self.syncs.len() > self.max_resolved
             && let Some(oldest) = self.syncs.pop_front()
         {
-            self.forget_met(oldest);
+            self.forget_resolved(oldest);
         }
     }
 
-    fn forget_met(&mut self, digest: IdDigest) {
+    fn forget_resolved(&mut self, digest: IdDigest) {
         let Entry::Occupied(known) = self.lookup(digest) else { return };
-        if matches!(known.get().place, Place::Met | Place::Lost | Place::Sync) {
+        if matches!(known.get().state, IdState::Resolved | IdState::Lost | IdState::Sync) {
             known.remove();
         }
     }
@@ -285,9 +289,9 @@ impl IdTable {
         self.floor = Some(self.floor.map_or(lamport, |floor| floor.max(lamport)));
     }
 
-    fn entry(&mut self, digest: IdDigest, place: Place) -> &mut Known {
+    fn entry(&mut self, digest: IdDigest, state: IdState) -> &mut Known {
         self.lookup(digest)
-            .or_insert_with(|| Known { digest, place, number: 0, is_named: false })
+            .or_insert_with(|| Known { digest, state, number: 0, is_named: false })
             .into_mut()
     }
 
@@ -304,8 +308,8 @@ impl IdTable {
 mod tests {
     use super::*;
 
-    fn table(max_ids: usize, max_met: usize) -> IdTable {
-        IdTable::new([1, 2], max_ids, max_met)
+    fn table(max_ids: usize, max_resolved: usize) -> IdTable {
+        IdTable::new([1, 2], max_ids, max_resolved)
     }
 
     #[test]
@@ -313,11 +317,11 @@ mod tests {
         let mut ids = table(2, 1);
         for digest in 1..=3_u64 {
             let recorded = ids.record(u128::from(digest), digest * 10);
-            ids.set(u128::from(digest), Place::Evicted);
+            ids.set(u128::from(digest), IdState::Evicted);
             assert_eq!(recorded, (Some(digest), (digest == 3).then_some(1)));
         }
-        assert_eq!(ids.place(1), None);
-        assert_eq!(ids.place(2), Some(Place::Evicted));
+        assert_eq!(ids.state(1), None);
+        assert_eq!(ids.state(2), Some(IdState::Evicted));
         assert_eq!(ids.floor(), Some(10));
     }
 
@@ -326,23 +330,23 @@ mod tests {
         let mut ids = table(1, 1);
         for (digest, lamport) in [(1, 10), (2, 20)] {
             ids.record(digest, lamport);
-            ids.set(digest, Place::Logged(Slot::default()));
+            ids.set(digest, IdState::Logged(Slot::default()));
         }
-        assert_eq!((ids.place(1), ids.floor()), (Some(Place::Logged(Slot::default())), None));
+        assert_eq!((ids.state(1), ids.floor()), (Some(IdState::Logged(Slot::default())), None));
         ids.evicted(1, 10);
-        assert_eq!((ids.place(1), ids.floor()), (None, Some(10)));
+        assert_eq!((ids.state(1), ids.floor()), (None, Some(10)));
     }
 
     #[test]
     fn met_ids_are_bounded_and_do_not_take_logged_ones_along() {
         let mut ids = table(8, 1);
-        assert_eq!(ids.remember_met(1, Place::Lost), (1, None));
+        assert_eq!(ids.remember_resolved(1, IdState::Lost), (1, None));
         ids.record(1, 5);
-        ids.set(1, Place::Logged(Slot::default()));
-        assert_eq!(ids.remember_met(2, Place::Met), (2, Some(1)));
-        assert_eq!(ids.remember_met(3, Place::Met), (3, Some(2)));
-        assert_eq!(ids.place(1), Some(Place::Logged(Slot::default())));
-        assert_eq!((ids.place(2), ids.place(3)), (None, Some(Place::Met)));
+        ids.set(1, IdState::Logged(Slot::default()));
+        assert_eq!(ids.remember_resolved(2, IdState::Resolved), (2, Some(1)));
+        assert_eq!(ids.remember_resolved(3, IdState::Resolved), (3, Some(2)));
+        assert_eq!(ids.state(1), Some(IdState::Logged(Slot::default())));
+        assert_eq!((ids.state(2), ids.state(3)), (None, Some(IdState::Resolved)));
     }
 
     #[test]
@@ -351,10 +355,10 @@ mod tests {
         assert_eq!(ids.record(1, 10), (Some(1), None));
         assert_eq!(ids.record(1, 10), (None, None));
         assert_eq!(ids.dropped(1), Some(1));
-        assert_eq!((ids.place(1), ids.dropped(1)), (None, None));
+        assert_eq!((ids.state(1), ids.dropped(1)), (None, None));
         assert_eq!(ids.record(1, 10), (Some(2), None));
-        ids.set(1, Place::Evicted);
+        ids.set(1, IdState::Evicted);
         assert_eq!(ids.record(2, 20), (Some(3), Some(1)));
-        assert_eq!((ids.place(1), ids.floor()), (Some(Place::Evicted), None));
+        assert_eq!((ids.state(1), ids.floor()), (Some(IdState::Evicted), None));
     }
 }

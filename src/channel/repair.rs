@@ -6,23 +6,23 @@ use core::time::Duration;
 
 use super::fit::most_request_len;
 use super::incoming::Waiters;
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use super::slots::Slot;
-use super::wanted::{Request, Want};
+use super::wanted::{MissingDependency, Request};
 use super::{Channel, Cx};
 use crate::broken::{self, Break};
 use crate::config::{Config, Dialect, LAST_ROUNDS, NimHash};
 use crate::hash::HashKind;
 use crate::id::IdRef;
-use crate::repair::Arithmetic;
-use crate::snapshot::{ChangeKind, StoredWanted};
+use crate::repair::RepairTiming;
+use crate::snapshot::{ChangeKind, StoredMissing};
 use crate::time::Instant;
 use crate::timer::TimerKey;
 use crate::wire::{HistoryEntry, HistoryEntryRef, WireDialect};
 
 /// The arithmetic of `dialect`.
-pub(super) const fn arithmetic(config: &Config, dialect: WireDialect) -> Arithmetic {
-    Arithmetic::new(match (dialect, config.nim_hash) {
+pub(super) const fn arithmetic(config: &Config, dialect: WireDialect) -> RepairTiming {
+    RepairTiming::new(match (dialect, config.nim_hash) {
         (WireDialect::Lip109, _) => HashKind::Lip109,
         (WireDialect::NimSds, NimHash::Farm) => HashKind::NimFarm,
         (WireDialect::NimSds, NimHash::Murmur) => HashKind::NimMurmur,
@@ -44,22 +44,22 @@ const MAX_CHAIN_STORED: usize = 64;
 /// Shortest time after which the store is told again how long a dependency was waited for.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
-/// When a dependency may be given up as things stand: after `lost_after` awake without progress, once
-/// it was asked for as often as it takes and nobody has answered.
-pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
+/// When a dependency may be given up as things stand: after `lost_after` awake without progress,
+/// once it was asked for as often as it takes and nobody has answered.
+pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, dependency: &MissingDependency) -> Instant {
     if broken::is(Break::Patience) {
         return cx.now.mono;
     }
-    let (lost_after, waited) = (config.lost_after, cx.awake.since(want.since));
+    let (lost_after, waited) = (config.lost_after, cx.awake.since(dependency.since));
     if waited < lost_after {
         return cx.now.mono + (lost_after - waited);
     }
-    let rounds = want.rounds_since(cx.woke);
+    let rounds = dependency.rounds_since(cx.woke);
     if !config.repair || rounds > LAST_ROUNDS {
         return cx.now.mono;
     }
     // When nobody has answered the newest request.
-    let unanswered = match want.request {
+    let unanswered = match dependency.request {
         Request::Scheduled(at) => at,
         Request::Due(_) | Request::Off => cx.now.mono,
     };
@@ -72,19 +72,19 @@ pub(super) fn give_up_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
     unanswered.max(cx.now.mono + longest.saturating_sub(waited))
 }
 
-/// When to look at a dependency again, at the latest: when it may be given up, or when the store is to
-/// hear how long it was waited for. Its request is told of when it goes out; but it may never do so, and
-/// lives may be short, so the times between grow with that since it was missed.
-pub(super) fn look_at(config: &Config, cx: &Cx<'_>, want: &Want) -> Instant {
-    let at = give_up_at(config, cx, want);
+/// When to look at a dependency again, at the latest: when it may be given up, or when the store is
+/// to hear how long it was waited for. Its request is told of when it goes out; but it may never do
+/// so, and lives may be short, so the times between grow with that since it was missed.
+pub(super) fn look_at(config: &Config, cx: &Cx<'_>, dependency: &MissingDependency) -> Instant {
+    let at = give_up_at(config, cx, dependency);
     if !cx.outbox.persists() {
         return at;
     }
-    let from = match want.request {
+    let from = match dependency.request {
         Request::Scheduled(at) => at,
         Request::Due(_) | Request::Off => cx.now.mono,
     };
-    let waited = cx.awake.since(want.progress);
+    let waited = cx.awake.since(dependency.progress);
     at.min(from + waited.min(config.t_max(native(config))).max(TOLD_AFTER))
 }
 
@@ -97,7 +97,7 @@ impl Channel {
     ///
     /// `chained`: it was noticed in a repair answer, so its request is not delayed by the whole
     /// of T_req again.
-    pub(super) fn want(
+    pub(super) fn add_missing(
         &mut self,
         cx: &mut Cx<'_>,
         named: HistoryEntryRef<'_>,
@@ -106,24 +106,24 @@ impl Channel {
         chained: bool,
         background: bool,
     ) -> Option<Slot> {
-        if self.wanted.len() >= self.config.max_wanted {
+        if self.missing.len() >= self.config.max_missing {
             return None;
         }
         let delay = if chained { self.chain_delay(named) } else { self.t_req(named.message_id) };
         let stored =
-            StoredWanted { entry: named.into(), rounds: 0, due: None, background, waited_ms: 0 };
-        Some(self.insert_want(cx, stored, digest, named_by, delay))
+            StoredMissing { entry: named.into(), rounds: 0, due: None, background, waited_ms: 0 };
+        Some(self.insert_missing(cx, stored, digest, named_by, delay))
     }
 
-    pub(super) fn insert_want(
+    pub(super) fn insert_missing(
         &mut self,
         cx: &mut Cx<'_>,
-        stored: StoredWanted,
+        stored: StoredMissing,
         digest: IdDigest,
         named_by: u64,
         delay: Duration,
     ) -> Slot {
-        let slot = self.wanted.insert(Want {
+        let slot = self.missing.insert(MissingDependency {
             entry: stored.entry,
             digest,
             named_by,
@@ -139,43 +139,48 @@ impl Channel {
             background: stored.background,
             retrieved: false,
         });
-        self.ids.set(digest, Place::Wanted(slot));
+        self.ids.set(digest, IdState::Missing(slot));
         self.schedule_request(cx, slot, cx.now.mono + delay);
         slot
     }
 
     fn schedule_request(&mut self, cx: &mut Cx<'_>, slot: Slot, at: Instant) {
-        let Some(want) = self.wanted.get_mut(slot) else { return };
+        let Some(dependency) = self.missing.get_mut(slot) else { return };
         if self.config.repair {
-            want.request = Request::Scheduled(at);
+            dependency.request = Request::Scheduled(at);
         }
-        want.look_at = look_at(&self.config, cx, want);
-        want.set_timer(&mut self.timers, slot);
-        self.persist_want(cx, slot);
+        dependency.look_at = look_at(&self.config, cx, dependency);
+        dependency.set_timer(&mut self.timers, slot);
+        self.persist_missing(cx, slot);
     }
 
-    pub(super) fn persist_want(&self, cx: &mut Cx<'_>, slot: Slot) {
-        let Some(want) = self.wanted.get(slot) else { return };
-        let due = match want.request {
+    pub(super) fn persist_missing(&self, cx: &mut Cx<'_>, slot: Slot) {
+        let Some(dependency) = self.missing.get(slot) else { return };
+        let due = match dependency.request {
             Request::Scheduled(at) | Request::Due(at) => cx.wall_at(at),
             Request::Off => None,
         };
-        let waited = self.waited(slot, want, cx.awake).as_millis();
+        let waited = self.waited(slot, dependency, cx.awake).as_millis();
         cx.outbox.change(&self.id, || {
-            ChangeKind::WantedSet(StoredWanted {
-                entry: want.entry.clone(),
-                rounds: want.rounds,
+            ChangeKind::MissingSet(StoredMissing {
+                entry: dependency.entry.clone(),
+                rounds: dependency.rounds,
                 due,
-                background: want.background,
+                background: dependency.background,
                 waited_ms: u64::try_from(waited).unwrap_or(u64::MAX),
             })
         });
     }
 
     /// Time awake for which a dependency is wanted without progress, `awake` being now.
-    pub(super) fn waited(&self, slot: Slot, want: &Want, awake: Instant) -> Duration {
+    pub(super) fn waited(
+        &self,
+        slot: Slot,
+        dependency: &MissingDependency,
+        awake: Instant,
+    ) -> Duration {
         let progress = self.last_progress(slot, MAX_CHAIN_STORED);
-        awake.since(if progress > want.progress { progress } else { want.since })
+        awake.since(if progress > dependency.progress { progress } else { dependency.since })
     }
 
     fn t_req(&self, id: IdRef<'_>) -> Duration {
@@ -196,44 +201,47 @@ impl Channel {
 
     /// T_req ran out: the request goes out with the next message, or with a sync of its own.
     pub(super) fn request_due(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        let Some(want) = self.wanted.get_mut(slot) else { return };
-        let Request::Scheduled(at) = want.request else { return };
-        want.request = Request::Due(at);
-        want.set_timer(&mut self.timers, slot);
-        self.wanted.due.insert((at, slot));
-        self.hasten_sync(cx, cx.now.mono + self.config.repair_sync_min);
+        let Some(dependency) = self.missing.get_mut(slot) else { return };
+        let Request::Scheduled(at) = dependency.request else { return };
+        dependency.request = Request::Due(at);
+        dependency.set_timer(&mut self.timers, slot);
+        self.missing.due.insert((at, slot));
+        self.expedite_sync(cx, cx.now.mono + self.config.repair_sync_min);
         self.tell_incomplete(cx);
     }
 
     /// The first request that goes out next.
     pub(super) fn first_due(&self) -> Option<&HistoryEntry> {
-        let (_, slot) = self.wanted.due.first()?;
-        self.wanted.get(*slot).map(|want| &want.entry)
+        let (_, slot) = self.missing.due.first()?;
+        self.missing.get(*slot).map(|dependency| &dependency.entry)
     }
 
     /// The requests for a message that goes out now and has `room` bytes for them, earliest first;
-    /// they are re-armed. Where there is no room for any, the filter of the message has to tell what is missing. `most`: no message has more, so that one that does not fit alone never does.
+    /// they are re-armed. Where there is no room for any, the filter of the message has to tell
+    /// what is missing. `most`: no message has more, so that one that does not fit alone never
+    /// does.
     pub(super) fn take_due_requests(
         &mut self,
         cx: &mut Cx<'_>,
         mut room: usize,
         most: bool,
     ) -> Vec<HistoryEntry> {
-        let backlog = self.wanted.due.len().div_ceil(2);
+        let backlog = self.missing.due.len().div_ceil(2);
         let limit = self.config.max_repair_requests_burst.min(backlog);
         let limit = limit.max(self.config.max_repair_requests);
         let can_ask = self.can_ask();
         let limit = if can_ask { limit } else { usize::MAX };
-        let slots: Vec<Slot> = self.wanted.due.iter().take(limit).map(|(_, slot)| *slot).collect();
+        let slots: Vec<Slot> = self.missing.due.iter().take(limit).map(|(_, slot)| *slot).collect();
         let mut requests = Vec::with_capacity(slots.len());
         for slot in slots {
-            let want = self.wanted.get(slot).filter(|_| can_ask);
-            let want = want.filter(|want| self.can_say(want.entry.borrowed()));
-            if let Some(want) = want {
-                let len = most_request_len(want.entry.borrowed());
+            let dependency = self.missing.get(slot).filter(|_| can_ask);
+            let dependency =
+                dependency.filter(|dependency| self.can_reference(dependency.entry.borrowed()));
+            if let Some(dependency) = dependency {
+                let len = most_request_len(dependency.entry.borrowed());
                 if len <= room {
                     room -= len;
-                    requests.push(want.entry.clone());
+                    requests.push(dependency.entry.clone());
                 } else if !most || !requests.is_empty() {
                     break;
                 }
@@ -245,22 +253,23 @@ impl Channel {
 
     /// A request went out, ours or somebody else's: ask again if it is not answered in time.
     fn rearm(&mut self, cx: &mut Cx<'_>, slot: Slot) {
-        self.wanted.withdraw(slot);
+        self.missing.withdraw(slot);
         let progress = self.last_progress(slot, MAX_CHAIN_STORED);
-        let Some(want) = self.wanted.get_mut(slot) else { return };
-        if !want.take_progress(progress) && want.rounds > 0 {
-            // Nobody answered the last. However little of the time since was spent awake, it counts, or
-            // whoever is never awake for long would wait for ever.
-            let since = cx.awake.since(want.asked.unwrap_or(want.progress));
-            want.since = want.since.before(self.config.repair_t_min.saturating_sub(since));
+        let Some(dependency) = self.missing.get_mut(slot) else { return };
+        if !dependency.take_progress(progress) && dependency.rounds > 0 {
+            // Nobody answered the last. However little of the time since was spent awake, it
+            // counts, or whoever is never awake for long would wait for ever.
+            let since = cx.awake.since(dependency.asked.unwrap_or(dependency.progress));
+            dependency.since =
+                dependency.since.before(self.config.repair_t_min.saturating_sub(since));
         }
-        want.rounds = want.rounds.saturating_add(1);
-        want.rounds_awake = want.rounds_since(cx.woke).saturating_add(1);
-        want.asked = Some(cx.awake);
-        let (id, rounds) = (want.entry.message_id.clone(), want.rounds);
+        dependency.rounds = dependency.rounds.saturating_add(1);
+        dependency.rounds_awake = dependency.rounds_since(cx.woke).saturating_add(1);
+        dependency.asked = Some(cx.awake);
+        let (id, rounds) = (dependency.entry.message_id.clone(), dependency.rounds);
         let t_max = self.config.t_max(native(&self.config));
         if broken::is(Break::Wanted) {
-            want.set_timer(&mut self.timers, slot);
+            dependency.set_timer(&mut self.timers, slot);
             return;
         }
         // The first repeat comes after one T_req, each further one after twice the last.
@@ -269,12 +278,17 @@ impl Channel {
     }
 
     /// A dependency is not wanted any more, for whatever reason.
-    pub(super) fn unwant(&mut self, cx: &mut Cx<'_>, slot: Slot) -> Option<Want> {
-        self.wanted.withdraw(slot);
-        let want = self.wanted.remove(slot)?;
-        self.timers.cancel(want.timer);
-        cx.outbox.change(&self.id, || ChangeKind::WantedRemoved(want.entry.message_id.clone()));
-        Some(want)
+    pub(super) fn take_missing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: Slot,
+    ) -> Option<MissingDependency> {
+        self.missing.withdraw(slot);
+        let dependency = self.missing.remove(slot)?;
+        self.timers.cancel(dependency.timer);
+        cx.outbox
+            .change(&self.id, || ChangeKind::MissingRemoved(dependency.entry.message_id.clone()));
+        Some(dependency)
     }
 
     /// Takes in the repair requests of somebody else's message.
@@ -289,16 +303,22 @@ impl Channel {
         }
         for request in requests {
             let digest = self.ids.digest(request.message_id.as_bytes());
-            match self.ids.place(digest) {
+            match self.ids.state(digest) {
                 // Somebody asks for what we miss too: theirs counts for this round.
-                Some(Place::Wanted(slot)) if self.counts_as_ours(cx, slot, request) => {
+                Some(IdState::Missing(slot)) if self.counts_as_ours(cx, slot, request) => {
                     self.rearm(cx, slot);
                 }
-                Some(Place::Wanted(_)) => {}
-                Some(Place::Logged(_) | Place::Incoming(_)) => {
+                Some(IdState::Missing(_)) => {}
+                Some(IdState::Logged(_) | IdState::Incoming(_)) => {
                     self.consider_answer(cx, dialect, *request, digest);
                 }
-                Some(Place::Evicted | Place::Met | Place::Lost | Place::Sync | Place::Received)
+                Some(
+                    IdState::Evicted
+                    | IdState::Resolved
+                    | IdState::Lost
+                    | IdState::Sync
+                    | IdState::Processing,
+                )
                 | None => {}
             }
         }
@@ -307,9 +327,9 @@ impl Channel {
     /// Whether somebody else's request makes ours superfluous in this round. It does not if it
     /// names another sender, by which others judge whether to answer, and no more than once.
     fn counts_as_ours(&self, cx: &Cx<'_>, slot: Slot, request: &HistoryEntryRef<'_>) -> bool {
-        self.wanted.get(slot).is_some_and(|want| {
-            request.sender_id == want.entry.sender_id
-                && want.asked.is_none_or(|at| cx.awake.since(at) >= self.config.repair_t_min)
+        self.missing.get(slot).is_some_and(|dependency| {
+            request.sender_id == dependency.entry.sender_id
+                && dependency.asked.is_none_or(|at| cx.awake.since(at) >= self.config.repair_t_min)
         })
     }
 }

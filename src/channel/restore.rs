@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::incoming::{Arrived, Deps, Waiters, Waiting};
 use super::log::{Dialects, NewEntry};
 use super::outgoing::Probes;
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use super::repair::native;
 use super::{Channel, Cx, Joining};
 use crate::config::{Config, Dialect};
@@ -39,7 +39,7 @@ impl Channel {
         }
         channel.log.restore_totals(snapshot.digest, snapshot.delivered);
         channel.consumed = snapshot.consumed;
-        channel.untold = snapshot.untold;
+        channel.unreported_up_to = snapshot.unreported_up_to;
         channel.redeliver(cx);
         for stored in snapshot.outgoing.values() {
             channel.restore_outgoing(cx, snapshot, stored);
@@ -51,7 +51,7 @@ impl Channel {
             channel.joining = Joining::Over;
             channel.sync_soon(cx);
         }
-        channel.was_missing = !channel.wanted.is_empty();
+        channel.was_missing = !channel.missing.is_empty();
         if channel.was_missing {
             channel.retrieve_soon(cx);
         }
@@ -60,12 +60,12 @@ impl Channel {
 
     fn restore_ids(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot) {
         let mut forgotten = None;
-        for met in snapshot.met.values() {
-            let place = if met.lost { Place::Lost } else { Place::Met };
-            forgotten = self.ids.restore_met(met.digest, place, met.number).or(forgotten);
+        for met in snapshot.resolved.values() {
+            let place = if met.lost { IdState::Lost } else { IdState::Resolved };
+            forgotten = self.ids.restore_resolved(met.digest, place, met.number).or(forgotten);
         }
         if let Some(up_to) = forgotten {
-            cx.outbox.change(&self.id, || ChangeKind::MetForgotten { up_to });
+            cx.outbox.change(&self.id, || ChangeKind::ResolvedForgotten { up_to });
         }
         if let Some(floor) = snapshot.floor {
             self.ids.raise_floor(floor);
@@ -80,7 +80,7 @@ impl Channel {
         if let Some(up_to) = forgotten {
             // There is room for fewer than before the restart.
             cx.outbox.change(&self.id, || ChangeKind::Forgotten { up_to });
-            self.tell_floor(cx, snapshot.floor);
+            self.report_floor(cx, snapshot.floor);
         }
     }
 
@@ -106,7 +106,7 @@ impl Channel {
             let hint = snapshot.hints.get(&stored.seq);
             logged.hint = hint.filter(|hint| hint.len() <= self.config.max_hint_len).cloned();
         }
-        if self.ids.set(digest, Place::Logged(slot)).is_named && !stored.own {
+        if self.ids.set(digest, IdState::Logged(slot)).is_named && !stored.own {
             self.log.named(slot);
         }
         self.name_dependencies(digest, &deps, stored.entry.sender_id());
@@ -124,18 +124,18 @@ impl Channel {
         if told_again < self.log.delivered().0.saturating_sub(self.consumed.0) {
             // Kept, for the next restart cannot tell any more.
             let newest = self.ids.recorded();
-            if self.untold.replace(newest) != Some(newest) {
-                cx.outbox.change(&self.id, || ChangeKind::Untold(newest));
+            if self.unreported_up_to.replace(newest) != Some(newest) {
+                cx.outbox.change(&self.id, || ChangeKind::UnreportedUpTo(newest));
             }
         }
         for logged in self.log.delivered_after(self.consumed) {
             let (_, deps) = self.digests(&logged.entry);
-            cx.outbox.effect(Effect::Deliver(Delivery {
+            cx.outbox.emit_after_write(Effect::Deliver(Delivery {
                 channel: self.id.clone(),
                 seq: logged.seq,
                 entry: logged.entry.clone(),
                 follows: self.log.predecessor(&logged.entry),
-                gap: logged.gap || self.names_untold(&deps),
+                gap: logged.gap || self.references_unreported(&deps),
                 own: logged.own,
                 redelivery: true,
             }));
@@ -150,7 +150,7 @@ impl Channel {
         };
         let entry = &logged.entry;
         let digest = self.ids.digest(entry.message_id().as_bytes());
-        let Some(Place::Logged(slot)) = self.ids.place(digest) else { return };
+        let Some(IdState::Logged(slot)) = self.ids.state(digest) else { return };
         if stored.unconfirmed {
             self.has_unconfirmed = true;
             if let Some(logged) = self.log.get_mut(slot) {
@@ -166,8 +166,8 @@ impl Channel {
         unacked.doubt_ln = stored.doubt_ln;
     }
 
-    /// Own messages are resent when they were due before. What was due since is due soon: those sent
-    /// least often first, spread over time, as there may be many.
+    /// Own messages are resent when they were due before. What was due since is due soon: those
+    /// sent least often first, spread over time, as there may be many.
     fn schedule_resends(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot) {
         let mut overdue = Vec::new();
         for stored in snapshot.outgoing.values() {
@@ -189,23 +189,23 @@ impl Channel {
     /// Wanted dependencies, the messages that wait for them, and repair answers.
     fn restore_missing(&mut self, cx: &mut Cx<'_>, snapshot: &Snapshot) {
         let longest = self.config.t_max(native(&self.config));
-        for stored in snapshot.wanted.values() {
+        for stored in snapshot.missing.values() {
             let digest = self.ids.digest(stored.entry.message_id.as_bytes());
             let delay = cx.until(stored.due, longest).unwrap_or_default();
             let named_by = self.sender_digest(stored.entry.sender_id.borrowed());
-            self.insert_want(cx, stored.clone(), digest, named_by, delay);
+            self.insert_missing(cx, stored.clone(), digest, named_by, delay);
         }
         let waiting: Vec<_> =
             snapshot.incoming.values().map(|stored| self.restore_waiting(cx, stored)).collect();
-        // What each of them waits for can be told once all of them are known.
+        // Their dependencies are resolved once all of them are known.
         for (digest, entry) in waiting {
-            if let Some(Place::Incoming(slot)) = self.ids.place(digest)
+            if let Some(IdState::Incoming(slot)) = self.ids.state(digest)
                 && let Some(mut found) = self.incoming.remove(slot)
             {
                 let waiters = core::mem::take(&mut found.arrived.waiters);
                 cx.outbox
                     .change(&self.id, || ChangeKind::IncomingRemoved(entry.message_id().into()));
-                self.ids.set(digest, Place::Received);
+                self.ids.set(digest, IdState::Processing);
                 self.deliver_or_buffer(cx, Arrived { waiters, ..found.arrived }, false);
             }
         }
@@ -233,7 +233,7 @@ impl Channel {
         let progress = Instant::ZERO;
         let waiting = Box::new(Waiting { arrived, missing: usize::MAX, progress, asked: false });
         let slot = self.incoming.insert(waiting);
-        self.ids.set(digest, Place::Incoming(slot));
+        self.ids.set(digest, IdState::Incoming(slot));
         (digest, entry.clone())
     }
 }

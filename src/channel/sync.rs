@@ -28,7 +28,7 @@ const MAX_HEADS_COMPARED: usize = 256;
 /// Most entries that a sync names.
 pub(crate) const MAX_NAMED: usize = 256;
 /// Times that the wait before a hastened sync doubles, at most.
-const MAX_DOUBLED: u32 = 8;
+const MAX_DOUBLINGS: u32 = 8;
 
 /// When the next sync message goes out.
 #[derive(Debug, Default)]
@@ -36,13 +36,15 @@ pub(super) struct SyncState {
     timer: Option<TimerKey>,
     armed_at: Instant,
     /// Whether somebody lacks a head of ours and is to hear of it soon. Until the timer runs out,
-    /// nobody else makes it sooner: of the many messages that a group repairs each brings a new head.
-    hurries: bool,
-    /// Whether the timer was set for the sake of the many entries that nobody but their senders has named.
-    keeps_up: bool,
-    /// The newest delivery, and the turns since that were taken for such a reason, whether we told its
-    /// heads then or somebody else had.
-    hurried: (DeliverySeq, u32),
+    /// nobody else makes it sooner: of the many messages that a group repairs each brings a new
+    /// head.
+    is_expedited: bool,
+    /// Whether the timer was set for the sake of the many entries that nobody but their senders has
+    /// named.
+    is_expedited_for_acks: bool,
+    /// The newest delivery, and the turns since that were taken for such a reason, whether we told
+    /// its heads then or somebody else had.
+    expedite_backoff: (DeliverySeq, u32),
     /// When something was last sent or heard in each dialect, LIP-109 first, that tells as much as
     /// a sync of ours in it would.
     traffic_at: [Option<Instant>; 2],
@@ -74,7 +76,8 @@ impl Channel {
         }
     }
 
-    /// Nobody knows what was sent while we were not there: a sync is due soon, unless others send one.
+    /// Nobody knows what was sent while we were not there: a sync is due soon, unless others send
+    /// one.
     pub(super) fn sync_soon(&mut self, cx: &mut Cx<'_>) {
         let at = cx.now.mono + self.short_delay(cx);
         self.schedule_sync(cx, at);
@@ -97,7 +100,7 @@ impl Channel {
     }
 
     /// Brings the next sync forward to `at`, though not closer than `repair_sync_min` to the last.
-    pub(super) fn hasten_sync(&mut self, cx: &Cx<'_>, at: Instant) {
+    pub(super) fn expedite_sync(&mut self, cx: &Cx<'_>, at: Instant) {
         let earliest = self.sync.sent_at.map(|sent_at| sent_at + self.config.repair_sync_min);
         let at = earliest.map_or(at, |earliest| at.max(earliest));
         if self.sync.timer.is_none_or(|timer| timer.at() > at) {
@@ -105,23 +108,26 @@ impl Channel {
         }
     }
 
-    /// Brings the next sync forward if there is much to acknowledge. A talker must not wait until the quiet
-    /// time is over, and who syncs first does so for all.
-    pub(super) fn keep_up(&mut self, cx: &mut Cx<'_>) {
-        if self.sync.keeps_up || !self.has_much_to_acknowledge() || !self.may_sync_at_all() {
+    /// Brings the next sync forward if there is much to acknowledge. A talker must not wait until
+    /// the quiet time is over, and who syncs first does so for all.
+    pub(super) fn expedite_for_acks(&mut self, cx: &mut Cx<'_>) {
+        if self.sync.is_expedited_for_acks
+            || !self.has_many_pending_acks()
+            || !self.may_sync_at_all()
+        {
             return;
         }
-        self.sync.keeps_up = true;
+        self.sync.is_expedited_for_acks = true;
         let shortest = self.config.repair_sync_min;
         let delay = cx.rng.duration(shortest / 2, shortest * 4);
-        self.hasten_sync(cx, cx.now.mono + delay);
+        self.expedite_sync(cx, cx.now.mono + delay);
     }
 
-    /// Whether what nobody but its sender has named would fill half of a sync, and more than a content
-    /// message has room for.
-    fn has_much_to_acknowledge(&self) -> bool {
+    /// Whether what nobody but its sender has named would fill half of a sync, and more than a
+    /// content message has room for.
+    fn has_many_pending_acks(&self) -> bool {
         let much = self.max_named().div_ceil(2).max(self.config.max_heads + 1);
-        self.log.unwitnessed_len() >= much
+        self.log.pending_acks_len() >= much
     }
 
     /// Most entries that a sync names: what everybody takes in who has the same settings.
@@ -129,10 +135,10 @@ impl Channel {
         self.config.max_history_entries.min(MAX_NAMED).max(self.config.max_heads)
     }
 
-    /// How many entries the next sync names.
+    /// Returns the bounds on the causal history of the next sync.
     pub(super) fn sync_naming(&self) -> Naming {
         let naming = self.naming();
-        let many = self.log.unwitnessed_len() > naming.max_heads;
+        let many = self.log.pending_acks_len() > naming.max_heads;
         if many { Naming { max_named: self.max_named(), ..naming } } else { naming }
     }
 
@@ -164,39 +170,39 @@ impl Channel {
             self.sync.note_traffic(dialect, cx.now.mono);
             let names = |head: &Logged| deps.contains(&head.digest);
             if deps.len() < self.config.max_heads && self.log.logged_heads().all(names) {
-                // Its sender has delivered all that we have, and had room to name what it knew nobody
-                // to have named. What only its filter holds may still wait there.
-                self.log.all_named_by(sender);
+                // Its sender has delivered all that we have, and had room to name what it knew
+                // nobody to have named. What only its filter holds may still wait there.
+                self.log.acknowledge_all_from(sender);
             }
             return;
         }
         // Its sender lacks a head of ours: it should hear of it soon. Whoever hears of it and asks
         // lacks it until it is answered, so the same heads are told less and less soon.
-        if mem::replace(&mut self.sync.hurries, true) {
+        if mem::replace(&mut self.sync.is_expedited, true) {
             return;
         }
         let newest = self.log.delivered();
-        if self.sync.hurried.0 != newest {
-            self.sync.hurried = (newest, 0);
+        if self.sync.expedite_backoff.0 != newest {
+            self.sync.expedite_backoff = (newest, 0);
         }
         let delay = self.short_delay(cx);
-        let doubled = 1 << self.sync.hurried.1.min(MAX_DOUBLED);
-        self.hasten_sync(cx, cx.now.mono + delay * doubled);
+        let doubled = 1 << self.sync.expedite_backoff.1.min(MAX_DOUBLINGS);
+        self.expedite_sync(cx, cx.now.mono + delay * doubled);
         self.sync.armed_at = cx.now.mono;
     }
 
     /// The quiet period is over.
     pub(super) fn sync_due(&mut self, cx: &mut Cx<'_>) {
         self.sync.timer = None;
-        if mem::take(&mut self.sync.hurries) {
-            self.sync.hurried.1 = self.sync.hurried.1.saturating_add(1);
+        if mem::take(&mut self.sync.is_expedited) {
+            self.sync.expedite_backoff.1 = self.sync.expedite_backoff.1.saturating_add(1);
         }
-        self.sync.keeps_up = false;
+        self.sync.is_expedited_for_acks = false;
         let max_heads = self.config.max_heads;
-        let needed = self.wanted.has_due()
+        let needed = self.missing.has_due()
             || self.log.rotation_left > 0
-            || self.has_much_to_acknowledge()
-            || self.has_kept_senders_waiting(cx, max_heads);
+            || self.has_many_pending_acks()
+            || self.has_late_pending_acks(cx, max_heads);
         // A node that mirrors its peers may have come to speak the nim dialect since.
         if (!needed && self.log.len() == 0) || !self.may_sync_at_all() {
             return;
@@ -205,16 +211,16 @@ impl Channel {
             let quiet = cx.rng.duration(self.config.sync_min, self.config.sync_max);
             let at = (traffic_at + quiet).max(cx.now.mono + self.config.sync_min / 2);
             // Steady traffic of somebody else shall not keep us from telling that it arrives.
-            let waiting_since = self.log.unwitnessed_since(max_heads);
+            let waiting_since = self.log.pending_acks_since(max_heads);
             self.schedule_sync(cx, waiting_since.map_or(at, |since| at.min(since + quiet)));
             return;
         }
         self.send_sync(cx);
-        let more = self.wanted.has_due()
+        let more = self.missing.has_due()
             || self.log.rotation_left > 0
-            || self.has_much_to_acknowledge()
+            || self.has_many_pending_acks()
             // If the next one has room for many.
-            || self.has_kept_senders_waiting(cx, max_heads / 2 + 1);
+            || self.has_late_pending_acks(cx, max_heads / 2 + 1);
         if more {
             self.schedule_sync(cx, cx.now.mono + self.config.repair_sync_min);
         } else {
@@ -222,10 +228,10 @@ impl Channel {
         }
     }
 
-    /// Whether it is time to name what nobody but its sender has named, and there are fewer heads than
-    /// these, so that there is room for it.
-    fn has_kept_senders_waiting(&self, cx: &Cx<'_>, max_heads: usize) -> bool {
-        let since = self.log.unwitnessed_since(max_heads);
+    /// Whether it is time to name what nobody but its sender has named, and there are fewer heads
+    /// than these, so that there is room for it.
+    fn has_late_pending_acks(&self, cx: &Cx<'_>, max_heads: usize) -> bool {
+        let since = self.log.pending_acks_since(max_heads);
         since.is_some_and(|since| cx.now.mono.since(since) >= self.config.sync_min)
     }
 
@@ -253,7 +259,7 @@ impl Channel {
                 self.encode_sync(cx, *dialect, &message_id, lamport, &requests, shares.naming);
             }
         }
-        self.log.told(shares.naming);
+        self.log.on_history_sent(shares.naming);
         self.sync.sent_at = Some(cx.now.mono);
         let digest = self.ids.digest(message_id.as_bytes());
         self.ids.remember_sync(digest);
@@ -286,7 +292,7 @@ impl Channel {
             };
             self.encoded(cx, dialect, &message, SendReason::Sync)
         });
-        cx.outbox.effect(send);
+        cx.outbox.emit_after_write(send);
     }
 
     /// Re-encodes a logged message into the other dialect than the one it was `heard` in after a
@@ -327,8 +333,8 @@ impl Channel {
     }
 }
 
-/// How long a bridge waits before it re-encodes `entry`: spread over `bridge_delay` as repair
-/// answers are over T_max, so that several bridges do not all do it.
+/// Returns the delay before a bridge encodes `entry` in the other dialect. It is spread over
+/// `bridge_delay` as repair answers are over T_max, so that one of several bridges is first.
 fn bridge_delay(config: &Config, entry: &LogEntry) -> Duration {
     let longest = i64::try_from(config.bridge_delay.as_millis()).unwrap_or(i64::MAX);
     let (me, sender) = (config.participant_id.as_bytes(), entry.sender_id().as_bytes());

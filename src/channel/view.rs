@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::Channel;
 use super::incoming::Arrived;
-use super::record::{IdDigest, Place};
+use super::record::{IdDigest, IdState};
 use crate::digest::{ContentDigest, LogDigest};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::{IdRef, MessageId};
@@ -17,36 +17,36 @@ use crate::wire::{HistoryEntry, HistoryEntryRef, NimForm};
 #[derive(Clone, Copy, Debug)]
 pub struct LogView<'a>(&'a Channel);
 
-/// Where a channel stands.
+/// Counts of a channel at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Status {
     /// The Lamport clock.
     pub lamport: u64,
-    /// Bodies in the log.
+    /// Number of bodies in the log.
     pub logged: usize,
-    /// Bytes those keep alive.
+    /// Bytes that they keep alive.
     pub logged_bytes: usize,
-    /// Entries that no logged entry names.
+    /// Logged entries that no logged entry references.
     pub heads: usize,
-    /// Deliveries so far, those whose bodies are gone included.
+    /// Number of deliveries so far, including those whose bodies were evicted.
     pub delivered: DeliverySeq,
-    /// Own messages nobody has acknowledged.
+    /// Number of outgoing messages: own ones that are not acknowledged.
     pub outgoing: usize,
-    /// Messages that wait for dependencies.
+    /// Number of buffered messages, which wait for dependencies.
     pub incoming: usize,
-    /// Dependencies that are not here. None: the channel is synced, as far as anybody told.
+    /// Number of missing dependencies; 0 if the channel is synced as far as known.
     pub missing: usize,
-    /// Dependencies given up since the channel was opened.
+    /// Number of dependencies given up since the channel was opened.
     pub lost: u64,
-    /// The form of what is sent in the nim dialect. One that is not
+    /// The form of messages sent in the nim dialect. One that is not
     /// [complete](NimForm::is_complete) has no room for sender ids and repair requests.
     pub nim_form: NimForm,
-    /// Whether what is missing is asked for in no message, because of the settings or the form.
+    /// Whether no message requests missing dependencies, because of the settings or the form.
     pub never_asks: bool,
 }
 
-/// An own message that nobody has acknowledged for certain.
+/// An own message without certain acknowledgement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct OutgoingEntry {
@@ -54,41 +54,42 @@ pub struct OutgoingEntry {
     pub seq: DeliverySeq,
     /// The message.
     pub entry: LogEntry,
-    /// The knowledge of who has it.
+    /// The evidence that other members have it.
     pub state: OutgoingState,
 }
 
-/// The knowledge of who has an own message.
+/// The evidence that other members have an own message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum OutgoingState {
-    /// Nothing. It is sent again until somebody acknowledges it.
+    /// None. It is resent until it is acknowledged.
     Unacknowledged {
-        /// Times it was sent again.
+        /// Number of resends.
         resends: u32,
     },
-    /// Filters of peers hold it, which may be wrong. It is sent again, more slowly.
+    /// Filters of peers contain it, which may be false positives. It is resent more slowly.
     PossiblyAcknowledged {
         /// Times it was sent again.
         resends: u32,
-        /// Distinct senders whose filters hold it, up to 64.
+        /// Number of distinct senders whose filters contain it, up to 64.
         witnesses: usize,
     },
-    /// Nothing, after all its resends: it is not sent any more.
+    /// None after all resends: it is not resent any more.
     Unconfirmed,
 }
 
-/// A dependency that is not here.
+/// A missing dependency.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct MissingEntry {
-    /// Its id, and hint and sender as far as they are known.
+    /// Its id, and its hint and sender if known.
     pub named: HistoryEntry,
-    /// Times it was asked for, by us or by others, before restarts too.
+    /// Number of requests for it, by this node or others, including those before restarts.
     pub requests: u32,
-    /// How long it has been missing without progress: time awake, in this life and those before.
+    /// Time for which it has been missing without progress: time awake, including that before
+    /// restarts.
     pub age: Duration,
-    /// Messages that wait for it, directly.
+    /// Messages that wait for it directly.
     pub waiters: Vec<MessageId>,
 }
 
@@ -106,7 +107,7 @@ impl Channel {
             delivered: self.log.delivered(),
             outgoing: self.outgoing.len(),
             incoming: self.incoming.len(),
-            missing: self.wanted.len(),
+            missing: self.missing.len(),
             lost: self.lost,
             nim_form: self.own_form(),
             never_asks: !self.config.repair || !self.can_ask(),
@@ -134,11 +135,11 @@ impl Channel {
 
     /// Returns the missing dependencies. `awake`: the time now on the clock of time awake.
     pub(crate) fn missing(&self, awake: Instant) -> impl Iterator<Item = MissingEntry> {
-        self.wanted.iter().map(move |(slot, want)| MissingEntry {
-            named: want.entry.clone(),
-            requests: want.rounds,
-            age: self.waited(slot, want, awake),
-            waiters: want
+        self.missing.iter().map(move |(slot, dependency)| MissingEntry {
+            named: dependency.entry.clone(),
+            requests: dependency.rounds,
+            age: self.waited(slot, dependency, awake),
+            waiters: dependency
                 .waiters
                 .iter()
                 .filter_map(|slot| self.incoming.get(*slot))
@@ -151,24 +152,24 @@ impl Channel {
         self.next_history(self.naming()).0.into_iter().map(|named| named.message_id)
     }
 
-    pub(crate) fn unmet(
+    pub(crate) fn missing_dependencies(
         &self,
         message_id: &MessageId,
     ) -> impl Iterator<Item = HistoryEntryRef<'_>> {
-        let waiting = match self.ids.place(self.ids.digest(message_id.as_bytes())) {
-            Some(Place::Incoming(slot)) => self.incoming.get(slot),
+        let waiting = match self.ids.state(self.ids.digest(message_id.as_bytes())) {
+            Some(IdState::Incoming(slot)) => self.incoming.get(slot),
             _ => None,
         };
         waiting.into_iter().flat_map(|waiting| {
             let Arrived { entry, deps, .. } = &waiting.arrived;
             let named = entry.causal_history().zip(deps);
-            named.filter(|(_, dep)| !self.is_met(**dep)).map(|(named, _)| named)
+            named.filter(|(_, dep)| !self.is_resolved(**dep)).map(|(named, _)| named)
         })
     }
 
     /// Whether a dependency on this id is met.
-    pub(super) fn is_met(&self, id: IdDigest) -> bool {
-        self.ids.place(id).is_some_and(Place::is_met)
+    pub(super) fn is_resolved(&self, id: IdDigest) -> bool {
+        self.ids.state(id).is_some_and(IdState::is_resolved)
     }
 }
 
@@ -190,8 +191,8 @@ impl<'a> LogView<'a> {
     #[must_use]
     pub fn get(self, id: impl AsRef<[u8]>) -> Option<&'a LogEntry> {
         let digest = self.0.ids.digest(id.as_ref());
-        match self.0.ids.place(digest) {
-            Some(Place::Logged(slot)) => self.0.log.get(slot).map(|logged| &logged.entry),
+        match self.0.ids.state(digest) {
+            Some(IdState::Logged(slot)) => self.0.log.get(slot).map(|logged| &logged.entry),
             _ => None,
         }
     }

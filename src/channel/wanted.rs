@@ -1,4 +1,4 @@
-//! The outgoing repair requests: dependencies that are not here.
+//! The set of missing dependencies, with their repair requests.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -11,62 +11,64 @@ use crate::time::Instant;
 use crate::timer::{TimerKey, Timers};
 use crate::wire::{HistoryEntry, HistoryEntryRef};
 
-/// A dependency that is not here.
+/// A missing dependency.
 #[derive(Debug)]
-pub(super) struct Want {
+pub(super) struct MissingDependency {
     pub(super) entry: HistoryEntry,
     pub(super) digest: IdDigest,
-    /// Who named it first, as a digest.
+    /// Digest of the first sender that referenced it.
     pub(super) named_by: u64,
     /// Messages that wait for it.
     pub(super) waiters: Waiters,
-    /// Times it was asked for, by us or by others.
+    /// Number of requests for it, by this node or others.
     pub(super) rounds: u32,
-    /// Of those, how many since the node last woke up.
+    /// Number of those since the node last woke up.
     pub(super) rounds_awake: u32,
-    /// Since when it is wanted without progress, in time awake: before it was first missed, if it was
-    /// so before a restart.
+    /// Time awake since which it is missing without progress. It precedes the first reference after
+    /// a restart.
     pub(super) since: Instant,
-    /// The newest progress that `since` takes into account; at first, when it was missed. Time awake.
+    /// The newest progress that `since` takes into account; at first, when it was missed. Time
+    /// awake.
     pub(super) progress: Instant,
-    /// When it was last asked for, by us or by others. Time awake.
+    /// Time awake of the last request for it, by this node or others.
     pub(super) asked: Option<Instant>,
     pub(super) request: Request,
-    /// When to see whether it is to be given up, at the latest.
+    /// Latest time of the next check whether it is given up.
     pub(super) look_at: Instant,
-    /// Runs out when something happens to it: its request becomes due, or it is given up.
+    /// Fires when its request becomes due, or it is given up.
     pub(super) timer: TimerKey,
-    /// Whether it stays wanted although nothing waits for it.
+    /// Whether it stays missing although no message waits for it.
     pub(super) background: bool,
-    /// Whether the embedder was asked to fetch it.
+    /// Whether the embedder was asked to retrieve it.
     pub(super) retrieved: bool,
 }
 
-/// Where the request for a dependency stands.
+/// State of the repair request for a dependency.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request {
     /// It becomes due then.
     Scheduled(Instant),
-    /// It goes out with the next message; since when.
+    /// It goes out with the next message. Holds the time at which it became due.
     Due(Instant),
     /// Repair is switched off.
     Off,
 }
 
-/// All of them.
+/// The missing dependencies of a channel.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
-    wants: Slots<Want>,
+pub(super) struct MissingDependencies {
+    entries: Slots<MissingDependency>,
     shares: Shares,
     /// Requests for the next message, earliest first.
     pub(super) due: BTreeSet<(Instant, Slot)>,
 }
 
-/// What each sender has named, so that one who names too much takes room from nobody but himself.
+/// The missing dependencies of each sender, so that one that references too many takes only its own
+/// room.
 #[derive(Debug, Default)]
 struct Shares {
     of: BTreeMap<u64, BTreeSet<Slot>>,
-    /// Senders by how much they have named.
+    /// Senders by the size of their share.
     by_size: BTreeSet<(usize, u64)>,
 }
 
@@ -85,26 +87,26 @@ impl Shares {
     }
 }
 
-impl Wanted {
-    pub(super) fn insert(&mut self, want: Want) -> Slot {
-        let sender = want.named_by;
-        let slot = self.wants.insert(want);
+impl MissingDependencies {
+    pub(super) fn insert(&mut self, dependency: MissingDependency) -> Slot {
+        let sender = dependency.named_by;
+        let slot = self.entries.insert(dependency);
         self.shares.change(sender, |share| {
             share.insert(slot);
         });
         slot
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<Want> {
-        let want = self.wants.remove(slot)?;
-        self.shares.change(want.named_by, |share| {
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<MissingDependency> {
+        let dependency = self.entries.remove(slot)?;
+        self.shares.change(dependency.named_by, |share| {
             share.remove(&slot);
         });
-        Some(want)
+        Some(dependency)
     }
 
-    /// One of those named by the sender that has named most, if that is more than `sender` has.
-    pub(super) fn of_who_named_more(&self, sender: u64) -> Option<Slot> {
+    /// Returns a member of the largest share, if that is larger than the share of `sender`.
+    pub(super) fn largest_share_above(&self, sender: u64) -> Option<Slot> {
         let own = self.shares.of.get(&sender).map_or(0, BTreeSet::len);
         let (size, most) = self.shares.by_size.last()?;
         let share = self.shares.of.get(most).filter(|_| *size > own + 1)?;
@@ -112,23 +114,23 @@ impl Wanted {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.wants.len()
+        self.entries.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.wants.is_empty()
+        self.entries.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Want)> {
-        self.wants.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &MissingDependency)> {
+        self.entries.iter()
     }
 
-    pub(super) fn get(&self, slot: Slot) -> Option<&Want> {
-        self.wants.get(slot)
+    pub(super) fn get(&self, slot: Slot) -> Option<&MissingDependency> {
+        self.entries.get(slot)
     }
 
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Want> {
-        self.wants.get_mut(slot)
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut MissingDependency> {
+        self.entries.get_mut(slot)
     }
 
     /// The next `limit` dependencies behind `passed`, in a circle, and the last of them.
@@ -138,19 +140,19 @@ impl Wanted {
         limit: usize,
     ) -> (Vec<HistoryEntry>, Option<Slot>) {
         let is_before = |slot| passed.is_some_and(|passed| slot <= passed);
-        let after = self.wants.iter().filter(|(slot, _)| !is_before(*slot));
-        let before = self.wants.iter().filter(|(slot, _)| is_before(*slot));
+        let after = self.entries.iter().filter(|(slot, _)| !is_before(*slot));
+        let before = self.entries.iter().filter(|(slot, _)| is_before(*slot));
         let next: Vec<_> = after.chain(before).take(limit).collect();
         let last = next.last().map(|(slot, _)| *slot);
-        (next.into_iter().map(|(_, want)| want.entry.clone()).collect(), last)
+        (next.into_iter().map(|(_, dependency)| dependency.entry.clone()).collect(), last)
     }
 
     /// Up to `limit` dependencies that the embedder was not asked to fetch, as if it were now.
     pub(super) fn take_unretrieved(&mut self, limit: usize) -> Vec<HistoryEntry> {
-        let new = self.wants.iter_mut().filter(|want| !want.retrieved).take(limit);
-        new.map(|want| {
-            want.retrieved = true;
-            want.entry.clone()
+        let new = self.entries.iter_mut().filter(|dependency| !dependency.retrieved).take(limit);
+        new.map(|dependency| {
+            dependency.retrieved = true;
+            dependency.entry.clone()
         })
         .collect()
     }
@@ -158,13 +160,13 @@ impl Wanted {
     /// Takes note of a hint or sender that was not known when a dependency was first missed.
     /// Returns whether there was one.
     pub(super) fn learn(&mut self, slot: Slot, named: HistoryEntryRef<'_>) -> bool {
-        let Some(want) = self.wants.get_mut(slot) else { return false };
-        let known = &want.entry;
+        let Some(dependency) = self.entries.get_mut(slot) else { return false };
+        let known = &dependency.entry;
         let learnt = (known.retrieval_hint.is_none() && named.retrieval_hint.is_some())
             || (known.sender_id.is_empty() && !named.sender_id.is_empty());
         if learnt {
             let known = known.borrowed();
-            want.entry = HistoryEntry::from(HistoryEntryRef {
+            dependency.entry = HistoryEntry::from(HistoryEntryRef {
                 message_id: known.message_id,
                 retrieval_hint: known.retrieval_hint.or(named.retrieval_hint),
                 sender_id: if known.sender_id.is_empty() {
@@ -183,21 +185,22 @@ impl Wanted {
 
     /// Takes a request out of those that go out next.
     pub(super) fn withdraw(&mut self, slot: Slot) {
-        let Some(want) = self.wants.get_mut(slot) else { return };
-        if let Request::Due(at) = want.request {
+        let Some(dependency) = self.entries.get_mut(slot) else { return };
+        if let Request::Due(at) = dependency.request {
             self.due.remove(&(at, slot));
         }
-        want.request = Request::Off;
+        dependency.request = Request::Off;
     }
 }
 
-impl Want {
+impl MissingDependency {
     /// Times it was asked for since the node `woke`.
     pub(super) fn rounds_since(&self, woke: Instant) -> u32 {
         if self.asked.is_some_and(|asked| asked >= woke) { self.rounds_awake } else { 0 }
     }
 
-    /// Takes note of when the chain that waits for it last made progress. Returns whether it is new.
+    /// Takes note of when the chain that waits for it last made progress. Returns whether it is
+    /// new.
     pub(super) fn take_progress(&mut self, progress: Instant) -> bool {
         let is_new = progress > self.progress;
         if is_new {

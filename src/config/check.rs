@@ -1,4 +1,4 @@
-//! What a configuration must be to work.
+//! The conditions of a valid configuration.
 
 use core::time::Duration;
 
@@ -45,11 +45,11 @@ impl ConfigBuilder {
             ("max_log_messages", self.max_log_messages, 1, COUNT),
             ("max_log_bytes", self.max_log_bytes, 1, BYTES),
             ("max_ids", self.max_ids, 1, COUNT),
-            ("max_met_ids", self.max_met_ids, 1, COUNT),
+            ("max_resolved_ids", self.max_resolved_ids, 1, COUNT),
             ("max_outgoing", self.max_outgoing, 1, COUNT),
             ("max_incoming_messages", self.max_incoming_messages, 1, COUNT),
             ("max_incoming_bytes", self.max_incoming_bytes, 1, BYTES),
-            ("max_wanted", self.max_wanted, 1, COUNT),
+            ("max_missing", self.max_missing, 1, COUNT),
             ("max_answers", self.max_answers, 1, COUNT),
             ("max_repair_requests", self.max_repair_requests, 1, 256),
             ("max_repair_requests_burst", self.max_repair_requests_burst, 1, 256),
@@ -64,7 +64,7 @@ impl ConfigBuilder {
             .into_iter()
             .try_for_each(|(field, value, min, max)| in_range(field, value as u64, min, max))?;
         in_range("bloom_capacity", u64::from(self.bloom_capacity), 1, 1 << 24)?;
-        if let FilterPolicy::Every(messages) = self.filter_policy {
+        if let FilterPolicy::EveryNth(messages) = self.filter_policy {
             in_range("filter_policy", u64::from(messages), 1, u64::from(u32::MAX))?;
         }
         in_range("response_groups", u64::from(self.response_groups), 1, MAX_GROUPS.into())?;
@@ -82,7 +82,7 @@ impl ConfigBuilder {
             ("bridge_delay", self.bridge_delay),
             ("sync_min", self.sync_min),
             ("sync_max", self.sync_max),
-            ("retrieval_retry", self.retrieval_retry.unwrap_or(Duration::from_secs(1))),
+            ("retrieval_interval", self.retrieval_interval.unwrap_or(Duration::from_secs(1))),
         ];
         times.into_iter().try_for_each(|(field, time)| in_range(field, millis(time), 1, YEAR))?;
         in_range("max_clock_skew", millis(self.max_clock_skew), 0, YEAR)
@@ -181,13 +181,13 @@ impl From<Excess> for ConfigError {
 }
 
 impl Config {
-    /// The first way in which a node with these settings can send more than a node of the settings of
-    /// `peer` takes in, in any message: its own, its syncs, and what it passes on. Its ids, contents and
-    /// hints are as long as its own limits allow.
+    /// The first way in which a node with these settings can send more than a node of the settings
+    /// of `peer` takes in, in any message: its own, its syncs, and what it passes on. Its ids,
+    /// contents and hints are as long as its own limits allow.
     pub(crate) fn excess_over(&self, peer: &Self) -> Option<Excess> {
         let (named_field, named) = self.most_named();
         let if_any = |sent: bool, most: usize| if sent { most } else { 0 };
-        let filter = |dialect| if_any(self.speaks(dialect), self.longest_filter(dialect));
+        let filter = |dialect| if_any(self.writes_dialect(dialect), self.longest_filter(dialect));
         let own = "bloom_capacity as a filter";
         let sent = [
             ("max_id_len", self.max_id_len, "max_id_len", peer.max_id_len),
@@ -224,7 +224,8 @@ impl Config {
         sent.find(|excess| excess.value > excess.bound)
     }
 
-    /// The most entries that a message of ours can name of its own accord, and the setting that says so.
+    /// The most entries that a message of ours can name of its own accord, and the setting that
+    /// says so.
     fn most_named(&self) -> (&'static str, usize) {
         let heads = ("max_heads", self.max_heads);
         let filled_up = ("causal_history_len", self.causal_history_len);
@@ -238,7 +239,7 @@ impl Config {
 
     /// Whether sync messages are sent in any dialect.
     const fn syncs(&self) -> bool {
-        self.sync && (self.speaks(WireDialect::Lip109) || self.sync_to_nim)
+        self.sync && (self.writes_dialect(WireDialect::Lip109) || self.sync_to_nim)
     }
 
     /// Bytes of the largest filter that is sent in a dialect, its container included.
@@ -285,7 +286,7 @@ mod tests {
         );
         assert_eq!(error.to_string(), "max_heads is 0, but must be from 1 to 256");
 
-        let error = Config::builder().filter_policy(FilterPolicy::Every(0)).build().unwrap_err();
+        let error = Config::builder().filter_policy(FilterPolicy::EveryNth(0)).build().unwrap_err();
         assert_eq!(error.to_string(), "filter_policy is 0, but must be from 1 to 4294967295");
 
         let error = Config::builder().sync_min(Duration::from_secs(90)).build().unwrap_err();

@@ -3,14 +3,14 @@
 use super::{Config, ConfigBuilder};
 
 impl ConfigBuilder {
-    /// Whatever a node with these settings sends a node of the settings of `smallest` takes in, and the
-    /// other way round: for a desktop in a group with a board. Call it last; what is set after it is
-    /// checked against these settings only.
+    /// Whatever a node with these settings sends a node of the settings of `smallest` takes in, and
+    /// the other way round: for a desktop in a group with a board. Call it last; what is set after
+    /// it is checked against these settings only.
     ///
-    /// Limits of what is taken in become those of `smallest`, for what is taken in may be passed on; so do
-    /// dialect, hash and filters, and what the group must agree on in repairs. How many entries are named
-    /// and asked for is lowered to what it takes in, and datagrams to what its transport takes. How much
-    /// is kept stays: logs, buffers, ids.
+    /// Limits of what is taken in become those of `smallest`, for what is taken in may be passed
+    /// on; so do dialect, hash and filters, and what the group must agree on in repairs. How many
+    /// entries are named and asked for is lowered to what it takes in, and datagrams to what its
+    /// transport takes. How much is kept stays: logs, buffers, ids.
     ///
     /// ```
     /// use sds_proto::Config;

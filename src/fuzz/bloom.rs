@@ -71,7 +71,7 @@ fn look_into(filter: ReceivedFilter<'_>) {
     assert!(filter.ones() <= filter.m_bits());
 }
 
-/// What a peer finds in a message that carries the filter.
+/// Returns the ids that a peer finds in a message with the filter.
 fn sent(geometry: &Geometry, filter: FilterField<'_>, dialect: WireDialect, held: &[Probe]) {
     let message = Outgoing {
         message_id: b"m",

@@ -44,7 +44,7 @@ pub(super) fn survives_another_trip(dialect: WireDialect, message: &Message) {
 
 /// Whatever nim-sds has stored becomes a state that a channel can be in.
 fn imports(data: &ChannelData) {
-    let config = Config::builder().max_log_messages(2).max_outgoing(2).max_wanted(3);
+    let config = Config::builder().max_log_messages(2).max_outgoing(2).max_missing(3);
     let config = config.build().expect("valid settings");
     for now in [Now::without_wall(Instant::ZERO), Now::new(Instant::ZERO, UnixMillis(1 << 40))] {
         let state = Snapshot::from_nim_sds(data, &"c".into(), &config, now);

@@ -1,5 +1,5 @@
-//! What fuzzing targets run, so that tests can replay their corpora. Each takes any bytes, and panics
-//! if what it says of them does not hold.
+//! The bodies of the fuzz targets, so that tests can replay their corpora. Each takes any bytes and
+//! panics if its property does not hold.
 
 mod bloom;
 mod decode;
@@ -55,7 +55,7 @@ impl<'a> Source<'a> {
         bytes
     }
 
-    /// What `short` gives, once in two, or nothing.
+    /// Returns the result of `short` in one of two cases, else nothing.
     fn maybe(&mut self) -> Option<&'a [u8]> {
         self.flag().then(|| self.short())
     }

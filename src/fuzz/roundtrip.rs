@@ -13,8 +13,8 @@ use crate::wire::{
 };
 use crate::{MessageId, ParticipantId};
 
-/// Any message that a dialect can say decodes to what was encoded, less what its form leaves out: in
-/// each form the same ids.
+/// Any message that a dialect can say decodes to what was encoded, less what its form leaves out:
+/// in each form the same ids.
 pub fn roundtrip(data: &[u8]) {
     let mut source = Source(data);
     let kind = source.byte();

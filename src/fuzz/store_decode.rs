@@ -13,7 +13,7 @@ use crate::effect::{Effect, RetrievalId};
 use crate::entry::DeliverySeq;
 use crate::error::StoreError;
 use crate::id::{ChannelId, MessageId};
-use crate::input::{Input, PublishKind, Retrieved};
+use crate::input::{Input, PublishKind, RetrievalOutcome};
 use crate::node::Node;
 use crate::snapshot::{Change, Snapshot};
 use crate::stored::{self, Key, Op};
@@ -84,7 +84,7 @@ fn split_record(data: &[u8]) -> Option<(Record<'_>, &[u8])> {
     Some(((key, value), rest))
 }
 
-/// What a store of records has after these changes.
+/// Returns the state of a store of records after these changes.
 fn carried_out(changes: &[Change]) -> Result<Option<Box<Snapshot>>, stored::StoredError> {
     let mut records = BTreeMap::<Key, Bytes>::new();
     for write in stored::writes(changes) {
@@ -128,7 +128,7 @@ fn go_on(state: Box<Snapshot>, source: &mut Source<'_>) {
 
 struct Run {
     node: Node,
-    /// What the store has.
+    /// The state in the store.
     stored: Option<Box<Snapshot>>,
     store_works: bool,
     degraded: bool,
@@ -152,7 +152,8 @@ impl Run {
             .max_log_messages(4)
             .max_outgoing(4)
             .max_ids(16);
-        let small = small.max_met_ids(4).max_wanted(6).max_incoming_messages(6).dialect(dialect);
+        let small =
+            small.max_resolved_ids(4).max_missing(6).max_incoming_messages(6).dialect(dialect);
         let config = small.auto_consume(settings & 4 == 0).build().expect("valid settings");
         let mut run = Self {
             node: Node::new(config),
@@ -246,11 +247,11 @@ fn input(source: &mut Source<'_>) -> Input {
         9 => Input::Consumed { channel, up_to: DeliverySeq(source.any_number()) },
         10 => {
             let outcome = match source.byte() % 4 {
-                0 => Retrieved::NotFound,
-                1 => Retrieved::Failed,
-                _ => Retrieved::Message(datagram(source)),
+                0 => RetrievalOutcome::NotFound,
+                1 => RetrievalOutcome::Failed,
+                _ => RetrievalOutcome::Message(datagram(source)),
             };
-            Input::Repaired { id: RetrievalId(source.any_number()), outcome }
+            Input::Retrieved { id: RetrievalId(source.any_number()), outcome }
         }
         _ => Input::Tick,
     }
@@ -260,7 +261,7 @@ fn publish(message_id: MessageId, kind: PublishKind) -> Input {
     Input::Publish { channel: CHANNEL, message_id, content: "x".into(), kind }
 }
 
-/// What a peer might say of the ids that the state knows.
+/// Returns a datagram of a peer about ids that the state knows.
 fn datagram(source: &mut Source<'_>) -> Bytes {
     let entry = entry(source);
     let dialect = if source.flag() { WireDialect::Lip109 } else { WireDialect::NimSds };

@@ -14,7 +14,7 @@ use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::{MessageId, ParticipantId};
 use crate::snapshot::{
     ChangeKind, IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming,
-    StoredMet, StoredOutgoing, StoredWanted,
+    StoredMissing, StoredOutgoing, StoredResolved,
 };
 use crate::time::UnixMillis;
 use crate::wire::{HistoryEntry, WireDialect};
@@ -96,8 +96,8 @@ fn dialect(source: &mut Source<'_>) -> WireDialect {
     if source.flag() { WireDialect::Lip109 } else { WireDialect::NimSds }
 }
 
-/// A number that somebody counted to, or that nobody did; never one near enough to the last that may be
-/// stored for a node to count beyond it.
+/// A number that somebody counted to, or that nobody did; never one near enough to the last that
+/// may be stored for a node to count beyond it.
 fn counted(source: &mut Source<'_>) -> u64 {
     source.any_number() & !(1 << 62)
 }
@@ -142,7 +142,7 @@ fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
             entry: entry(source),
             heard: source.flag().then(|| dialect(source)),
         }),
-        19 => ChangeKind::WantedSet(StoredWanted {
+        19 => ChangeKind::MissingSet(StoredMissing {
             entry: named(source),
             rounds: source.any_number() as u32,
             due: due(source),
@@ -159,7 +159,7 @@ fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
                 due,
             })
         }
-        21 => ChangeKind::MetAdded(StoredMet {
+        21 => ChangeKind::ResolvedAdded(StoredResolved {
             number: counted(source),
             digest: digest(source),
             lost: source.flag(),
@@ -170,10 +170,10 @@ fn change(source: &mut Source<'_>, state: &Snapshot) -> ChangeKind {
         },
         _ => match source.byte() % 7 {
             0 => ChangeKind::IncomingRemoved(id(source)),
-            1 => ChangeKind::WantedRemoved(id(source)),
+            1 => ChangeKind::MissingRemoved(id(source)),
             2 => ChangeKind::AnswerRemoved(id(source)),
-            3 => ChangeKind::MetForgotten { up_to: source.any_number() },
-            4 => ChangeKind::Untold(source.any_number()),
+            3 => ChangeKind::ResolvedForgotten { up_to: source.any_number() },
+            4 => ChangeKind::UnreportedUpTo(source.any_number()),
             5 => ChangeKind::Participant(sender(source)),
             _ => ChangeKind::Consumed(near(source, last).max(DeliverySeq(1))),
         },

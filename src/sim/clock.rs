@@ -7,7 +7,7 @@ pub(super) const EPOCH_MS: u64 = 1_767_225_600_000;
 
 const MILLION: i128 = 1_000_000;
 
-/// How one member's clocks differ from true time, in microseconds since the beginning.
+/// Deviation of one member's clocks from true time, in microseconds since the beginning.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
     /// Millionths by which both clocks run too fast.
@@ -33,7 +33,7 @@ impl Clock {
         self.started.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
     }
 
-    /// What a clock of this rate shows after a true time, rounded down.
+    /// Returns the reading of a clock of this rate after a true time, rounded down.
     fn shown(&self, elapsed: u64) -> u64 {
         u64::try_from(i128::from(elapsed) * self.rate() / MILLION).unwrap_or(u64::MAX)
     }

@@ -9,7 +9,7 @@ use super::Simulation;
 use super::queue::Event;
 use crate::effect::{Delivery, Effect, RetrievalId, SendReason};
 use crate::id::MessageId;
-use crate::input::Retrieved;
+use crate::input::RetrievalOutcome;
 use crate::time::Instant;
 use crate::wire::{self, HistoryEntry, NimForm, Outgoing, WireDialect};
 
@@ -34,11 +34,11 @@ impl Simulation {
 
     fn carry_out(&mut self, index: usize, effect: &Effect) {
         match effect {
-            Effect::Send { channel, bytes, message_id, dialect, why } => {
+            Effect::Send { channel, bytes, message_id, dialect, reason } => {
                 if *channel == self.channel {
-                    self.check_sent(index, bytes, message_id, *dialect, *why);
+                    self.check_sent(index, bytes, message_id, *dialect, *reason);
                 }
-                self.sent(index, bytes, message_id, *dialect, *why);
+                self.sent(index, bytes, message_id, *dialect, *reason);
             }
             Effect::Deliver(delivery) if delivery.channel == self.channel => {
                 self.delivered(index, delivery);
@@ -55,7 +55,7 @@ impl Simulation {
                 let at = self.now + self.plan.store_ms * 1_000;
                 self.queue.schedule(at, Event::Loaded { member: index, boot, id: *id });
             }
-            Effect::RequestRepair { id, missing, .. } => self.ask_archive(index, *id, missing),
+            Effect::Retrieve { id, missing, .. } => self.ask_archive(index, *id, missing),
             Effect::Acked { channel, message_id } if *channel == self.channel => {
                 self.acknowledged(index, message_id)
             }
@@ -69,7 +69,7 @@ impl Simulation {
                     self.members[index].judge.loses(number, in_reach);
                 }
             }
-            Effect::Bounded { .. } => self.report.bounded += 1,
+            Effect::LimitReached { .. } => self.report.bounded += 1,
             Effect::Conflict { channel, message_id, .. } if *channel == self.channel => {
                 let number = self.registry.number(message_id);
                 if !number.is_some_and(|number| self.registry.get(number).is_ambiguous()) {
@@ -95,9 +95,9 @@ impl Simulation {
         bytes: &Bytes,
         message_id: &MessageId,
         dialect: WireDialect,
-        why: SendReason,
+        reason: SendReason,
     ) {
-        let sent = &mut self.report.sent[why as usize];
+        let sent = &mut self.report.sent[reason as usize];
         sent.messages += 1;
         sent.bytes += bytes.len() as u64;
         self.members[index].bytes_sent += bytes.len() as u64;
@@ -106,7 +106,7 @@ impl Simulation {
             self.registry.get_mut(number).archive(dialect, bytes);
             let lacks =
                 |member: &super::Member| member.is_here() && !member.judge.has_heard(number);
-            if why == SendReason::Repair && !self.members.iter().any(lacks) {
+            if reason == SendReason::Repair && !self.members.iter().any(lacks) {
                 self.report.redundant_repairs += 1;
             }
         }
@@ -137,7 +137,7 @@ impl Simulation {
         bytes: &Bytes,
         message_id: &MessageId,
         dialect: WireDialect,
-        why: SendReason,
+        reason: SendReason,
     ) {
         let limits = self.members[index].config.limits();
         let message = match wire::decode_ref(bytes, &limits) {
@@ -162,7 +162,7 @@ impl Simulation {
         }
         let Some(lamport) = message.lamport else { return };
         let member = &mut self.members[index];
-        if matches!(why, SendReason::New | SendReason::Sync) {
+        if matches!(reason, SendReason::New | SendReason::Sync) {
             let verdict = member.judge.makes(lamport, message_id);
             if member.is_strict() && member.store.safe.lamport < lamport {
                 let what = format!("{message_id} left before its Lamport time was safe");
@@ -240,12 +240,12 @@ impl Simulation {
             });
             let found = archived.filter(|_| self.rng.percent(self.plan.archive));
             let outcome = match found {
-                _ if fails => Retrieved::Failed,
-                Some(bytes) => Retrieved::Message(bytes.clone()),
-                None => Retrieved::NotFound,
+                _ if fails => RetrievalOutcome::Failed,
+                Some(bytes) => RetrievalOutcome::Message(bytes.clone()),
+                None => RetrievalOutcome::NotFound,
             };
             let answer = Box::new((id, outcome));
-            let event = Event::Retrieved { member: index, boot, answer };
+            let event = Event::RetrievalOutcome { member: index, boot, answer };
             self.queue.schedule(self.now + ARCHIVE_MICROS, event);
         }
     }

@@ -109,7 +109,7 @@ faults! {
         at: u64 = at,
         /// For how long it is away.
         down: u64 = 0,
-        /// What is left of its store.
+        /// The part of its store that is left.
         keep: Keep = Keep::All,
         /// 1: not before it has handed a write to its store, and before that is answered.
         mid_write: u64 = 0,
@@ -122,7 +122,7 @@ faults! {
         at: u64 = at,
         /// For how long.
         lasts: u64 = 0,
-        /// How long it takes to answer.
+        /// Time it takes to answer.
         takes: u64 = 2,
     }
     /// A member's store fails. Some of what it says has failed it has written nevertheless.

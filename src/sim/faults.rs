@@ -11,7 +11,7 @@ use super::value::Keep;
 use super::{RETRY_MICROS, Simulation};
 use crate::config::Durability;
 use crate::effect::{LoadId, RetrievalId};
-use crate::input::{Input, Retrieved};
+use crate::input::{Input, RetrievalOutcome};
 use crate::node::Node;
 use crate::wire;
 
@@ -199,17 +199,22 @@ impl Simulation {
         }
     }
 
-    pub(super) fn retrieved(&mut self, index: usize, boot: u32, answer: (RetrievalId, Retrieved)) {
+    pub(super) fn retrieved(
+        &mut self,
+        index: usize,
+        boot: u32,
+        answer: (RetrievalId, RetrievalOutcome),
+    ) {
         if self.members[index].boot != boot || !self.members[index].is_here() {
             return;
         }
         let (id, outcome) = answer;
         let message = match &outcome {
-            Retrieved::Message(bytes) => wire::decode(bytes, &wire::Limits::default())
+            RetrievalOutcome::Message(bytes) => wire::decode(bytes, &wire::Limits::default())
                 .ok()
                 .and_then(|(_, message)| self.registry.number(&message.message_id)),
-            Retrieved::NotFound | Retrieved::Failed => None,
+            RetrievalOutcome::NotFound | RetrievalOutcome::Failed => None,
         };
-        self.hear(index, message, Input::Repaired { id, outcome });
+        self.hear(index, message, Input::Retrieved { id, outcome });
     }
 }

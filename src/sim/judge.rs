@@ -1,4 +1,4 @@
-//! What one member told its application, and whether it may.
+//! Checks of the effects of one member.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -24,13 +24,13 @@ pub(super) type Broken = (u8, String);
 
 #[derive(Debug, Default)]
 pub(super) struct Judge {
-    /// What it knows of each message.
+    /// State of each message at the member.
     known: Vec<u8>,
-    /// How many were delivered.
+    /// Number of deliveries.
     pub(super) delivered: usize,
     /// Message numbers by number of delivery; `None`: one that was stored and never told.
     told: Vec<Option<usize>>,
-    /// What was delivered, in the log's order.
+    /// The delivered messages, in the log's order.
     order: BTreeSet<(u64, MessageId)>,
     /// Lamport time and id of the newest message that it made and sent.
     made: (u64, MessageId),
@@ -70,7 +70,7 @@ impl Judge {
     }
 
     /// Whether it may know less than it has delivered.
-    pub(super) fn was_told_all(&self) -> bool {
+    pub(super) fn has_sent_all_heads(&self) -> bool {
         self.told.iter().all(Option::is_some)
     }
 
@@ -141,7 +141,7 @@ impl Judge {
         let key = (delivery.entry.lamport(), delivery.entry.message_id().into());
         let follows = delivery.follows.as_ref().map(LogEntry::message_id);
         let before = self.order.range(..&key).next_back();
-        if before.map(|(_, id)| id.borrowed()) == follows || !self.was_told_all() {
+        if before.map(|(_, id)| id.borrowed()) == follows || !self.has_sent_all_heads() {
             return Ok(());
         }
         let log = node.log(&delivery.channel);
@@ -213,7 +213,7 @@ impl Judge {
         if !keys.is_sorted() {
             return Err((2, "the log is not in order".into()));
         }
-        if self.was_told_all() {
+        if self.has_sent_all_heads() {
             let mut digest = LogDigest::default();
             self.order.iter().for_each(|(lamport, id)| digest.add(*lamport, id));
             if !evicts && log.len() != self.order.len() {

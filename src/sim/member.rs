@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::rng::Rng;
 use crate::wire::{NimForm, WireDialect};
 
-/// Where a member is.
+/// State of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Presence {
     /// It has not come yet, or is down after a crash.
@@ -41,12 +41,12 @@ pub(super) struct Member {
     pub(super) wake_at: Option<u64>,
     /// A crash that waits for a write.
     pub(super) crash: Option<(Keep, u64)>,
-    /// Where its channel stood after the last input.
+    /// Status of its channel after the last input.
     pub(super) status: Option<Status>,
     /// Whether something of it is pending.
     pub(super) is_busy: bool,
     pub(super) bytes_sent: u64,
-    /// What it was given and what it told, to be checked by doing it again.
+    /// Its inputs and effects, to be checked by a replay.
     pub(super) replay: Option<Replay>,
 }
 
@@ -119,7 +119,7 @@ pub(super) fn settings(plan: &Plan, seed: u64, index: usize) -> ConfigBuilder {
         .durability(durability(plan.keeping, index))
         .auto_consume(index.is_multiple_of(2))
         .lost_after(Duration::from_secs(60 * plan.lost_after_min))
-        .retrieval_retry(retry)
+        .retrieval_interval(retry)
 }
 
 const fn speech(speech: Speech, index: usize) -> (Dialect, bool, bool) {

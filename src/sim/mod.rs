@@ -202,8 +202,8 @@ impl Simulation {
         self.told = Some(VecDeque::new());
     }
 
-    /// What a member told, oldest first, with the member's number. Nothing unless effects are
-    /// [kept](Self::keep_effects). The simulation has carried it out already.
+    /// Returns the next effect of a member, with the member's number. Empty unless effects are
+    /// [kept](Self::keep_effects). The simulation has already carried it out.
     pub fn poll_effect(&mut self) -> Option<(usize, Effect)> {
         self.told.as_mut()?.pop_front()
     }
@@ -232,7 +232,7 @@ impl Simulation {
         self.members.get(member).filter(|member| member.is_here()).map(|member| &member.node)
     }
 
-    /// What happened so far.
+    /// Returns the report of the run so far.
     #[must_use]
     pub fn report(&self) -> Report {
         Report {

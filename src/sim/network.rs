@@ -1,4 +1,4 @@
-//! What becomes of a datagram on its way: lost, late, twice.
+//! The fate of a datagram: lost, late, repeated.
 
 use smallvec::SmallVec;
 
@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::value::Tail;
 use crate::rng::Rng;
 
-/// What waits for longer than this to be sent is dropped.
+/// Maximum time for which a datagram waits to be sent before it is dropped.
 const MAX_BACKLOG_MICROS: u64 = 5_000_000;
 
 /// Times of arrival, none for a datagram that is lost.

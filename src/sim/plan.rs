@@ -1,4 +1,4 @@
-//! What happens to a simulated group: settings, and faults at given times.
+//! The plan of a simulated group: settings, and faults at given times.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -32,7 +32,7 @@ macro_rules! settings {
         #[non_exhaustive]
         pub struct Plan {
             $($(#[doc = $doc])+ pub $name: $type,)+
-            /// What goes wrong at given times.
+            /// The faults at given times.
             pub faults: Vec<Fault>,
         }
 
@@ -89,7 +89,7 @@ settings! {
     content: u64 = 64;
     /// The dialects spoken.
     speech: Speech = Speech::Lip109;
-    /// Where members keep their state.
+    /// The kind of store of the members.
     keeping: Keeping = Keeping::None;
     /// Members without a wall clock: the last ones.
     without_wall: u64 = 0;
@@ -114,7 +114,7 @@ settings! {
     latency_ms: u64 = 20;
     /// Mean of the latency beyond that.
     jitter_ms: u64 = 0;
-    /// How that is distributed.
+    /// Distribution of the latency.
     tail: Tail = Tail::Uniform;
     /// Bytes a second that a member can send, in kilobytes; 0: any. What would wait for longer than
     /// 5 s is dropped.
@@ -125,7 +125,8 @@ settings! {
     /// Chance in percent that a store node has a message that is asked for; 0: there is no store
     /// node.
     archive: u64 = 0;
-    /// Minutes awake without progress after which a dependency is given up: from 15, for three requests.
+    /// Minutes awake without progress after which a dependency is given up: from 15, for three
+    /// requests.
     lost_after_min: u64 = 240;
     /// Minutes after the last fault and the last message, in which everything must be
     /// everywhere.
@@ -138,11 +139,11 @@ settings! {
 pub struct PlanError {
     /// The line it is about; empty if it is about no single line.
     pub line: String,
-    /// What is wrong.
+    /// The fault.
     pub problem: Problem,
 }
 
-/// What is wrong with a plan.
+/// A fault of a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Problem {

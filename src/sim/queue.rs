@@ -1,4 +1,4 @@
-//! What happens next: events by time, and of one time in the order they were scheduled.
+//! Queue of events by time; those of one time in the order in which they were scheduled.
 
 use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::fault::Fault;
 use crate::effect::{LoadId, RetrievalId};
-use crate::input::Retrieved;
+use crate::input::RetrievalOutcome;
 
 /// Something that happens to a member. `boot` numbers its starts: what was meant for an earlier one
 /// does not happen.
@@ -25,7 +25,7 @@ pub(super) enum Event {
     /// A store answers a read.
     Loaded { member: usize, boot: u32, id: LoadId },
     /// A store node answers.
-    Retrieved { member: usize, boot: u32, answer: Box<(RetrievalId, Retrieved)> },
+    RetrievalOutcome { member: usize, boot: u32, answer: Box<(RetrievalId, RetrievalOutcome)> },
     /// A member starts.
     Start { member: usize },
     /// A fault begins.

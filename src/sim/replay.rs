@@ -33,8 +33,8 @@ pub(super) struct EffectHasher(SipHasher13);
 impl EffectHasher {
     pub(super) fn add(&mut self, effect: &Effect) {
         match effect {
-            Effect::Send { bytes, why, .. } => {
-                self.0.write_u8(*why as u8);
+            Effect::Send { bytes, reason, .. } => {
+                self.0.write_u8(*reason as u8);
                 self.0.write(bytes);
             }
             Effect::Deliver(delivery) => {
@@ -98,7 +98,7 @@ impl Replay {
         let mut hasher = EffectHasher::default();
         let last = self.told.len();
         for (at, ((now, input), told)) in self.inputs.iter().zip(&self.told).enumerate() {
-            // What is refused was refused then.
+            // A refused input was refused in the original run, too.
             let _refused = node.handle(*now, input.clone());
             if at + 1 < last && !drains() {
                 continue;

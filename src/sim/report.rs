@@ -1,4 +1,4 @@
-//! What a simulation found.
+//! Results of a simulation.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ pub struct Violation {
     pub member: Option<usize>,
     /// When.
     pub at: Instant,
-    /// What was seen.
+    /// The observation.
     pub what: String,
 }
 
@@ -44,7 +44,7 @@ pub struct Sent {
     pub bytes: u64,
 }
 
-/// How far a group was at some time.
+/// Progress of a group at some time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Sample {
@@ -60,7 +60,7 @@ pub struct Sample {
     pub repairs: Sent,
 }
 
-/// What happened in a simulation so far.
+/// Report of a simulation so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
@@ -78,7 +78,7 @@ pub struct Report {
     pub published_at: Instant,
     /// When the last delivery was.
     pub delivered_at: Instant,
-    /// What was sent, by [`SendReason`], in the order of its variants.
+    /// Sent messages by [`SendReason`], in the order of its variants.
     pub sent: [Sent; 6],
     /// Repair answers to which nobody listened who did not have the message.
     pub redundant_repairs: u64,
@@ -103,7 +103,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// What was sent for the sake of `reason`.
+    /// Returns the messages sent for `reason`.
     #[must_use]
     pub fn sent(&self, reason: SendReason) -> Sent {
         self.sent[reason as usize]

@@ -12,8 +12,7 @@ use crate::wire::WireDialect;
 
 /// Members are compared no more often than this, as it takes time.
 const LOOK_EVERY: u64 = 1_000_000;
-/// What was asked for is answered in this time: the longest delays of requests and answers, and of
-/// datagrams on their way.
+/// Time in which a request is answered: the maximum delays of requests, answers and datagrams.
 const ANSWERED_IN: Duration = Duration::from_secs(600);
 /// Time for which it must be quiet.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -45,10 +44,11 @@ impl Simulation {
         let before = self.report.sent;
         self.run_until(self.now() + SILENCE)?;
         let after = self.report.sent;
-        for why in [SendReason::New, SendReason::Resend, SendReason::Repair, SendReason::Bridge] {
-            let sent = after[why as usize].messages - before[why as usize].messages;
+        for reason in [SendReason::New, SendReason::Resend, SendReason::Repair, SendReason::Bridge]
+        {
+            let sent = after[reason as usize].messages - before[reason as usize].messages;
             if sent > 0 {
-                self.fail(None, (18, format!("after everything was settled {sent} × {why:?}")));
+                self.fail(None, (18, format!("after everything was settled {sent} × {reason:?}")));
             }
         }
         self.verdict()
@@ -97,7 +97,7 @@ impl Simulation {
         let all = self.registry.len();
         let incomplete = |index: &usize| {
             let member = &self.members[*index];
-            member.is_here() && member.judge.delivered < all && member.judge.was_told_all()
+            member.is_here() && member.judge.delivered < all && member.judge.has_sent_all_heads()
         };
         (0..self.members.len())
             .filter(incomplete)
@@ -106,8 +106,8 @@ impl Simulation {
 
     /// A message that a member lacks, that it has not given up, and that somebody could tell it of.
     ///
-    /// What was named is told by naming what named it, as long as that has not left the logs: then
-    /// only heads are told for certain, and what they name in turn.
+    /// References are transitive through logged entries. If those were evicted, only heads and
+    /// their references are certain to be known.
     fn lacked_by(&self, index: usize) -> Option<usize> {
         let judge = &self.members[index].judge;
         let lacks = |number: &usize| {
@@ -132,14 +132,14 @@ impl Simulation {
         let hearer = &self.members[index].config;
         let understood = |member: &&Member| {
             let dialects = [WireDialect::Lip109, WireDialect::NimSds];
-            let common = |dialect| member.config.speaks(dialect) && hearer.accepts(dialect);
+            let common = |dialect| member.config.writes_dialect(dialect) && hearer.accepts(dialect);
             member.is_here() && dialects.into_iter().any(common)
         };
         self.members.iter().filter(understood)
     }
 
-    /// Whether anybody whom the member understands has the message, and did not sleep while it was asked
-    /// for.
+    /// Whether anybody whom the member understands has the message, and did not sleep while it was
+    /// asked for.
     pub(super) fn could_have_heard(&self, index: usize, number: usize) -> bool {
         let id = self.registry.get(number).entry().message_id();
         let lost_after = self.plan.lost_after_min * 60_000_000;
@@ -157,8 +157,7 @@ impl Simulation {
         self.logs_heard_by(index).any(|log| log.get(id).is_some())
     }
 
-    /// What could be had all the time must not be given up: what could be had when it was given up,
-    /// and can be had now.
+    /// A message that was reachable both when it was given up and now must not have been given up.
     fn check_lost(&mut self) {
         for index in 0..self.members.len() {
             let member = &self.members[index];
@@ -179,7 +178,7 @@ impl Simulation {
         }
     }
 
-    /// What keeps a group from being settled, and the invariant that is broken by it.
+    /// Returns the reason why a group has not settled, and the invariant that this breaks.
     fn what_is_left(&self) -> (Option<usize>, super::Broken) {
         let busy = self.members.iter().position(|member| member.is_busy);
         if let Some(index) = busy {

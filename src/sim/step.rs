@@ -27,7 +27,9 @@ impl Simulation {
             Event::Publish { number, member } => self.publish_planned(number, member),
             Event::Written { member, boot } => self.written(member, boot),
             Event::Loaded { member, boot, id } => self.loaded(member, boot, id),
-            Event::Retrieved { member, boot, answer } => self.retrieved(member, boot, *answer),
+            Event::RetrievalOutcome { member, boot, answer } => {
+                self.retrieved(member, boot, *answer)
+            }
             Event::Start { member } => self.start(member),
             Event::Begin(fault) => self.begin(fault),
             Event::End(fault) => self.end(fault),
@@ -42,7 +44,7 @@ impl Simulation {
             Event::Publish { member, .. }
             | Event::Written { member, .. }
             | Event::Loaded { member, .. }
-            | Event::Retrieved { member, .. }
+            | Event::RetrievalOutcome { member, .. }
             | Event::Start { member } => (*member, true),
             Event::Begin(_) | Event::End(_) => return Some(event),
         };
@@ -174,7 +176,7 @@ impl Simulation {
                 ("max_log_bytes", status.logged_bytes, config.max_log_bytes),
                 ("max_outgoing", status.outgoing, config.max_outgoing),
                 ("max_incoming_messages", status.incoming, config.max_incoming_messages),
-                ("max_wanted", status.missing, config.max_wanted),
+                ("max_missing", status.missing, config.max_missing),
             ];
             // One body stays, however large.
             let one = status.logged == 1;
@@ -205,7 +207,7 @@ impl Simulation {
         }
     }
 
-    /// What an outsider says counts as published, if it is a message.
+    /// A datagram of an outsider counts as published, if it is a message.
     pub(super) fn note_foreign(&mut self, bytes: &Bytes) -> Option<usize> {
         let (_, message) = wire::decode_ref(bytes, &wire::Limits::default()).ok()?;
         if message.kind() != wire::Kind::Content || message.channel_id != self.channel {

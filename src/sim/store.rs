@@ -23,11 +23,11 @@ pub(super) struct Store {
     pub(super) failing: u32,
     /// Time it takes to answer, if not as planned.
     pub(super) slow: Option<u64>,
-    /// What the member was told is safe.
+    /// The state that was reported as persisted.
     pub(super) safe: Safe,
 }
 
-/// What must be in the store.
+/// The state that must be in the store.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Safe {
     pub(super) lamport: u64,
@@ -61,7 +61,7 @@ impl Store {
         Some((id, Ok(())))
     }
 
-    /// What a crash leaves of it.
+    /// Reduces the store to the part that a crash leaves.
     pub(super) fn crash(&mut self, keep: Keep) {
         let kept = match keep {
             Keep::All => self.queue.len(),

@@ -82,7 +82,7 @@ choice! {
 }
 
 choice! {
-    /// Where members keep their state.
+    /// The kind of store of the members.
     Keeping {
         /// In memory.
         None = "none",
@@ -96,7 +96,7 @@ choice! {
 }
 
 choice! {
-    /// How the part of a latency that varies is distributed.
+    /// Distribution of the variable part of a latency.
     Tail {
         /// Evenly, from nothing to twice the mean.
         Uniform = "uniform",
@@ -108,7 +108,7 @@ choice! {
 }
 
 choice! {
-    /// What is left of a member's store after a crash.
+    /// The part of a member's store that is left after a crash.
     Keep {
         /// All writes handed out, whether or not they were answered.
         All = "all",

@@ -12,7 +12,7 @@ use super::{Op, Write};
 use crate::id::ChannelId;
 use crate::snapshot::{Change, ChangeKind, Snapshot};
 
-/// What is done to one record, or to many.
+/// An operation on one record, or on many.
 enum Step<'a> {
     Put(Row<'a>),
     Remove(Key),
@@ -46,8 +46,8 @@ pub fn writes(changes: &[Change]) -> Vec<Write> {
     writes
 }
 
-/// What makes the records of `channel` those of `snapshot`, whatever they were: for a state that
-/// comes from elsewhere, and must be in the store before the channel is opened.
+/// Returns the writes that replace the records of `channel` by those of `snapshot`, for a state
+/// that was imported and must be in the store before the channel is opened.
 #[must_use]
 pub fn import(channel: &ChannelId, snapshot: &Snapshot) -> Vec<Write> {
     let steps = [Step::Clear].into_iter().chain(Row::all(snapshot).map(Step::Put));
@@ -94,15 +94,17 @@ fn steps(kind: &ChangeKind) -> Steps<'_> {
         ChangeKind::BridgeRemoved(seq) => remove(Key::number(Table::Bridges, seq.0)),
         ChangeKind::IncomingSet(incoming) => put(Row::Incoming(incoming)),
         ChangeKind::IncomingRemoved(id) => remove(Key::id(Table::Incoming, id.as_bytes())),
-        ChangeKind::WantedSet(wanted) => put(Row::Wanted(wanted)),
-        ChangeKind::WantedRemoved(id) => remove(Key::id(Table::Wanted, id.as_bytes())),
+        ChangeKind::MissingSet(missing) => put(Row::Missing(missing)),
+        ChangeKind::MissingRemoved(id) => remove(Key::id(Table::Missing, id.as_bytes())),
         ChangeKind::AnswerSet(answer) => put(Row::Answer(answer)),
         ChangeKind::AnswerRemoved(id) => remove(Key::id(Table::Answers, id.as_bytes())),
-        ChangeKind::MetAdded(met) => put(Row::Met(met)),
-        ChangeKind::MetForgotten { up_to } => smallvec![Step::RemoveUpTo(Table::Met, *up_to)],
+        ChangeKind::ResolvedAdded(resolved) => put(Row::Resolved(resolved)),
+        ChangeKind::ResolvedForgotten { up_to } => {
+            smallvec![Step::RemoveUpTo(Table::Resolved, *up_to)]
+        }
         ChangeKind::Hint { seq, hint } => put(Row::Hint(*seq, hint)),
         ChangeKind::Consumed(up_to) => put(Row::Consumed(*up_to)),
-        ChangeKind::Untold(number) => put(Row::Untold(*number)),
+        ChangeKind::UnreportedUpTo(number) => put(Row::UnreportedUpTo(*number)),
         ChangeKind::Participant(id) if id.is_empty() => remove(Key::only(Table::Participant)),
         ChangeKind::Participant(id) => put(Row::Participant(id)),
         ChangeKind::Erased => smallvec![Step::Clear],
@@ -130,7 +132,7 @@ impl Step<'_> {
     }
 }
 
-/// What was seen on the way from the newest step to the oldest.
+/// Keys seen on the way from the newest step to the oldest.
 #[derive(Default)]
 struct LaterSteps<'a>(BTreeMap<&'a ChannelId, Later>);
 

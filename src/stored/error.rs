@@ -1,4 +1,4 @@
-//! What can be wrong with records.
+//! Faults of records.
 
 use core::fmt;
 
@@ -22,7 +22,7 @@ pub enum StoredError {
         /// The byte; `None`: the key is empty.
         byte: Option<u8>,
     },
-    /// What follows the table's byte in a key is not what the table's keys have there.
+    /// The key is malformed for its table.
     Key {
         /// The table.
         table: Table,
@@ -93,7 +93,7 @@ impl fmt::Display for StoredError {
 
 impl core::error::Error for StoredError {}
 
-/// What a store tells a node.
+/// Conversion into the error that a store returns to a node.
 impl From<StoredError> for StoreError {
     fn from(error: StoredError) -> Self {
         match error {

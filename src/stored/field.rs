@@ -16,8 +16,8 @@ pub(super) const ID_LIP109: u32 = 3;
 /// The first of two.
 pub(super) const ID_NIM_SDS: u32 = 5;
 
-pub(super) const MET_DIGEST: u32 = 1;
-pub(super) const MET_LOST: u32 = 2;
+pub(super) const RESOLVED_DIGEST: u32 = 1;
+pub(super) const RESOLVED_LOST: u32 = 2;
 
 pub(super) const ENTRY_ID: u32 = 1;
 pub(super) const ENTRY_SENDER: u32 = 2;
@@ -42,12 +42,12 @@ pub(super) const OUTGOING_DUE: u32 = 5;
 pub(super) const BRIDGE_HEARD: u32 = 1;
 pub(super) const BRIDGE_DUE: u32 = 2;
 
-pub(super) const WANTED_SENDER: u32 = 1;
-pub(super) const WANTED_HINT: u32 = 2;
-pub(super) const WANTED_ROUNDS: u32 = 3;
-pub(super) const WANTED_DUE: u32 = 4;
-pub(super) const WANTED_BACKGROUND: u32 = 5;
-pub(super) const WANTED_WAITED: u32 = 6;
+pub(super) const MISSING_SENDER: u32 = 1;
+pub(super) const MISSING_HINT: u32 = 2;
+pub(super) const MISSING_ROUNDS: u32 = 3;
+pub(super) const MISSING_DUE: u32 = 4;
+pub(super) const MISSING_BACKGROUND: u32 = 5;
+pub(super) const MISSING_WAITED: u32 = 6;
 
 pub(super) const ANSWER_DIALECTS: u32 = 1;
 pub(super) const ANSWER_DUE: u32 = 2;

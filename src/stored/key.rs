@@ -1,4 +1,4 @@
-//! What records are found by.
+//! Keys of records.
 
 use core::borrow::Borrow;
 use core::fmt;
@@ -15,20 +15,20 @@ pub enum Table {
     Channel = 0x00,
     /// The Lamport clock.
     Clock = 0x01,
-    /// How many deliveries there were, and the digest of all of them.
+    /// The number of deliveries, and the digest of all of them.
     Delivered = 0x02,
     /// The deliveries that the application is done with.
     Consumed = 0x03,
     /// The newest Lamport time whose id is forgotten.
     Floor = 0x04,
     /// Up to which received id deliveries may never have been told.
-    Untold = 0x05,
+    UnreportedUpTo = 0x05,
     /// The participant whose state it is.
     Participant = 0x06,
     /// The id record.
     Ids = 0x10,
-    /// Ids that count as met without being logged.
-    Met = 0x11,
+    /// Ids that count as resolved without being logged.
+    Resolved = 0x11,
     /// Bodies.
     Log = 0x20,
     /// Retrieval hints of logged messages.
@@ -40,7 +40,7 @@ pub enum Table {
     /// Messages that wait for dependencies.
     Incoming = 0x30,
     /// Dependencies that are not here.
-    Wanted = 0x31,
+    Missing = 0x31,
     /// Repair answers that are due.
     Answers = 0x32,
 }
@@ -52,16 +52,16 @@ impl Table {
         Self::Delivered,
         Self::Consumed,
         Self::Floor,
-        Self::Untold,
+        Self::UnreportedUpTo,
         Self::Participant,
         Self::Ids,
-        Self::Met,
+        Self::Resolved,
         Self::Log,
         Self::Hints,
         Self::Outgoing,
         Self::Bridges,
         Self::Incoming,
-        Self::Wanted,
+        Self::Missing,
         Self::Answers,
     ];
 
@@ -84,16 +84,16 @@ impl fmt::Display for Table {
             Self::Delivered => "delivered",
             Self::Consumed => "consumed",
             Self::Floor => "floor",
-            Self::Untold => "untold",
+            Self::UnreportedUpTo => "unreported_up_to",
             Self::Participant => "participant",
             Self::Ids => "ids",
-            Self::Met => "met",
+            Self::Resolved => "met",
             Self::Log => "log",
             Self::Hints => "hints",
             Self::Outgoing => "outgoing",
             Self::Bridges => "bridges",
             Self::Incoming => "incoming",
-            Self::Wanted => "wanted",
+            Self::Missing => "missing",
             Self::Answers => "answers",
         })
     }

@@ -11,10 +11,10 @@
 //! A key is the byte of a table, followed by nothing, by a number (8 bytes, most significant first)
 //! or by a message id. A value is a protobuf message of number (varint) and bytes fields, minimal
 //! and in the order of their numbers; `*` marks a field that is repeated, `?` one that may be
-//! absent. Absent flags are not set, set ones are 1; absent milliseconds are 0. Dialects are 1 for LIP-109, 2 for nim-sds, 3 for
-//! both. Digests and keys are 16 bytes, most
-//! significant first; times are milliseconds since 1970; Lamport times, sequence numbers and counts
-//! are numbers. Anything else in a record is an error, as is an unknown table.
+//! absent. Absent flags are not set, set ones are 1; absent milliseconds are 0. Dialects are 1 for
+//! LIP-109, 2 for nim-sds, 3 for both. Digests and keys are 16 bytes, most significant first; times
+//! are milliseconds since 1970; Lamport times, sequence numbers and counts are numbers. Anything
+//! else in a record is an error, as is an unknown table.
 //!
 //! | byte | table | rest of the key | fields |
 //! | --- | --- | --- | --- |
@@ -23,7 +23,7 @@
 //! | 02 | delivered | – | 1 number of the newest delivery, 2 [`LogDigest`](crate::LogDigest) |
 //! | 03 | consumed | – | 1 number of the newest delivery that the application is done with |
 //! | 04 | floor | – | 1 newest Lamport time whose id is forgotten |
-//! | 05 | untold | – | 1 number in the table of ids, up to which evicted deliveries may never have been told |
+//! | 05 | unreported_up_to | – | 1 number in the table of ids, up to which evicted deliveries may never have been told |
 //! | 06 | participant | – | 1 participant id whose state it is; no record if that is empty, or was not kept yet |
 //! | 10 | ids | number in order of arrival | 1 digest of the id, 2 Lamport time, 3? and 4? hashes for LIP-109 filters, 5? and 6? for nim-sds filters |
 //! | 11 | met | number in order of arrival | 1 digest of the id, 2? flag: given up |
@@ -36,16 +36,17 @@
 //! | 32 | answers | message id | 1 dialects asked for in, 2? when due |
 //!
 //! An entry of a causal history is a message of its own: 1 message id, 2? retrieval hint, 3? sender
-//! id. Digests of ids are SipHash-1-3 with 128 bits under the channel's key. Every channel has
-//! a record in the first table. Clock, deliveries and consumed deliveries are absent as long as they
-//! are 0, but for a clock that is still 0 after a delivery: that is written, and read if it is absent.
+//! id. Digests of ids are SipHash-1-3 with 128 bits under the channel's key. Every channel has a
+//! record in the first table. Clock, deliveries and consumed deliveries are absent as long as they
+//! are 0, but for a clock that is still 0 after a delivery: that is written, and read if it is
+//! absent.
 //!
 //! # Blob
 //!
 //! [`Snapshot::encode`](crate::snapshot::Snapshot::encode) puts a whole channel into one piece: the
-//! four bytes `SDSc`, the version (4 bytes, most significant first), the records in the order of keys as
-//! protobuf fields 1 key and 2 value in turn, and a checksum of everything before it (SipHash-1-3
-//! with 128 bits under a fixed key, most significant byte first).
+//! four bytes `SDSc`, the version (4 bytes, most significant first), the records in the order of
+//! keys as protobuf fields 1 key and 2 value in turn, and a checksum of everything before it
+//! (SipHash-1-3 with 128 bits under a fixed key, most significant byte first).
 
 mod blob;
 mod changes;
@@ -69,17 +70,17 @@ pub use read::snapshot;
 /// Version of the format, kept in each channel's first record.
 pub const VERSION: u32 = 1;
 
-/// What a store is to do to the records of one channel.
+/// An operation on the records of one channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct Write {
     /// The channel. Keys of different channels have nothing to do with each other.
     pub channel: ChannelId,
-    /// What is to be done.
+    /// The operation.
     pub op: Op,
 }
 
-/// What is done to records.
+/// An operation on records.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a store must do all of it")]
 pub enum Op {

@@ -1,7 +1,7 @@
 //! Records as they are read: strictly, for nobody else writes them.
 
 use alloc::boxed::Box;
-use alloc::collections::btree_map::{BTreeMap, Entry as Place};
+use alloc::collections::btree_map::{BTreeMap, Entry as IdState};
 
 use bytes::Bytes;
 
@@ -14,8 +14,8 @@ use crate::digest::LogDigest;
 use crate::entry::DeliverySeq;
 use crate::id::{IdRef, ParticipantId};
 use crate::snapshot::{
-    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
-    StoredOutgoing, StoredWanted,
+    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMissing,
+    StoredOutgoing, StoredResolved,
 };
 use crate::wire::{HistoryEntry, HistoryEntryRef, WireDialect};
 
@@ -89,7 +89,9 @@ impl Reader {
             }
             Table::Consumed => f.positive(field::ONLY).map(|seq| state.consumed = DeliverySeq(seq)),
             Table::Floor => f.number(field::ONLY).map(|lamport| state.floor = Some(lamport)),
-            Table::Untold => f.number(field::ONLY).map(|number| state.untold = Some(number)),
+            Table::UnreportedUpTo => {
+                f.number(field::ONLY).map(|number| state.unreported_up_to = Some(number))
+            }
             Table::Participant => {
                 f.some(field::ONLY).map(|id| state.participant_id = ParticipantId::from(id))
             }
@@ -104,11 +106,11 @@ impl Reader {
                 };
                 insert(key.table, &mut state.record, number, record)
             }
-            Table::Met => {
+            Table::Resolved => {
                 let number = key.number()?;
-                let digest = u128::from_be_bytes(f.array(field::MET_DIGEST)?);
-                let met = StoredMet { number, digest, lost: f.flag(field::MET_LOST)? };
-                insert(key.table, &mut state.met, number, met)
+                let digest = u128::from_be_bytes(f.array(field::RESOLVED_DIGEST)?);
+                let met = StoredResolved { number, digest, lost: f.flag(field::RESOLVED_LOST)? };
+                insert(key.table, &mut state.resolved, number, met)
             }
             Table::Log => {
                 let seq = DeliverySeq(key.number()?);
@@ -147,22 +149,22 @@ impl Reader {
                 let heard = f.dialects(field::INCOMING_HEARD)?;
                 insert(key.table, &mut state.incoming, id, StoredIncoming { entry, heard })
             }
-            Table::Wanted => {
+            Table::Missing => {
                 let id = key.id()?;
-                let sender = f.unless_empty(field::WANTED_SENDER)?;
-                let hint = f.optional(field::WANTED_HINT)?;
-                let wanted = StoredWanted {
+                let sender = f.unless_empty(field::MISSING_SENDER)?;
+                let hint = f.optional(field::MISSING_HINT)?;
+                let wanted = StoredMissing {
                     entry: HistoryEntry::from(HistoryEntryRef {
                         message_id: id.borrowed(),
                         retrieval_hint: hint,
                         sender_id: IdRef::new(sender),
                     }),
-                    rounds: f.small(field::WANTED_ROUNDS)?,
-                    due: f.time(field::WANTED_DUE)?,
-                    background: f.flag(field::WANTED_BACKGROUND)?,
-                    waited_ms: f.unless_zero(field::WANTED_WAITED)?,
+                    rounds: f.small(field::MISSING_ROUNDS)?,
+                    due: f.time(field::MISSING_DUE)?,
+                    background: f.flag(field::MISSING_BACKGROUND)?,
+                    waited_ms: f.unless_zero(field::MISSING_WAITED)?,
                 };
-                insert(key.table, &mut state.wanted, id, wanted)
+                insert(key.table, &mut state.missing, id, wanted)
             }
             Table::Answers => {
                 let message_id = key.id()?;
@@ -216,10 +218,10 @@ fn insert<K: Ord, V>(
     value: V,
 ) -> Result<(), StoredError> {
     match records.entry(key) {
-        Place::Vacant(place) => {
+        IdState::Vacant(place) => {
             place.insert(value);
             Ok(())
         }
-        Place::Occupied(_) => Err(StoredError::Repeated { table }),
+        IdState::Occupied(_) => Err(StoredError::Repeated { table }),
     }
 }

@@ -11,7 +11,7 @@ use crate::id::{IdRef, MessageId};
 use crate::time::UnixMillis;
 use crate::wire::{Field, Fields, HistoryEntryRef, Value, WireDialect};
 
-/// What a key says beside its table.
+/// The part of a key behind its table.
 pub(super) struct RecordKey<'a> {
     pub(super) table: Table,
     pub(super) rest: &'a [u8],
@@ -177,7 +177,7 @@ impl<'a> Record<'a> {
         Ok((witnesses, doubt_ln))
     }
 
-    /// What log and incoming buffer have in common.
+    /// Reads the fields that the log and the incoming buffer share.
     pub(super) fn entry(&mut self, id: &[u8]) -> Result<LogEntry, StoredError> {
         let sender = self.unless_empty(field::ENTRY_SENDER)?;
         let lamport = self.number(field::ENTRY_LAMPORT)?;

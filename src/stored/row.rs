@@ -9,8 +9,8 @@ use crate::digest::LogDigest;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::id::ParticipantId;
 use crate::snapshot::{
-    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
-    StoredOutgoing, StoredWanted,
+    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMissing,
+    StoredOutgoing, StoredResolved,
 };
 use crate::time::UnixMillis;
 use crate::wire::{Encode, Entry, Sink, WireDialect};
@@ -23,16 +23,16 @@ pub(super) enum Row<'a> {
     Delivered(DeliverySeq, LogDigest),
     Consumed(DeliverySeq),
     Floor(u64),
-    Untold(u64),
+    UnreportedUpTo(u64),
     Participant(&'a ParticipantId),
     Id(&'a IdRecord),
-    Met(&'a StoredMet),
+    Resolved(&'a StoredResolved),
     Logged(&'a StoredEntry),
     Hint(DeliverySeq, &'a Bytes),
     Outgoing(&'a StoredOutgoing),
     Bridge(&'a StoredBridge),
     Incoming(&'a StoredIncoming),
-    Wanted(&'a StoredWanted),
+    Missing(&'a StoredMissing),
     Answer(&'a StoredAnswer),
 }
 
@@ -47,7 +47,7 @@ impl<'a> Row<'a> {
             (delivered.0 > 0).then_some(Self::Delivered(delivered, snapshot.digest)),
             (consumed.0 > 0).then_some(Self::Consumed(consumed)),
             snapshot.floor.map(Self::Floor),
-            snapshot.untold.map(Self::Untold),
+            snapshot.unreported_up_to.map(Self::UnreportedUpTo),
             (!snapshot.participant_id.is_empty())
                 .then_some(Self::Participant(&snapshot.participant_id)),
         ];
@@ -55,13 +55,13 @@ impl<'a> Row<'a> {
             .into_iter()
             .flatten()
             .chain(snapshot.record.values().map(Self::Id))
-            .chain(snapshot.met.values().map(Self::Met))
+            .chain(snapshot.resolved.values().map(Self::Resolved))
             .chain(snapshot.log.values().map(Self::Logged))
             .chain(snapshot.hints.iter().map(|(seq, hint)| Self::Hint(*seq, hint)))
             .chain(snapshot.outgoing.values().map(Self::Outgoing))
             .chain(snapshot.bridges.values().map(Self::Bridge))
             .chain(snapshot.incoming.values().map(Self::Incoming))
-            .chain(snapshot.wanted.values().map(Self::Wanted))
+            .chain(snapshot.missing.values().map(Self::Missing))
             .chain(snapshot.answers.values().map(Self::Answer))
     }
 
@@ -77,10 +77,10 @@ impl<'a> Row<'a> {
             Self::Delivered(..) => Key::only(Table::Delivered),
             Self::Consumed(_) => Key::only(Table::Consumed),
             Self::Floor(_) => Key::only(Table::Floor),
-            Self::Untold(_) => Key::only(Table::Untold),
+            Self::UnreportedUpTo(_) => Key::only(Table::UnreportedUpTo),
             Self::Participant(_) => Key::only(Table::Participant),
             Self::Id(record) => Key::number(Table::Ids, record.number),
-            Self::Met(met) => Key::number(Table::Met, met.number),
+            Self::Resolved(resolved) => Key::number(Table::Resolved, resolved.number),
             Self::Logged(stored) => Key::number(Table::Log, stored.seq.0),
             Self::Hint(seq, _) => Key::number(Table::Hints, seq.0),
             Self::Outgoing(outgoing) => Key::number(Table::Outgoing, outgoing.seq.0),
@@ -88,7 +88,7 @@ impl<'a> Row<'a> {
             Self::Incoming(incoming) => {
                 Key::id(Table::Incoming, incoming.entry.message_id().as_bytes())
             }
-            Self::Wanted(wanted) => Key::id(Table::Wanted, wanted.entry.message_id.as_bytes()),
+            Self::Missing(missing) => Key::id(Table::Missing, missing.entry.message_id.as_bytes()),
             Self::Answer(answer) => Key::id(Table::Answers, answer.message_id.as_bytes()),
         }
     }
@@ -109,7 +109,7 @@ impl Encode for Row<'_> {
                 let key = u128::from(first) << 64 | u128::from(second);
                 sink.bytes(field::RECORD_KEY, &key.to_be_bytes());
             }
-            Self::Clock(number) | Self::Floor(number) | Self::Untold(number) => {
+            Self::Clock(number) | Self::Floor(number) | Self::UnreportedUpTo(number) => {
                 sink.number(field::ONLY, number);
             }
             Self::Consumed(seq) => sink.number(field::ONLY, seq.0),
@@ -125,9 +125,9 @@ impl Encode for Row<'_> {
                 write_probe(sink, field::ID_LIP109, record.lip109);
                 write_probe(sink, field::ID_NIM_SDS, record.nim_sds);
             }
-            Self::Met(met) => {
-                sink.bytes(field::MET_DIGEST, &met.digest.to_be_bytes());
-                write_flag(sink, field::MET_LOST, met.lost);
+            Self::Resolved(resolved) => {
+                sink.bytes(field::RESOLVED_DIGEST, &resolved.digest.to_be_bytes());
+                write_flag(sink, field::RESOLVED_LOST, resolved.lost);
             }
             Self::Logged(stored) => {
                 sink.bytes(field::ENTRY_ID, stored.entry.message_id().as_bytes());
@@ -155,16 +155,16 @@ impl Encode for Row<'_> {
                 let both = field::LIP109 | field::NIM_SDS;
                 sink.number(field::INCOMING_HEARD, incoming.heard.map_or(both, bit));
             }
-            Self::Wanted(wanted) => {
-                write_some(sink, field::WANTED_SENDER, wanted.entry.sender_id.as_bytes());
-                if let Some(hint) = &wanted.entry.retrieval_hint {
-                    sink.bytes(field::WANTED_HINT, hint);
+            Self::Missing(missing) => {
+                write_some(sink, field::MISSING_SENDER, missing.entry.sender_id.as_bytes());
+                if let Some(hint) = &missing.entry.retrieval_hint {
+                    sink.bytes(field::MISSING_HINT, hint);
                 }
-                sink.number(field::WANTED_ROUNDS, wanted.rounds.into());
-                write_time(sink, field::WANTED_DUE, wanted.due);
-                write_flag(sink, field::WANTED_BACKGROUND, wanted.background);
-                if wanted.waited_ms > 0 {
-                    sink.number(field::WANTED_WAITED, wanted.waited_ms);
+                sink.number(field::MISSING_ROUNDS, missing.rounds.into());
+                write_time(sink, field::MISSING_DUE, missing.due);
+                write_flag(sink, field::MISSING_BACKGROUND, missing.background);
+                if missing.waited_ms > 0 {
+                    sink.number(field::MISSING_WAITED, missing.waited_ms);
                 }
             }
             Self::Answer(answer) => {
@@ -184,7 +184,7 @@ const fn bit(dialect: WireDialect) -> u64 {
     }
 }
 
-/// What log and incoming buffer have in common.
+/// Writes the fields that the log and the incoming buffer share.
 fn write_entry(sink: &mut impl Sink, entry: &LogEntry) {
     write_some(sink, field::ENTRY_SENDER, entry.sender_id().as_bytes());
     sink.number(field::ENTRY_LAMPORT, entry.lamport());

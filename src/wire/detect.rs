@@ -9,7 +9,7 @@ use super::{WireDialect, lip109, nim};
 const TELLTALE: u32 = 2;
 const LIP109: u64 = bytes_tag(TELLTALE);
 const NIM_SDS: u64 = number_tag(TELLTALE);
-/// What comes before it: the message id in nim-sds, the sender id in LIP-109.
+/// The field before it: the message id in nim-sds, the sender id in LIP-109.
 const FIRST: u64 = bytes_tag(1);
 
 /// Which dialect a message is in, by the wire type of its first field 2.

@@ -1,4 +1,4 @@
-//! What can be wrong with the bytes of a peer.
+//! Faults of the bytes of a peer.
 
 use core::fmt;
 
@@ -12,17 +12,17 @@ pub enum DecodeError {
     /// The bytes end inside the tag or value at `offset`, or the length given there reaches beyond
     /// the end.
     Truncated {
-        /// Where the value that is cut off begins.
+        /// Offset of the truncated value, in bytes.
         offset: usize,
     },
     /// The varint at `offset` has more than 64 bits.
     Varint {
-        /// Where the varint begins.
+        /// Offset of the varint, in bytes.
         offset: usize,
     },
     /// The tag at `offset` names field 0, or one above 2^29 − 1.
     FieldNumber {
-        /// Where the tag begins.
+        /// Offset of the tag, in bytes.
         offset: usize,
     },
     /// The field's wire type is a group (3, 4), is not in use (6, 7), or does not go with the
@@ -32,7 +32,7 @@ pub enum DecodeError {
         field: u32,
         /// Its wire type, 0 to 7.
         wire_type: u8,
-        /// Where the tag begins.
+        /// Offset of the tag, in bytes.
         offset: usize,
     },
     /// There is no field 2, which both dialects always send and which tells them apart.

@@ -6,7 +6,7 @@ use quick_protobuf::sizeofs::sizeof_varint;
 use super::error::DecodeError;
 use super::reader::{Fields, bytes_tag, number_tag};
 use super::writer::{Encode, Sink};
-use crate::bloom::{Geometry, RecalledFilter};
+use crate::bloom::{Geometry, ProbeFilter};
 
 const WORDS: u32 = 1;
 const CAPACITY: u32 = 2;
@@ -40,7 +40,7 @@ pub enum FilterField<'a> {
         words: &'a [u64],
     },
     /// The same, of ids whose bits are set in the message itself.
-    Lip109Probes(&'a RecalledFilter),
+    Lip109Probes(&'a ProbeFilter),
     /// A filter to be written in the container of nim-sds, which names its own geometry.
     Nim {
         /// Bit `b` of the filter is bit `b mod 64` of word `b div 64`.

@@ -17,7 +17,7 @@ use crate::{ChannelId, IdRef, MessageId, ParticipantId};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Message {
-    /// Who wrote the message; may be empty.
+    /// Id of the author; may be empty.
     pub sender_id: ParticipantId,
     /// The message's own id.
     pub message_id: MessageId,
@@ -72,7 +72,7 @@ pub struct HistoryEntry {
     /// Opaque bytes that help fetch the message elsewhere. nim-sds cannot say "present but empty":
     /// such a hint is `None` there.
     pub retrieval_hint: Option<Bytes>,
-    /// Who wrote the entry; empty where that is not known.
+    /// Id of the entry's author; empty if it is not known.
     pub sender_id: ParticipantId,
 }
 
@@ -84,11 +84,11 @@ pub struct HistoryEntryRef<'a> {
     pub message_id: IdRef<'a>,
     /// Opaque bytes that help fetch the message elsewhere.
     pub retrieval_hint: Option<&'a [u8]>,
-    /// Who wrote the entry; empty where that is not known.
+    /// Id of the entry's author; empty if it is not known.
     pub sender_id: IdRef<'a>,
 }
 
-/// What a message is for, as told by the fields it has.
+/// The kind of a message, determined by the fields it has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "the protocol has these three; a fourth breaks it")]
 pub enum Kind {
@@ -102,13 +102,13 @@ pub enum Kind {
 
 /// A message to be encoded, all of it borrowed.
 ///
-/// What a dialect cannot say is left to the caller not to ask for: nim-sds has no ephemeral
-/// messages (a `lamport` of `None` is written as 0), and the container of `filter` is written as
-/// it is into a message of either dialect.
+/// The caller must not pass fields that the dialect cannot encode: nim-sds has no ephemeral
+/// messages (a `lamport` of `None` is written as 0), and the container of `filter` is written
+/// unchanged into a message of either dialect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Outgoing<'a> {
-    /// Who wrote the message; an empty id is left out.
+    /// Id of the author; an empty id is left out.
     pub sender_id: &'a [u8],
     /// The message's own id.
     pub message_id: &'a [u8],
@@ -129,7 +129,7 @@ pub struct Outgoing<'a> {
 }
 
 impl Message {
-    /// What the message is for.
+    /// Returns the kind of the message.
     ///
     /// One that was decoded always is of one of the three kinds; one put together by hand without
     /// Lamport time counts as ephemeral even if it has no content.
@@ -156,7 +156,7 @@ impl Message {
 }
 
 impl MessageRef<'_> {
-    /// What the message is for; as [`Message::kind`].
+    /// Returns the kind of the message, as [`Message::kind`].
     #[must_use]
     pub fn kind(&self) -> Kind {
         kind(self.lamport, self.content)
@@ -273,7 +273,7 @@ fn kind(lamport: Option<u64>, content: Option<&[u8]>) -> Kind {
 }
 
 impl Outgoing<'_> {
-    /// Where in the encoding the message's id is.
+    /// Returns the range of the message id in the encoding.
     pub(crate) fn message_id_range(&self, dialect: WireDialect) -> Range<usize> {
         let field_len = |id: &[u8]| 1 + sizeof_varint(id.len() as u64) + id.len();
         let sender_first = dialect == WireDialect::Lip109 && !self.sender_id.is_empty();

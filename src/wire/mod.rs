@@ -18,9 +18,9 @@
 //! retrieval hint (2) and a sender id (3). LIP-109 leaves out what is not set. nim-sds has changed
 //! how it writes histories and what it leaves out: each [`NimForm`] is read, and one is written.
 //!
-//! Decoding copies nothing: a [`MessageRef`] is made of slices of its datagram, and a [`Message`] of
-//! counted ones, which keep it alive. Encoding is canonical,
-//! so that it gives the bytes that the other implementations give.
+//! Decoding copies nothing: a [`MessageRef`] is made of slices of its datagram, and a [`Message`]
+//! of counted ones, which keep it alive. Encoding is canonical, so that it gives the bytes that the
+//! other implementations give.
 
 mod detect;
 mod error;
@@ -47,7 +47,7 @@ pub(crate) use values::Entry;
 pub use values::Limits;
 pub(crate) use writer::{Encode, Sink};
 
-/// How a message is written down. The two are not compatible with each other.
+/// One of the two incompatible encodings of messages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "whoever matches must think of a new dialect")]
 pub enum WireDialect {
@@ -57,10 +57,10 @@ pub enum WireDialect {
     NimSds,
 }
 
-/// How nim-sds has laid its messages out, by the version that began to.
+/// The layout of nim-sds messages, by the version that introduced it.
 ///
-/// Every form is read, whatever a channel writes. nim-sds reads the ids in a history of any form but
-/// [`V030`](Self::V030), whose entries it takes for ids that never come.
+/// Every form is read, whatever a channel writes. nim-sds reads the ids in a history of any form
+/// but [`V030`](Self::V030), whose entries it takes for ids that never come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[expect(clippy::exhaustive_enums, reason = "whoever matches must think of a new form")]
 pub enum NimForm {
@@ -68,8 +68,8 @@ pub enum NimForm {
     V02,
     /// 0.3.0 and release candidates of 0.4: entries with hints and sender ids.
     V030,
-    /// 0.3.1 to 0.3.3, the Status app among them: bare ids with hints beside them, and neither sender
-    /// ids nor repair requests.
+    /// 0.3.1 to 0.3.3, the Status app among them: bare ids with hints beside them, and neither
+    /// sender ids nor repair requests.
     V033,
     /// 0.4 and later, logos-delivery among them: bare ids with hints and sender ids beside them.
     #[default]

@@ -199,8 +199,8 @@ fn judge<'a>(
     Ok(())
 }
 
-/// Whether what is `said` is of the entry `named`, to which it is added then. Most ids that differ do in
-/// their last byte.
+/// Whether what is `said` is of the entry `named`, to which it is added then. Most ids that differ
+/// do in their last byte.
 #[inline(always)]
 fn describes<'a>(said: &HistoryEntryRef<'a>, named: &mut HistoryEntryRef<'a>) -> bool {
     let (a, b) = (said.message_id.as_bytes(), named.message_id.as_bytes());

@@ -1,11 +1,11 @@
 //! The fields of one protobuf message, read with suspicion.
 //!
 //! quick-protobuf is fast on honest input and careless on the rest: it takes lengths as 32 bits and
-//! drops the upper half, adds them unchecked, leaves a broken reader behind after an error, drops bits
-//! beyond the 64th, and its readers of nested and packed fields panic or loop on
-//! bytes that a peer can choose. So the tests compare to it what both can read, and everything here is
-//! a split of a slice, which cannot go wrong unnoticed; nested messages are slices too, each walked
-//! by a [`Fields`] of its own.
+//! drops the upper half, adds them unchecked, leaves a broken reader behind after an error, drops
+//! bits beyond the 64th, and its readers of nested and packed fields panic or loop on bytes that a
+//! peer can choose. So the tests compare to it what both can read, and everything here is a split
+//! of a slice, which cannot go wrong unnoticed; nested messages are slices too, each walked by a
+//! [`Fields`] of its own.
 
 use quick_protobuf::sizeofs::sizeof_varint;
 
@@ -21,7 +21,7 @@ const VARINT_MAX_LEN: usize = 10;
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
-    /// Where `rest` ends in the outermost buffer, from which errors count.
+    /// Offset of the end of `rest` in the outermost buffer, from which errors count.
     end: usize,
 }
 
@@ -39,9 +39,9 @@ pub(super) const fn number_tag(number: u32) -> u64 {
 pub(crate) struct Field<'a> {
     pub(crate) number: u32,
     pub(crate) value: Value<'a>,
-    /// Where the tag begins in the outermost buffer.
+    /// Offset of the tag in the outermost buffer.
     offset: usize,
-    /// Where the value ends in the outermost buffer.
+    /// Offset of the end of the value in the outermost buffer.
     end: usize,
 }
 
@@ -117,8 +117,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A varint may be longer than need be, as protobuf has it, up to ten bytes. One with bits beyond
-    /// the 64th is refused.
+    /// A varint may be longer than need be, as protobuf has it, up to ten bytes. One with bits
+    /// beyond the 64th is refused.
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
         const LAST: usize = VARINT_MAX_LEN - 1;
         let mut value = 0;
@@ -153,7 +153,7 @@ impl<'a> Fields<'a> {
         Ok(bytes)
     }
 
-    /// Where the cursor stands in the outermost buffer. `rest` only ever shrinks.
+    /// Returns the offset of the cursor in the outermost buffer. `rest` only ever shrinks.
     pub(super) const fn offset(&self) -> usize {
         self.end - self.rest.len()
     }

@@ -27,7 +27,8 @@ pub struct Limits {
     pub max_id_len: usize,
     /// Longest retrieval hint. Default: 1024.
     pub max_hint_len: usize,
-    /// Most entries of a causal history, and as many beside them that say more of these. Default: 1000.
+    /// Most entries of a causal history, and as many beside them that say more of these. Default:
+    /// 1000.
     pub max_history: usize,
     /// Most repair requests in a message. Default: 256.
     pub max_repair_requests: usize,
@@ -55,8 +56,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a message with these parts is within the limits: one that comes from elsewhere than the
-    /// decoder.
+    /// Whether a message with these parts is within the limits: one that comes from elsewhere than
+    /// the decoder.
     pub(crate) fn admit<'a>(
         &self,
         message_id: IdRef<'_>,
@@ -240,8 +241,8 @@ pub(super) fn id_bytes(
     }
 }
 
-/// LIP-109 declares ids to be strings, which makes decoders check that they are UTF-8; nim-sds takes
-/// any bytes.
+/// LIP-109 declares ids to be strings, which makes decoders check that they are UTF-8; nim-sds
+/// takes any bytes.
 fn text(dialect: WireDialect, field: u32, value: &[u8]) -> Result<&[u8], DecodeError> {
     if dialect == WireDialect::Lip109 && core::str::from_utf8(value).is_err() {
         return Err(DecodeError::NotUtf8 { field });

@@ -62,7 +62,7 @@ pub(crate) trait Sink: Sized {
         message.write(self);
     }
 
-    /// What stands before the `len` bytes of a field of bytes.
+    /// Writes the tag and length in front of the `len` bytes of a bytes field.
     fn length(&mut self, field: u32, len: usize) {
         self.head(tag(field, LENGTH_DELIMITED), len as u64);
     }

@@ -107,7 +107,7 @@ pub fn run(node: &mut Node, end_ms: u64) -> Vec<Effect> {
 pub fn sends(effects: &[Effect], reason: SendReason) -> usize {
     let sends = effects
         .iter()
-        .filter(|effect| matches!(effect, Effect::Send { why, .. } if *why == reason));
+        .filter(|effect| matches!(effect, Effect::Send { reason: sent, .. } if *sent == reason));
     sends.count()
 }
 
@@ -215,9 +215,9 @@ impl Group {
                     let answer = store.load(id, &channel);
                     self.nodes[from].handle(now, answer).expect("asked for");
                 }
-                Effect::Send { bytes, why, .. } => {
-                    *self.sends.entry(format!("{why:?}")).or_default() += 1;
-                    *self.bytes.entry(format!("{why:?}")).or_default() += bytes.len() as u64;
+                Effect::Send { bytes, reason, .. } => {
+                    *self.sends.entry(format!("{reason:?}")).or_default() += 1;
+                    *self.bytes.entry(format!("{reason:?}")).or_default() += bytes.len() as u64;
                     self.bytes_sent += bytes.len() as u64;
                     self.datagrams.iter_mut().for_each(|kept| kept.push((from, bytes.clone())));
                     self.broadcast(from, &bytes);

@@ -9,9 +9,9 @@
 //! | `tick`, `run 60s` | a tick now; ticks whenever one is due, up to a time, each effect behind its time |
 //! | `publish m1 [text] [in=c]`, `ephemeral e1 [text]`, `resend m1` | own messages |
 //! | `receive nim m2 at=5 by=bob after=m0,m1@carol#hint asks=m7@bob has=m1 text=hi [form=0.3.3] [sync] [ephemeral] [in=c]` | a peer's; `lip109` is the other dialect, `has=junk` a bad filter, `hex:ff` any id |
-//! | `open d`, `close`, `drop`, `reset`, `hint m1 text`, `met m1,m2`, `consumed 3`, `not-found 1`, `failed 1` | further inputs |
+//! | `open d`, `close`, `drop`, `reset`, `hint m1 text`, `resolved m1,m2`, `consumed 3`, `not-found 1`, `failed 1` | further inputs |
 //! | `store ok`, `store full`, `restart` | the store answers the oldest write; the node is lost and built anew from the store |
-//! | `log`, `heads`, `history`, `status`, `outgoing`, `missing`, `unmet m1`, `deadline`, `nothing` | what can be read of a node |
+//! | `log`, `heads`, `history`, `status`, `outgoing`, `missing`, `dependencies m1`, `deadline`, `nothing` | what can be read of a node |
 
 use core::fmt::{Display, Write as _};
 use core::time::Duration;
@@ -26,7 +26,7 @@ use sds_proto::wire::{self, HistoryEntry, HistoryEntryRef, Limits, NimForm, Wire
 use sds_proto::{
     Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, FilterPolicy, Input,
     Instant, MessageId, MissingEntry, Node, Now, OnJoin, OnLost, OutgoingEntry, OutgoingState,
-    PersistId, PublishKind, RetrievalId, Retrieved, SendReason, StoreError, UnixMillis,
+    PersistId, PublishKind, RetrievalId, RetrievalOutcome, SendReason, StoreError, UnixMillis,
 };
 
 use super::peer::Said;
@@ -106,7 +106,7 @@ impl Script {
                 message_id: id(argument()),
                 hint: text(arguments[1]),
             }),
-            "met" => {
+            "resolved" => {
                 let ids = argument().split(',').map(id).collect();
                 self.handle(Input::DependenciesMet { channel: "c".into(), ids });
             }
@@ -114,14 +114,14 @@ impl Script {
                 let up_to = DeliverySeq(argument().parse().expect("a number"));
                 self.handle(Input::Consumed { channel: "c".into(), up_to });
             }
-            "not-found" => self.retrieved(argument(), Retrieved::NotFound),
-            "failed" => self.retrieved(argument(), Retrieved::Failed),
+            "not-found" => self.retrieved(argument(), RetrievalOutcome::NotFound),
+            "failed" => self.retrieved(argument(), RetrievalOutcome::Failed),
             "store" => self.answer(argument()),
             "restart" => self.restart(),
-            "unmet" => {
+            "dependencies" => {
                 let (channel, message_id) = ("c".into(), id(argument()));
-                let unmet = entries(self.node.unmet(&channel, &message_id));
-                self.line(&format!("unmet {unmet}"));
+                let dependencies = entries(self.node.missing_dependencies(&channel, &message_id));
+                self.line(&format!("dependencies {dependencies}"));
             }
             "log" | "heads" | "history" | "status" | "outgoing" | "missing" | "deadline"
             | "nothing" => self.show(command),
@@ -163,8 +163,8 @@ impl Script {
         for named in list(arguments, "after") {
             said = said.naming(entry(named));
         }
-        for wanted in list(arguments, "asks") {
-            said = said.asking(entry(wanted));
+        for missing in list(arguments, "asks") {
+            said = said.asking(entry(missing));
         }
         match value(arguments, "has") {
             Some("junk") => said = said.filter(&b"junk"[..]),
@@ -184,9 +184,9 @@ impl Script {
         self.handle(said.input());
     }
 
-    fn retrieved(&mut self, number: &str, outcome: Retrieved) {
+    fn retrieved(&mut self, number: &str, outcome: RetrievalOutcome) {
         let id = RetrievalId(number.parse().expect("a number"));
-        self.handle(Input::Repaired { id, outcome });
+        self.handle(Input::Retrieved { id, outcome });
     }
 
     fn answer(&mut self, answer: &str) {
@@ -265,7 +265,7 @@ impl Script {
             }
             (_, "deadline") => vec![self.node.next_deadline().map_or_else(
                 || "no deadline".into(),
-                |deadline| format!("{:?} at {}us", deadline.why, deadline.at.as_micros()),
+                |deadline| format!("{:?} at {}us", deadline.reason, deadline.at.as_micros()),
             )],
             (Some(_), "status") => {
                 let status = self.node.status(&"c".into()).expect("open");
@@ -310,7 +310,7 @@ impl Script {
 
     fn effect(&self, effect: &Effect) -> String {
         match effect {
-            Effect::Send { bytes, why, .. } => self.sent(bytes, *why),
+            Effect::Send { bytes, reason, .. } => self.sent(bytes, *reason),
             Effect::Deliver(delivery) => delivered(delivery),
             Effect::DeliverEphemeral { message_id, sender_id, content, .. } => {
                 format!("ephemeral {message_id}@{sender_id} {}", String::from_utf8_lossy(content))
@@ -319,7 +319,7 @@ impl Script {
                 let changes: Vec<_> = changes.iter().map(|change| changed(&change.kind)).collect();
                 format!("persist {}", changes.join(", "))
             }
-            Effect::RequestRepair { id, missing, .. } => {
+            Effect::Retrieve { id, missing, .. } => {
                 format!("fetch {} {}", id.0, entries(missing.iter().map(HistoryEntry::borrowed)))
             }
             Effect::PossiblyAcked { message_id, .. } => format!("possibly acked {message_id}"),
@@ -337,7 +337,9 @@ impl Script {
                 format!("degraded: {error}, retry at {}us", retry_at.as_micros())
             }
             Effect::Recovered => "recovered".into(),
-            Effect::Bounded { bound, message_id, .. } => format!("bounded {bound:?} {message_id}"),
+            Effect::LimitReached { limit, message_id, .. } => {
+                format!("limit reached {limit:?} {message_id}")
+            }
             Effect::Conflict { message_id, sender_id, .. } => {
                 format!("conflict {message_id}@{sender_id}")
             }
@@ -358,19 +360,19 @@ impl Script {
             Effect::ParticipantIdInUse { message_id, lamport, .. } => {
                 format!("own id in use by another: {message_id} at={lamport}")
             }
-            Effect::NotText { message_id, .. } => format!("not text {message_id}"),
+            Effect::NotForwarded { message_id, .. } => format!("not text {message_id}"),
             other => format!("{other:?}"),
         }
     }
 
-    fn sent(&self, bytes: &Bytes, why: SendReason) -> String {
+    fn sent(&self, bytes: &Bytes, reason: SendReason) -> String {
         let (dialect, message) = wire::decode(bytes, &Limits::default()).expect("what we send");
         let dialect_name = match dialect {
             WireDialect::Lip109 => "lip109",
             WireDialect::NimSds => "nim",
         };
-        let mut line = format!("send {why:?} {dialect_name}");
-        if why != SendReason::Sync {
+        let mut line = format!("send {reason:?} {dialect_name}");
+        if reason != SendReason::Sync {
             // The id of a sync is random.
             let _ = write!(line, " {}@{}", message.message_id, message.sender_id);
         }
@@ -462,17 +464,19 @@ fn changed(kind: &ChangeKind) -> String {
         ChangeKind::BridgeRemoved(seq) => format!("no longer to be bridged #{}", seq.0),
         ChangeKind::IncomingSet(incoming) => format!("waits {}", incoming.entry.message_id()),
         ChangeKind::IncomingRemoved(id) => format!("waits no longer {id}"),
-        ChangeKind::WantedSet(wanted) => {
-            format!("wanted {} asked {}", wanted.entry.message_id, wanted.rounds)
+        ChangeKind::MissingSet(missing) => {
+            format!("missing {} asked {}", missing.entry.message_id, missing.rounds)
         }
-        ChangeKind::WantedRemoved(id) => format!("no longer wanted {id}"),
+        ChangeKind::MissingRemoved(id) => format!("no longer missing {id}"),
         ChangeKind::AnswerSet(answer) => format!("answer {}", answer.message_id),
         ChangeKind::AnswerRemoved(id) => format!("no answer {id}"),
-        ChangeKind::MetAdded(met) => if met.lost { "id lost" } else { "id met" }.into(),
-        ChangeKind::MetForgotten { .. } => "id no longer met".into(),
+        ChangeKind::ResolvedAdded(resolved) => {
+            if resolved.lost { "id lost" } else { "id resolved" }.into()
+        }
+        ChangeKind::ResolvedForgotten { .. } => "id no longer resolved".into(),
         ChangeKind::Hint { seq, .. } => format!("hint #{}", seq.0),
         ChangeKind::Consumed(up_to) => format!("consumed #{}", up_to.0),
-        ChangeKind::Untold(number) => format!("untold up to id {number}"),
+        ChangeKind::UnreportedUpTo(number) => format!("unreported up to id {number}"),
         ChangeKind::Participant(id) => format!("participant {id}"),
         ChangeKind::Erased => "erased".into(),
         other => format!("{other:?}"),
@@ -541,7 +545,7 @@ fn settings(words: &[&str]) -> Config {
         .bloom_capacity(100)
         .sync(false)
         .resend(false)
-        .retrieval_retry(None);
+        .retrieval_interval(None);
     let builder = words.iter().fold(quiet, |builder, word| {
         let (name, value) = word.split_once('=').expect("setting=value");
         set(builder, name, value)
@@ -581,7 +585,7 @@ fn set(builder: ConfigBuilder, name: &str, value: &str) -> ConfigBuilder {
         }),
         "filters" => builder.filter_policy(match value {
             "sync" => FilterPolicy::SyncOnly,
-            messages => FilterPolicy::Every(messages.parse().expect("a number")),
+            messages => FilterPolicy::EveryNth(messages.parse().expect("a number")),
         }),
         "on_lost" => builder.on_lost(match value {
             "drop" => OnLost::Drop,
@@ -591,7 +595,7 @@ fn set(builder: ConfigBuilder, name: &str, value: &str) -> ConfigBuilder {
         "resend_after" => builder.resend(true).resend_after(duration(value)),
         "resend_max" => builder.resend_max(duration(value)),
         "max_resends" => builder.max_resends(u32::try_from(number()).expect("small")),
-        "retrieval_retry" => builder.retrieval_retry(Some(duration(value))),
+        "retrieval_interval" => builder.retrieval_interval(Some(duration(value))),
         "lost_after" => builder.lost_after(duration(value)),
         "t_min" => builder.repair_t_min(duration(value)),
         "t_max" => builder.repair_t_max(Some(duration(value))),
@@ -605,7 +609,7 @@ fn set(builder: ConfigBuilder, name: &str, value: &str) -> ConfigBuilder {
         "unconfirmed_when_full" => builder.unconfirmed_when_full(yes),
         "max_outgoing" => builder.max_outgoing(number()),
         "max_incoming" => builder.max_incoming_messages(number()),
-        "max_wanted" => builder.max_wanted(number()),
+        "max_missing" => builder.max_missing(number()),
         "max_answers" => builder.max_answers(number()),
         "max_held" => builder.max_held_effects(number()),
         "max_id_len" => builder.max_id_len(number()),

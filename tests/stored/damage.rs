@@ -1,5 +1,5 @@
-//! Records that were cut off, changed, lost or mixed up: refused, or another state that can be. Never
-//! a panic, never a part of a state.
+//! Records that were cut off, changed, lost or mixed up: refused, or another state that can be.
+//! Never a panic, never a part of a state.
 
 use core::hash::Hasher as _;
 use std::fs;
@@ -107,13 +107,19 @@ fn malformed_records_are_refused_by_table_and_field() {
     assert_eq!(with(&[1], &[8, 1, 16, 1]), field(Table::Clock, 2));
     assert_eq!(with(&[1], &[8, 1, 8, 1]), field(Table::Clock, 1));
     let digest = [&[10, 16][..], &[1; 16]].concat();
-    assert_eq!(with(&numbered(0x11, 9), &[&digest[..], &[16, 2]].concat()), field(Table::Met, 2));
-    assert_eq!(with(&numbered(0x11, 9), &[&[16, 1], &digest[..]].concat()), field(Table::Met, 1));
+    assert_eq!(
+        with(&numbered(0x11, 9), &[&digest[..], &[16, 2]].concat()),
+        field(Table::Resolved, 2)
+    );
+    assert_eq!(
+        with(&numbered(0x11, 9), &[&[16, 1], &digest[..]].concat()),
+        field(Table::Resolved, 1)
+    );
     assert_eq!(
         with(&numbered(0x11, 9), &digest[..17]),
-        Err(StoredError::Malformed { table: Table::Met })
+        Err(StoredError::Malformed { table: Table::Resolved })
     );
-    assert_eq!(with(&numbered(0x11, 9), &[10, 2, 1, 1]), field(Table::Met, 1));
+    assert_eq!(with(&numbered(0x11, 9), &[10, 2, 1, 1]), field(Table::Resolved, 1));
     // No doubt left, or none that is a number.
     let doubt = |bits: f64| {
         let mut value = vec![8, 0, 0x10, 7, 0x18];
@@ -133,7 +139,7 @@ fn malformed_records_are_refused_by_table_and_field() {
         assert_eq!(with(&numbered(0x23, 299), &[8, dialects]), field(Table::Bridges, 1));
     }
     // What is left out if it is empty, and is there and empty.
-    assert_eq!(with(b"\x31w9", &[0x0a, 0, 0x18, 0]), field(Table::Wanted, 1));
+    assert_eq!(with(b"\x31w9", &[0x0a, 0, 0x18, 0]), field(Table::Missing, 1));
     assert_eq!(
         with(b"\x30w9", &[0x12, 0, 0x18, 9, 0x2a, 1, 1, 0x30, 3]),
         field(Table::Incoming, 2)
@@ -149,9 +155,9 @@ fn keys_that_do_not_fit_their_table_are_refused() {
     let digest = [&[10, 16][..], &[1; 16]].concat();
     for (key, table) in [
         (vec![1, 0], Table::Clock),
-        (vec![0x11, 0, 1], Table::Met),
-        (numbered(0x11, 0), Table::Met),
-        (numbered(0x11, u64::MAX), Table::Met),
+        (vec![0x11, 0, 1], Table::Resolved),
+        (numbered(0x11, 0), Table::Resolved),
+        (numbered(0x11, u64::MAX), Table::Resolved),
         (vec![0x30], Table::Incoming),
     ] {
         assert_eq!(
@@ -168,7 +174,7 @@ const SINGLE: [(u8, Table); 7] = [
     (2, Table::Delivered),
     (3, Table::Consumed),
     (4, Table::Floor),
-    (5, Table::Untold),
+    (5, Table::UnreportedUpTo),
     (6, Table::Participant),
 ];
 
@@ -275,8 +281,8 @@ fn records_that_contradict_each_other_are_refused() {
         with(&numbered(0x22, 9), &[8, 0]).is_ok(),
         "the body may be evicted while it is resent"
     );
-    assert_eq!(with(b"\x31m1", &[0x18, 0]), contradiction(Table::Wanted, Table::Log));
-    assert_eq!(with(b"\x31w1", &[0x18, 0]), contradiction(Table::Wanted, Table::Incoming));
+    assert_eq!(with(b"\x31m1", &[0x18, 0]), contradiction(Table::Missing, Table::Log));
+    assert_eq!(with(b"\x31w1", &[0x18, 0]), contradiction(Table::Missing, Table::Incoming));
     let twice = records(&everything())[&numbered(0x20, 299)].clone();
     assert_eq!(with(&numbered(0x20, 298), &twice), contradiction(Table::Log, Table::Log));
     let all = records(&everything());

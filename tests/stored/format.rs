@@ -8,8 +8,8 @@ use std::{env, fs};
 use bytes::Bytes;
 use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{
-    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMet,
-    StoredOutgoing, StoredWanted,
+    IdRecord, Snapshot, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming, StoredMissing,
+    StoredOutgoing, StoredResolved,
 };
 use sds_proto::stored::Op;
 use sds_proto::wire::{HistoryEntry, WireDialect};
@@ -42,7 +42,7 @@ pub(crate) fn everything() -> Snapshot {
     state.consumed = DeliverySeq(299);
     state.digest = LogDigest::from_bytes([0xd1; 16]);
     state.floor = Some(7);
-    state.untold = Some(1);
+    state.unreported_up_to = Some(1);
     state.participant_id = "alice".into();
     let first = log_entry("m1", "", 1_767_225_600_000, &[]);
     let second = log_entry("m2", "alice", 1_767_225_600_001, &[entry("m1", ""), hinted("m0", "h")]);
@@ -61,7 +61,7 @@ pub(crate) fn everything() -> Snapshot {
         state.record.insert(number, record);
     }
     for (number, lost) in [(4, true), (5, false)] {
-        state.met.insert(number, StoredMet { number, digest: 0xfeed << number, lost });
+        state.resolved.insert(number, StoredResolved { number, digest: 0xfeed << number, lost });
     }
     state.hints.insert(DeliverySeq(299), "shelf".into());
     let seq = DeliverySeq(300);
@@ -99,8 +99,8 @@ pub(crate) fn everything() -> Snapshot {
         let mut entry = entry(id, "bob");
         entry.retrieval_hint = hint.map(Bytes::from);
         let (due, background) = (due.map(UnixMillis), hint.is_some());
-        let wanted = StoredWanted { entry, rounds: 2, due, background, waited_ms };
-        state.wanted.insert(id.into(), wanted);
+        let wanted = StoredMissing { entry, rounds: 2, due, background, waited_ms };
+        state.missing.insert(id.into(), wanted);
     }
     for (id, lip109, nim_sds) in [("m1", false, true), ("w1", true, false), ("m2", true, true)] {
         let (message_id, due) = (MessageId::from(id), Some(UnixMillis(1_767_225_600_777)));
@@ -141,7 +141,8 @@ fn the_bytes_are_those_of_version_1() {
     assert_eq!(Snapshot::decode(&state.encode()), Ok(Box::new(state)));
 }
 
-/// The first trees of version 1 wrote these: without a participant id, times of resends, and times waited.
+/// The first trees of version 1 wrote these: without a participant id, times of resends, and times
+/// waited.
 #[test]
 fn the_first_records_and_blob_of_version_1_are_read() {
     let path: PathBuf =
@@ -150,7 +151,7 @@ fn the_first_records_and_blob_of_version_1_are_read() {
     let mut state = everything();
     state.participant_id = "".into();
     state.outgoing.remove(&DeliverySeq(297));
-    state.wanted.remove(&MessageId::from("long"));
+    state.missing.remove(&MessageId::from("long"));
     assert_eq!(golden(&state), text, "and are still written, for a state without these");
     let (records, blob) = parsed(&text);
     assert_eq!(read(&records), Ok(Some(Box::new(state.clone()))));

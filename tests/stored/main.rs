@@ -1,5 +1,5 @@
-//! The record format of stores: what is written reads back, what is broken is refused, and the bytes
-//! stay what they are.
+//! The record format of stores: what is written reads back, what is broken is refused, and the
+//! bytes stay what they are.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 

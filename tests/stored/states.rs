@@ -7,7 +7,7 @@ use sds_proto::bloom::Probe;
 use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{
     Change, ChangeKind, IdRecord, StoredAnswer, StoredBridge, StoredEntry, StoredIncoming,
-    StoredMet, StoredOutgoing, StoredWanted,
+    StoredMissing, StoredOutgoing, StoredResolved,
 };
 use sds_proto::stored::{self, Op};
 use sds_proto::wire::{HistoryEntry, WireDialect};
@@ -67,14 +67,14 @@ fn appended() -> impl Strategy<Value = ChangeKind> {
     )
 }
 
-fn wanted() -> impl Strategy<Value = StoredWanted> {
+fn wanted() -> impl Strategy<Value = StoredMissing> {
     let waited = prop_oneof![Just(0), any::<u64>()];
     let hint = prop::option::of("[xy]{0,2}");
     (id(), "[ab]?", hint, any::<u32>(), due(), any::<bool>(), waited).prop_map(
         |(id, sender, hint, rounds, due, background, waited_ms)| {
             let mut entry = entry(id, &sender);
             entry.retrieval_hint = hint.map(Bytes::from);
-            StoredWanted { entry, rounds, due, background, waited_ms }
+            StoredMissing { entry, rounds, due, background, waited_ms }
         },
     )
 }
@@ -121,8 +121,8 @@ fn incoming() -> impl Strategy<Value = StoredIncoming> {
     (log_entry(), dialects()).prop_map(|(entry, heard)| StoredIncoming { entry, heard })
 }
 
-fn met() -> impl Strategy<Value = StoredMet> {
-    (1..10_u64, any::<u128>(), any::<bool>()).prop_map(|(number, digest, lost)| StoredMet {
+fn met() -> impl Strategy<Value = StoredResolved> {
+    (1..10_u64, any::<u128>(), any::<bool>()).prop_map(|(number, digest, lost)| StoredResolved {
         number,
         digest,
         lost,
@@ -144,7 +144,7 @@ fn kind() -> impl Strategy<Value = ChangeKind> {
         1 => (1..30_u64).prop_map(ChangeKind::Clock),
         1 => any::<u64>().prop_map(ChangeKind::Floor),
         1 => seq().prop_map(ChangeKind::Consumed),
-        1 => (1..10_u64).prop_map(ChangeKind::Untold),
+        1 => (1..10_u64).prop_map(ChangeKind::UnreportedUpTo),
         1 => "[pq]{0,2}".prop_map(|id: String| ChangeKind::Participant(id.as_str().into())),
         2 => outgoing().prop_map(ChangeKind::OutgoingSet),
         1 => seq().prop_map(ChangeKind::OutgoingRemoved),
@@ -152,12 +152,12 @@ fn kind() -> impl Strategy<Value = ChangeKind> {
         1 => seq().prop_map(ChangeKind::BridgeRemoved),
         2 => incoming().prop_map(ChangeKind::IncomingSet),
         1 => id().prop_map(ChangeKind::IncomingRemoved),
-        2 => wanted().prop_map(ChangeKind::WantedSet),
-        1 => id().prop_map(ChangeKind::WantedRemoved),
+        2 => wanted().prop_map(ChangeKind::MissingSet),
+        1 => id().prop_map(ChangeKind::MissingRemoved),
         1 => answer().prop_map(ChangeKind::AnswerSet),
         1 => id().prop_map(ChangeKind::AnswerRemoved),
-        2 => met().prop_map(ChangeKind::MetAdded),
-        1 => (1..10_u64).prop_map(|up_to| ChangeKind::MetForgotten { up_to }),
+        2 => met().prop_map(ChangeKind::ResolvedAdded),
+        1 => (1..10_u64).prop_map(|up_to| ChangeKind::ResolvedForgotten { up_to }),
         1 => (seq(), "[xy]{0,3}").prop_map(|(seq, hint)| ChangeKind::Hint { seq, hint: hint.into() }),
     ]
 }
@@ -264,13 +264,13 @@ fn of_several_writes_to_one_key_the_last_is_left() {
 
 #[test]
 fn what_a_later_range_removes_is_not_written_before() {
-    let met = |number| ChangeKind::MetAdded(StoredMet { number, digest: 7, lost: false });
+    let met = |number| ChangeKind::ResolvedAdded(StoredResolved { number, digest: 7, lost: false });
     let changes = [
         met(1),
-        ChangeKind::MetForgotten { up_to: 1 },
+        ChangeKind::ResolvedForgotten { up_to: 1 },
         met(2),
         met(3),
-        ChangeKind::MetForgotten { up_to: 2 },
+        ChangeKind::ResolvedForgotten { up_to: 2 },
     ];
     let changes = changes.map(|kind| Change { channel: "c".into(), kind });
     let ops: Vec<Op> = stored::writes(&changes).into_iter().map(|write| write.op).collect();

@@ -7,7 +7,7 @@ use sds_proto::bloom::{
     Filter, Geometry, GeometryError, MAX_K, Probe, ReceivedFilter, Rolling, RollingFilter,
 };
 use sds_proto::hash::{HashKind, farm_hash64, murmur3_32};
-use sds_proto::repair::Arithmetic;
+use sds_proto::repair::RepairTiming;
 use sds_proto::wire::NimFilter;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -204,7 +204,7 @@ fn nim_repair(case: &Value, root: &Value) -> Outcome {
         "tRespMs",
         "inGroup",
     ];
-    timing(Arithmetic::new(nim_kind(root)?), &Case::new(case, &fields, &[])?, fields)
+    timing(RepairTiming::new(nim_kind(root)?), &Case::new(case, &fields, &[])?, fields)
 }
 
 fn lip109_timing(case: &Value, _root: &Value) -> Outcome {
@@ -219,10 +219,10 @@ fn lip109_timing(case: &Value, _root: &Value) -> Outcome {
         "t_resp_ms",
         "in_response_group",
     ];
-    timing(Arithmetic::new(HashKind::Lip109), &Case::new(case, &fields, &[])?, fields)
+    timing(RepairTiming::new(HashKind::Lip109), &Case::new(case, &fields, &[])?, fields)
 }
 
-fn timing(arithmetic: Arithmetic, case: &Case<'_>, fields: [&str; 9]) -> Outcome {
+fn timing(arithmetic: RepairTiming, case: &Case<'_>, fields: [&str; 9]) -> Outcome {
     let [me, sender, id, t_min, t_max, groups, t_req, t_resp, in_group] = fields;
     let (me, sender, id) =
         (case.text(me)?.as_bytes(), case.text(sender)?.as_bytes(), case.text(id)?.as_bytes());

@@ -2,12 +2,12 @@
 //! ARCHITECTURE.md.
 //!
 //! Vectors are bytes and numbers that the existing implementations produced. The files are those of
-//! the folder named by `SDS_VECTORS`, or else of `tests/vectors` and of `variants` in it. Nothing is
-//! skipped in silence: a file of unknown shape is named, a section that nobody checks and a section
-//! without cases are failures.
+//! the folder named by `SDS_VECTORS`, or else of `tests/vectors` and of `variants` in it. Nothing
+//! is skipped in silence: a file of unknown shape is named, a section that nobody checks and a
+//! section without cases are failures.
 //!
-//! A case is judged by what it is, not by its name. Without `SDS_VECTORS` the judges are judged as well:
-//! each field of each section, once it is changed, must make some case fail.
+//! A case is judged by what it is, not by its name. Without `SDS_VECTORS` the judges are judged as
+//! well: each field of each section, once it is changed, must make some case fail.
 
 #![expect(clippy::print_stdout, reason = "this program's output is its report")]
 
@@ -195,8 +195,9 @@ fn read(path: &Path) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
-/// Only files made by nim-sds name the hash algorithm they were built with, and only those of its forms
-/// have the sections of those. A file without a single section that its kind knows is of no kind.
+/// Only files made by nim-sds name the hash algorithm they were built with, and only those of its
+/// forms have the sections of those. A file without a single section that its kind knows is of no
+/// kind.
 fn shape(root: &Value) -> Option<(&Map<String, Value>, Sections)> {
     let keys = root.as_object()?;
     let knows = |sections: &Sections| {

@@ -240,7 +240,7 @@ fn imported(data: &ChannelData) -> Result<(), String> {
     same("logged or waiting", &here, &given)?;
     let repairs = meta.outgoing_repair_buffer.iter().map(|repair| &repair.message_id);
     let mut absent = repairs.filter(|id| !id.is_empty() && !given.contains(*id));
-    same("not wanted", &absent.find(|id| !state.wanted.contains_key(*id)), &None)?;
+    same("not wanted", &absent.find(|id| !state.missing.contains_key(*id)), &None)?;
 
     let mut node = Node::new(config);
     let open = Input::Open { channel: channel.clone(), config: None };

@@ -24,7 +24,8 @@ impl Cores {
     ///
     /// # Errors
     ///
-    /// The positions are not two different ones of this process's cores, or the system refuses to pin.
+    /// The positions are not two different ones of this process's cores, or the system refuses to
+    /// pin.
     pub(crate) fn pin(positions: &[usize]) -> anyhow::Result<Self> {
         let available = core_affinity::get_core_ids()
             .context("the system does not say which cores there are")?;
@@ -39,7 +40,8 @@ impl Cores {
             })
         };
         let (near, far) = (core(near)?, core(far)?);
-        // The far core is tried first: a refusal must come here, not in the middle of a measurement.
+        // The far core is tried first: a refusal must come here, not in the middle of a
+        // measurement.
         ensure!(core_affinity::set_for_current(far), "the system refused core {}", far.id);
         ensure!(core_affinity::set_for_current(near), "the system refused core {}", near.id);
         Ok(Self { partner: Some(far) })
@@ -50,7 +52,8 @@ impl Cores {
         Self { partner: None }
     }
 
-    /// Runs `far` on the other core and `near` on this one, starting together; gives back what `near` gives.
+    /// Runs `far` on the other core and `near` on this one, starting together; gives back what
+    /// `near` gives.
     ///
     /// # Errors
     ///

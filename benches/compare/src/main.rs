@@ -1,4 +1,5 @@
-//! Measures parts of this project side by side with others that do the same, interleaved in one process, and prints ratios.
+//! Measures parts of this project side by side with others that do the same, interleaved in one
+//! process, and prints ratios.
 
 mod cores;
 mod options;
@@ -15,8 +16,8 @@ use crate::options::Options;
 
 /// Measures parts of this project side by side with others that do the same.
 ///
-/// All candidates of a row take turns in one process, pinned to two cores. A machine's absolute figures drift, mostly with
-/// what its neighbours do: compare the ratios of one run only.
+/// All candidates of a row take turns in one process, pinned to two cores. A machine's absolute
+/// figures drift, mostly with what its neighbours do: compare the ratios of one run only.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -28,17 +29,19 @@ struct Cli {
 enum Command {
     /// The channel `sds-spsc` against other bounded channels and rings
     ///
-    /// One message is one send and one receive. Columns: median, slowest and fastest round, and ours divided by the candidate
-    /// (for times the inverse), so that above 1 is always in our favour. The probe is one atomic word handed to the other
-    /// core and back, measured beside each row: it says how costly this machine's cores find each other at that moment.
+    /// One message is one send and one receive. Columns: median, slowest and fastest round, and
+    /// ours divided by the candidate (for times the inverse), so that above 1 is always in our
+    /// favour. The probe is one atomic word handed to the other core and back, measured beside each
+    /// row: it says how costly this machine's cores find each other at that moment.
     ///
     /// In JSON a row is {"row","core","unit","ours","best","best_name","ratio","probe_ns"}.
     Spsc(Options),
 
-    /// The protocol core `sds-proto` and its drivers, beside the least that each could cost and beside others
+    /// The protocol core `sds-proto` and its drivers, beside the least that each could cost and
+    /// beside others
     ///
-    /// Each row prints what it was held to. Its ratio is ours divided by what stands beside it; of a
-    /// floor, the items it is the sum of are listed.
+    /// Each row prints what it was held to. Its ratio is ours divided by what stands beside it; of
+    /// a floor, the items it is the sum of are listed.
     ///
     /// In JSON a row is {"row","unit","value","reference","reference_name","ratio"}.
     Sds {

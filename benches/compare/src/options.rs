@@ -1,4 +1,5 @@
-//! What both comparisons are asked: which rows, how long, on which cores, and where the result goes.
+//! What both comparisons are asked: which rows, how long, on which cores, and where the result
+//! goes.
 
 use core::fmt::Display;
 use std::fs::File;
@@ -31,7 +32,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ROW_PREFIX")]
     only: Option<String>,
 
-    /// The two cores to run on, by position among those this process may use; not two threads of one core
+    /// The two cores to run on, by position among those this process may use; not two threads of
+    /// one core
     #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1, default_values_t = [0, 1])]
     cores: Vec<usize>,
 }

@@ -41,7 +41,8 @@ impl Unit {
         }
     }
 
-    /// How many times better `ours` is than `other`: above 1 is in our favour, whichever way the unit counts.
+    /// How many times better `ours` is than `other`: above 1 is in our favour, whichever way the
+    /// unit counts.
     pub(crate) fn ratio(self, ours: f64, other: f64) -> f64 {
         match self {
             Self::Rate => ours / other,

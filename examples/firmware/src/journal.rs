@@ -5,9 +5,9 @@
 //! and no state is kept in memory.
 //!
 //! A bank begins with a word that numbers it; that is programmed last, and so makes it valid. An
-//! entry begins with a word of its length and checksum; that, too, is programmed last. So a reset at
-//! any point leaves the state before the write or after it, and the next start sees which. A tail
-//! that is not erased is never written over: the next write goes to the other bank.
+//! entry begins with a word of its length and checksum; that, too, is programmed last. So a reset
+//! at any point leaves the state before the write or after it, and the next start sees which. A
+//! tail that is not erased is never written over: the next write goes to the other bank.
 //!
 //! A bank must hold twice the largest state, or banks are swapped, and so erased, too often.
 

@@ -1,7 +1,7 @@
 //! `sds-proto` for JavaScript: one class that takes inputs and gives effects, like the node in it.
 //!
-//! JavaScript moves the bytes and tells the time. Nothing is imported but what `wasm-bindgen` needs:
-//! no clock, no randomness, no I/O.
+//! JavaScript moves the bytes and tells the time. Nothing is imported but what `wasm-bindgen`
+//! needs: no clock, no randomness, no I/O.
 
 #![forbid(unsafe_code)]
 
@@ -68,8 +68,8 @@ impl SdsNode {
         self.handle(now, Input::Open { channel: channel.into(), config: None })
     }
 
-    /// Publishes a message, whose id must be unique in the channel for ever. Throws if the content is
-    /// empty, the id known, or too much is unacknowledged.
+    /// Publishes a message, whose id must be unique in the channel for ever. Throws if the content
+    /// is empty, the id known, or too much is unacknowledged.
     pub fn publish(
         &mut self,
         now: Ts<Now>,

@@ -257,7 +257,7 @@ fn write_summary(
     file.line(Figure::new("acknowledged", progress.acknowledged))?;
     file.line(Figure::new("sent", metrics.sent_new))?;
     file.line(Figure::new("resent", metrics.sent_resends))?;
-    file.line(Figure::new("repaired", metrics.sent_repairs))?;
+    file.line(Figure::new("retrieved", metrics.sent_repairs))?;
     file.line(Figure::new("syncs", metrics.sent_syncs))?;
     file.line(Figure::new("bridged", metrics.sent_bridged))?;
     file.line(Figure::new("received", metrics.received))?;

@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use crate::judge::{Judged, Verdict};
 
 /// Figures of a participant's summary that the table shows; of its last life, if it was killed.
-const FIGURES: [&str; 3] = ["resent", "repaired", "acknowledged"];
+const FIGURES: [&str; 3] = ["resent", "retrieved", "acknowledged"];
 
 /// Prints the verdict; success only if all participants converged.
 pub(crate) fn print(verdict: &Verdict) -> Result<ExitCode, Box<dyn Error>> {

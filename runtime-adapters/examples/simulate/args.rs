@@ -12,8 +12,8 @@ use sds_proto::sim::{Plan, Speech};
 /// Simulates groups on virtual time, checks the invariants of the protocol after every step, and
 /// makes small what fails.
 ///
-/// The last line says `0 violations in N runs` and the exit code is 0, or a violation is printed and
-/// the exit code is 1. Wrong options and unreadable files: exit code 2.
+/// The last line says `0 violations in N runs` and the exit code is 0, or a violation is printed
+/// and the exit code is 1. Wrong options and unreadable files: exit code 2.
 #[derive(Parser, Debug)]
 #[command(name = "simulate")]
 pub(crate) struct Args {

@@ -79,14 +79,14 @@ pub(crate) fn in_words(report: &Report) -> String {
         sent.messages,
         sent.bytes,
     );
-    for why in [
+    for reason in [
         SendReason::New,
         SendReason::Resend,
         SendReason::Sync,
         SendReason::Repair,
         SendReason::Bridge,
     ] {
-        text += &format!(" {why:?} {}", report.sent(why).messages);
+        text += &format!(" {reason:?} {}", report.sent(reason).messages);
     }
     text + &format!(
         "; {} repairs nobody needed, {} lost, {} unconfirmed",

@@ -65,14 +65,14 @@ pub unsafe extern "C" fn SdsNewReliabilityManager(
 /// "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
 /// "dialect" ("nim"; "lip109", "mirror", "bridge"), "nimForm" ("0.3.3"; "0.2", "0.3.0", "0.4": what
 /// is sent in the nim dialect, by the version of nim-sds), "filter" ("sized"; "full": how large
-/// filters are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0: only
-/// syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
-/// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, or
-/// three times "repairTMaxMs" if that is more; at least that), "spinMicros" (50, at most 1000: how
-/// long the thread and its callers stay awake before they sleep; 0 is off), "store" (the path of a
-/// file; none), and only with it "durability" ("strict": a call returns when what it changed is on the disk; "relaxed") and
-/// "adoptStore" (false: channels that were stored under another participant id are not opened; true:
-/// they go on under this one).
+/// filters are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0:
+/// only syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
+/// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, or three
+/// times "repairTMaxMs" if that is more; at least that), "spinMicros" (50, at most 1000: how long
+/// the thread and its callers stay awake before they sleep; 0 is off), "store" (the path of a file;
+/// none), and only with it "durability" ("strict": a call returns when what it changed is on the
+/// disk; "relaxed") and "adoptStore" (false: channels that were stored under another participant id
+/// are not opened; true: they go on under this one).
 ///
 /// # Safety
 ///
@@ -104,26 +104,26 @@ pub unsafe extern "C" fn SdsNewReliabilityManagerWithConfig(
 /// - "message_ready": a message of somebody else and all that it depends on are here. With a
 ///   configuration it has more keys: "seq", the number of the delivery, for SdsConsumed; "gap",
 ///   whether something that it depends on is missing for good; "senderId"; "lamport", its Lamport
-///   time; "follows", the id of the message right before it in the log, null if it is the first; and
-///   "message", its content in base64, but where the answer to the call has it, because it is the
-///   message that is being unwrapped. After a restart what was not consumed is told again.
+///   time; "follows", the id of the message right before it in the log, null if it is the first;
+///   and "message", its content in base64, but where the answer to the call has it, because it is
+///   the message that is being unwrapped. After a restart what was not consumed is told again.
 /// - "message_sent": somebody has a message that was wrapped here. Those of one call come in the
 ///   order of sending.
 /// - "missing_dependencies": a message that was unwrapped waits for those in "missingDeps".
 /// - "periodic_sync": see SdsStartPeriodicTasks.
 /// - "ephemeral": a message of SdsWrapEphemeralMessage was unwrapped.
-/// - "unconfirmed" (with a configuration only): nobody acknowledged a message that was wrapped here,
-///   and it is not sent again. message_sent may still follow.
+/// - "unconfirmed" (with a configuration only): nobody acknowledged a message that was wrapped
+///   here, and it is not sent again. message_sent may still follow.
 /// - "lost" (with a configuration only): a message is missing and was given up.
-/// - "participant_id_in_use" (with a configuration only): the message came under our own participant
-///   id, and this context did not make it: another participant has the same id, and neither
-///   acknowledges the other, or it was made before our state was lost. "lamport" is its Lamport time.
-///   Told once a channel.
-/// - "wall_clock_off" (with a configuration only): the clock of this machine, "ours", seems wrong by
-///   what others say, "theirs", in milliseconds since 1970. Then others refuse what is wrapped here, or
-///   it refuses theirs. Told once a context.
-/// - "open_failed" (with a store only): a stored channel cannot be opened; "reason" says why. Without
-///   "channelId": it is not known which channels are stored.
+/// - "participant_id_in_use" (with a configuration only): the message came under our own
+///   participant id, and this context did not make it: another participant has the same id, and
+///   neither acknowledges the other, or it was made before our state was lost. "lamport" is its
+///   Lamport time. Told once a channel.
+/// - "wall_clock_off" (with a configuration only): the clock of this machine, "ours", seems wrong
+///   by what others say, "theirs", in milliseconds since 1970. Then others refuse what is wrapped
+///   here, or it refuses theirs. Told once a context.
+/// - "open_failed" (with a store only): a stored channel cannot be opened; "reason" says why.
+///   Without "channelId": it is not known which channels are stored.
 ///
 /// # Safety
 ///
@@ -227,8 +227,8 @@ pub unsafe extern "C" fn SdsResetReliabilityManager(
 /// between commas.
 ///
 /// The same content under an id that is in the log gives the same message again, whether it was
-/// acknowledged or not, also after a restart; other content is refused. An id that was never wrapped
-/// here and that others name can be wrapped.
+/// acknowledged or not, also after a restart; other content is refused. An id that was never
+/// wrapped here and that others name can be wrapped.
 ///
 /// # Safety
 ///
@@ -297,8 +297,8 @@ pub unsafe extern "C" fn SdsWrapEphemeralMessage(
 }
 
 /// Takes in what somebody else wrapped, of at most 33554432 bytes. What is no message is read up to
-/// where that shows, and not to its end. The callback gets JSON: the content as numbers, the channel,
-/// and what must come before the message is ready.
+/// where that shows, and not to its end. The callback gets JSON: the content as numbers, the
+/// channel, and what must come before the message is ready.
 ///
 /// # Safety
 ///
@@ -485,10 +485,10 @@ pub unsafe extern "C" fn SdsChannels(
 }
 
 /// The log of a channel, in its order: by Lamport time and id. The callback gets JSON: "channelId";
-/// "entries", each with "messageId", "senderId", "lamport" and "message", its content in base64; and
-/// "next" if there are more. A page has at most `max` entries, no more than 1000 (0: 1000), and none
-/// behind the one with which it reaches 1 MiB. `after` is NULL for the first page, or the "next"
-/// of the page before.
+/// "entries", each with "messageId", "senderId", "lamport" and "message", its content in base64;
+/// and "next" if there are more. A page has at most `max` entries, no more than 1000 (0: 1000), and
+/// none behind the one with which it reaches 1 MiB. `after` is NULL for the first page, or the
+/// "next" of the page before.
 ///
 /// # Safety
 ///
@@ -709,7 +709,8 @@ unsafe fn ids(ids: *mut *mut c_char, count: usize) -> Result<Vec<MessageId>, &'s
     if count > MAX_IDS {
         return Err(c"libsds error: count is above 1048576");
     }
-    // SAFETY: it has `count` pointers, no more than memory can hold, which nobody changes meanwhile.
+    // SAFETY: it has `count` pointers, no more than memory can hold, which nobody changes
+    // meanwhile.
     let ids = unsafe { slice::from_raw_parts(ids, count) };
     // SAFETY: each is NULL or ends in a NUL.
     let ids = ids.iter().map(|id| unsafe { text(*id) }.unwrap_or_default());

@@ -73,7 +73,7 @@ impl From<RejectReason> for Failure {
         let code = match reason {
             RejectReason::Decode(_)
             | RejectReason::DialectNotAccepted(_)
-            | RejectReason::NotText => Code::DeserializationError,
+            | RejectReason::NotForwardable => Code::DeserializationError,
             RejectReason::ContentTooLong { .. } | RejectReason::DatagramTooLong { .. } => {
                 Code::MessageTooLarge
             }

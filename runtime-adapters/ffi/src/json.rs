@@ -1,7 +1,7 @@
 //! The JSON of the events and of unwrapped messages.
 //!
-//! It must be nim-sds's to the byte where that is JSON, and tell ids that are not UTF-8 so that they
-//! can be named again, which no JSON writer of Rust's does.
+//! It must be nim-sds's to the byte where that is JSON, and tell ids that are not UTF-8 so that
+//! they can be named again, which no JSON writer of Rust's does.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -114,8 +114,8 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Escapes what nim-sds escapes, as it does: `\u000b` in lower case and all others in upper case.
-/// Bytes that are no UTF-8 are lone surrogates, `\uDC80` to `\uDCFF`, which no UTF-8 has: so they can
-/// be told from all texts, and from each other.
+/// Bytes that are no UTF-8 are lone surrogates, `\uDC80` to `\uDCFF`, which no UTF-8 has: so they
+/// can be told from all texts, and from each other.
 pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for chunk in bytes.utf8_chunks() {

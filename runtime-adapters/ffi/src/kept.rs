@@ -1,11 +1,12 @@
 //! Answers that callers read after their call has returned.
 //!
-//! Programs in other languages do: a callback of theirs puts the pointer away and wakes whoever waits
-//! for the call, and that one reads when it gets to run. Meanwhile other threads of the program may
-//! have been given thousands of answers, so the age of an answer counts, and not what came after it.
+//! Programs in other languages do: a callback of theirs puts the pointer away and wakes whoever
+//! waits for the call, and that one reads when it gets to run. Meanwhile other threads of the
+//! program may have been given thousands of answers, so the age of an answer counts, and not what
+//! came after it.
 //!
-//! There is one store for the whole process, so that an answer outlives its context, and so that its
-//! bound is one on memory however many contexts there are.
+//! There is one store for the whole process, so that an answer outlives its context, and so that
+//! its bound is one on memory however many contexts there are.
 
 use core::time::Duration;
 use std::collections::VecDeque;

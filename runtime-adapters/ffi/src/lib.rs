@@ -2,8 +2,8 @@
 //!
 //! Programs written for nim-sds's libsds run on it without being recompiled: the same symbols,
 //! codes, texts and JSON, on the same threads and in the same order. `README.md` says where it
-//! differs on purpose, `include/libsds.h` what each function does, and `docs/c.md` in the repository
-//! is the way in, with a program.
+//! differs on purpose, `include/libsds.h` what each function does, and `docs/c.md` in the
+//! repository is the way in, with a program.
 //!
 //! | module | what it is for |
 //! | --- | --- |

@@ -116,7 +116,9 @@ impl Request {
         let Name { name, says_why } = name;
         match failure.reason.filter(|_| says_why) {
             None => format!("error processing {name} request: {}", failure.code).into(),
-            Some(why) => format!("error processing {name} request: {}: {why}", failure.code).into(),
+            Some(reason) => {
+                format!("error processing {name} request: {}: {reason}", failure.code).into()
+            }
         }
     }
 

@@ -201,7 +201,7 @@ impl Settings {
             builder.filter_policy(match messages {
                 0 => FilterPolicy::SyncOnly,
                 1 => FilterPolicy::EveryMessage,
-                messages => FilterPolicy::Every(messages),
+                messages => FilterPolicy::EveryNth(messages),
             })
         });
         builder = set(builder, keys.keep_lip109_filters, ConfigBuilder::keep_lip109_filters);
@@ -323,7 +323,7 @@ fn base(participant: ParticipantId, way_out: bool) -> ConfigBuilder {
         .resend(way_out)
         .sync(way_out)
         .repair(way_out && named)
-        .retrieval_retry(None);
+        .retrieval_interval(None);
     // Without resends somebody else may still bring what is missing, whenever that is.
     if way_out { builder } else { builder.lost_after(YEAR) }
 }
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!((*config.response_groups(), *config.max_repair_requests()), (4, 7));
         assert_eq!(*config.dialect(), Dialect::Bridge);
         assert_eq!(*config.nim_filter_size(), NimFilterSize::FullSize);
-        assert_eq!(*config.filter_policy(), FilterPolicy::Every(4));
+        assert_eq!(*config.filter_policy(), FilterPolicy::EveryNth(4));
         assert!(!config.keep_lip109_filters());
         assert!(!config.sync() && *config.repair());
         assert_eq!((settings.period, settings.spin), (Duration::from_millis(10), Duration::ZERO));
@@ -452,7 +452,7 @@ mod tests {
         let policy = |json| *from_json(json).unwrap().config.filter_policy();
         assert_eq!(policy(r#"{"filterEvery":0}"#), FilterPolicy::SyncOnly);
         assert_eq!(policy(r#"{"filterEvery":1}"#), FilterPolicy::EveryMessage);
-        assert_eq!(policy(r#"{"filterEvery":2}"#), FilterPolicy::Every(2));
+        assert_eq!(policy(r#"{"filterEvery":2}"#), FilterPolicy::EveryNth(2));
         assert_eq!(policy("{}"), FilterPolicy::EveryMessage);
     }
 

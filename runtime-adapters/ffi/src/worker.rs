@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
-    Bound, ChannelId, Config, Delivery, Effect, Input, Instant, LoadId, MessageId, Node, Now,
+    ChannelId, Config, Delivery, Effect, Input, Instant, Limit, LoadId, MessageId, Node, Now,
     PersistId, PublishKind, RejectReason, Rejected, SendReason, UnixMillis,
 };
 use serde::Serialize;
@@ -27,7 +27,7 @@ pub(crate) trait Host {
     fn hint(&self, message_id: &MessageId) -> Option<Bytes>;
 
     /// A message that nobody asked for wants to go out.
-    fn outgoing(&self, channel: &ChannelId, why: SendReason, datagram: &[u8]);
+    fn outgoing(&self, channel: &ChannelId, reason: SendReason, datagram: &[u8]);
 }
 
 /// A node and what its callers are to hear of it.
@@ -326,8 +326,8 @@ impl Worker {
         wanted.wrapped.ok_or_else(|| Code::PersistenceError.into())
     }
 
-    /// The message again if it is the same: sent again if nobody has acknowledged it, else as it is in
-    /// the log, whoever brought it there.
+    /// The message again if it is the same: sent again if nobody has acknowledged it, else as it is
+    /// in the log, whoever brought it there.
     fn wrap_again(
         &mut self,
         now: Now,
@@ -345,7 +345,7 @@ impl Worker {
         let resend = Input::Resend { channel: channel.clone(), message_id: message_id.clone() };
         match self.node.handle(now, resend).map_err(|rejected| rejected.reason) {
             Ok(()) => {}
-            Err(RejectReason::NotOutgoing) => {
+            Err(RejectReason::NotUnacknowledged) => {
                 let logged = self.node.logged_datagram(&channel, &message_id);
                 return logged.ok_or_else(|| RejectReason::IdKnown.into());
             }
@@ -369,12 +369,12 @@ impl Worker {
             self.counts.refused_nul += 1;
             return Err(Reason::NulInChannelId.into());
         }
-        let mut unmet = Vec::new();
+        let mut missing = Vec::new();
         if message_id.is_empty() || channel.is_empty() {
             // nim-sds takes them in. They cannot be told from each other, so they join no log.
             host.event(about(channel, message_id, "message_ready"));
         } else {
-            let waited = self.node.unmet(channel, message_id).next().is_some();
+            let waited = self.node.missing_dependencies(channel, message_id).next().is_some();
             let received = self.receive(now, datagram, host);
             let mut wanted = Wanted { unwrapping: Some(message_id), ..Wanted::default() };
             // A refusal may tell something, too: that our own clock is off.
@@ -383,9 +383,11 @@ impl Worker {
             if wanted.dropped {
                 return Err(Code::OutOfMemory.into());
             }
-            unmet.extend(self.node.unmet(channel, message_id).map(HistoryEntry::from));
-            if !waited && !unmet.is_empty() && message.kind() == Kind::Content {
-                host.event(missing_dependencies(channel, message_id, &unmet));
+            missing.extend(
+                self.node.missing_dependencies(channel, message_id).map(HistoryEntry::from),
+            );
+            if !waited && !missing.is_empty() && message.kind() == Kind::Content {
+                host.event(missing_dependencies(channel, message_id, &missing));
             }
         }
         let content = message.content.as_deref().unwrap_or_default();
@@ -393,7 +395,7 @@ impl Worker {
             Form::Text => Object::begin(answer)
                 .bytes("message", content)
                 .channel_id(channel)
-                .missing(&unmet)
+                .missing(&missing)
                 .end(),
             Form::Binary => {
                 // The length of the header, the header, the content.
@@ -401,7 +403,7 @@ impl Worker {
                 Object::begin(answer)
                     .message_id(message_id)
                     .channel_id(channel)
-                    .missing(&unmet)
+                    .missing(&missing)
                     .end();
                 let header = u32::try_from(answer.len() - 4).map_err(|_| Code::InternalError)?;
                 answer[..4].copy_from_slice(&header.to_le_bytes());
@@ -496,13 +498,13 @@ impl Worker {
     fn drain(&mut self, now: Now, host: &dyn Host, wanted: &mut Wanted<'_>) {
         while let Some(effect) = self.node.poll_effect() {
             match effect {
-                Effect::Send { channel, bytes, message_id, why, .. } => {
+                Effect::Send { channel, bytes, message_id, reason, .. } => {
                     if wanted.wrapped.is_none() && wanted.wrapping == Some(&message_id) {
                         wanted.wrapped = Some(bytes);
                         continue;
                     }
-                    self.counts.sent(why);
-                    host.outgoing(&channel, why, &bytes);
+                    self.counts.sent(reason);
+                    host.outgoing(&channel, reason, &bytes);
                 }
                 Effect::Persist { id, changes } => self.persist(now, id, &changes),
                 Effect::Load { id, channel } => {
@@ -528,9 +530,11 @@ impl Worker {
                 {
                     host.event(missing_dependencies(&channel, &message_id, &missing));
                 }
-                Effect::Bounded { bound: Bound::Incoming | Bound::Wanted, message_id, .. }
-                    if wanted.unwrapping == Some(&message_id) =>
-                {
+                Effect::LimitReached {
+                    limit: Limit::Incoming | Limit::Missing,
+                    message_id,
+                    ..
+                } if wanted.unwrapping == Some(&message_id) => {
                     wanted.dropped = true;
                 }
                 Effect::Unconfirmed { channel, message_id } if self.detailed => {
@@ -554,8 +558,8 @@ impl Worker {
 }
 
 impl Counts {
-    const fn sent(&mut self, why: SendReason) {
-        let counter = match why {
+    const fn sent(&mut self, reason: SendReason) {
+        let counter = match reason {
             SendReason::Resend => &mut self.sent_resends,
             SendReason::Sync => &mut self.sent_syncs,
             SendReason::Repair => &mut self.sent_repairs,
@@ -609,8 +613,9 @@ fn not_opened(channel: Option<&ChannelId>, failure: Failure) -> Vec<u8> {
     if let Some(channel) = channel {
         event = event.channel_id(channel);
     }
-    let why = failure.reason.map_or_else(|| failure.code.to_string(), |why| why.to_string());
-    event.plain("eventType", "open_failed").text("reason", why).end();
+    let reason =
+        failure.reason.map_or_else(|| failure.code.to_string(), |reason| reason.to_string());
+    event.plain("eventType", "open_failed").text("reason", reason).end();
     json
 }
 

@@ -39,13 +39,13 @@
 //! | [`Waking`] (default) | one fence for each message, slice or chunk | one in `min(capacity / 4, 32)` messages | yes |
 //! | [`Deferred`] | no fence | no fence | yes; one fence for all channels at each flush of [`Wakes`] |
 //!
-//! An end that can wait therefore always has a peer that looks. What is left to the user is to flush
-//! [`Wakes`] before its thread sleeps, and [`Wakes::turns`] does that. A [`Deferred`] end is not
-//! `Send`, so that it cannot leave the thread whose loop flushes. Each end has its own mode, for
-//! instance `Deferred` in a loop and `Waking` in the thread that talks to it.
+//! An end that can wait therefore always has a peer that looks. What is left to the user is to
+//! flush [`Wakes`] before its thread sleeps, and [`Wakes::turns`] does that. A [`Deferred`] end is
+//! not `Send`, so that it cannot leave the thread whose loop flushes. Each end has its own mode,
+//! for instance `Deferred` in a loop and `Waking` in the thread that talks to it.
 //!
-//! `cargo run --release -p sds-spsc --example soak` prints messages per second for each mode and core
-//! on the machine at hand.
+//! `cargo run --release -p sds-spsc --example soak` prints messages per second for each mode and
+//! core on the machine at hand.
 //!
 //! A loop that sleeps in the poller of the operating system is woken like any task: make a
 //! [`Waker`](core::task::Waker) that notifies the poller and pass it to
@@ -59,9 +59,10 @@
 //! is woken. A receiver that takes a few messages and then turns to something else that depends on
 //! this sender calls `flush` first.
 //!
-//! A waker may do anything at once: use other channels, flush, drop the ends that its thread has. The
-//! panic of one comes out of the call that woke it, after everybody else who was to be woken has been:
-//! what was sent is sent, what was closed is closed, but a message that was being received is dropped.
+//! A waker may do anything at once: use other channels, flush, drop the ends that its thread has.
+//! The panic of one comes out of the call that woke it, after everybody else who was to be woken
+//! has been: what was sent is sent, what was closed is closed, but a message that was being
+//! received is dropped.
 //!
 //! # Cancelling
 //!
@@ -77,8 +78,8 @@
 //!
 //! # Why it is correct
 //!
-//! **Messages.** The tail is written by the sender alone, the head by the receiver alone. Core A: the
-//! sender writes slots, then stores the tail with release; the receiver loads it with acquire
+//! **Messages.** The tail is written by the sender alone, the head by the receiver alone. Core A:
+//! the sender writes slots, then stores the tail with release; the receiver loads it with acquire
 //! before it reads them. Core B: the same with the sequence of each slot in place of the tail. The
 //! way back is the same for both: the receiver reads slots, then stores the head with release; the
 //! sender loads it with acquire before it writes them again. Each end keeps what it last saw of the
@@ -91,27 +92,27 @@
 //! neither does a sequentially consistent load. A deferred end has stored long before, and its
 //! fence is that of the flush. A receiver publishes its head before its fence, so the sender that
 //! tries again sees the room. The waker itself is moved under a three-state lock that is tried and
-//! never waited for: who finds it taken leaves the waking to who has it, or wakes itself. A flush has
-//! no end of its own that would keep the channel, so it takes the waker out and lets go of the channel
-//! before it wakes: the waker may free it.
+//! never waited for: who finds it taken leaves the waking to who has it, or wakes itself. A flush
+//! has no end of its own that would keep the channel, so it takes the waker out and lets go of the
+//! channel before it wakes: the waker may free it.
 //!
 //! **Closing.** Stores a flag with release, fences, and wakes both ends. What was sent before the
 //! flag is visible with it: a receiver says that it is closed only if it looked at the flag first
-//! and then found nothing.
-//! A sender may see the flag late; its message then counts as sent before the close, and is dropped
-//! with the channel if nobody receives it. Of *closed, fenced, looked for messages* and *sent, fenced,
-//! looked whether closed* one sees the other, so a sender in waking mode can know.
+//! and then found nothing. A sender may see the flag late; its message then counts as sent before
+//! the close, and is dropped with the channel if nobody receives it. Of *closed, fenced, looked for
+//! messages* and *sent, fenced, looked whether closed* one sees the other, so a sender in waking
+//! mode can know.
 //!
-//! **Freeing.** The sender has always published what it sent; the receiver publishes how far it got.
-//! Then each gives up its share, with acquire and release, even if a waker panics; the second drops the
-//! messages that are still there and frees the allocation.
+//! **Freeing.** The sender has always published what it sent; the receiver publishes how far it
+//! got. Then each gives up its share, with acquire and release, even if a waker panics; the second
+//! drops the messages that are still there and frees the allocation.
 //!
 //! Every step named here is left out in turn by the models under loom, which must then fail.
 //!
 //! # Features
 //!
-//! `std`: blocking variants, and `lanes` for many senders. `futures`: `Stream` and `Sink`. None is on
-//! by default; without them the crate needs `alloc` only.
+//! `std`: blocking variants, and `lanes` for many senders. `futures`: `Stream` and `Sink`. None is
+//! on by default; without them the crate needs `alloc` only.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(any(feature = "std", sds_loom)), no_std)]

@@ -86,8 +86,8 @@ impl<T, M: Mode, C: Core> Sender<T, M, C> {
 
     /// Whether either end has closed the channel, or the receiver is gone.
     ///
-    /// `false` after a send in [`Waking`] mode also says that the message is not too late: a receiver
-    /// that closes the channel, or all of its lanes, and looks after that finds it.
+    /// `false` after a send in [`Waking`] mode also says that the message is not too late: a
+    /// receiver that closes the channel, or all of its lanes, and looks after that finds it.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.producer.header().is_closed_for_good()

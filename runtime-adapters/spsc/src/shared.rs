@@ -231,7 +231,8 @@ impl<S: Slot> Shared<S> {
         assert!(capacity > 0, "a channel holds at least one message");
         let storage = capacity.checked_next_power_of_two().filter(|n| *n <= isize::MAX as usize);
         let storage = storage.expect("the capacity is within the address space");
-        // One lap short of overflow, so that every program passes it at once and not one after years.
+        // One lap short of overflow, so that every program passes it at once and not one after
+        // years.
         let first = 0_usize.wrapping_sub(storage);
         let layout = Self::layout(storage);
         // SAFETY: the layout has the size of a header at least.

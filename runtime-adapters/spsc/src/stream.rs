@@ -240,8 +240,8 @@ fn abandon<T>(shared: ManuallyDrop<Shared<Stamped<T>>>, head: usize) {
 mod tests {
     use super::*;
 
-    /// Takes `count` messages, and says at how many of them a line was asked for, none of them beyond
-    /// what was sent.
+    /// Takes `count` messages, and says at how many of them a line was asked for, none of them
+    /// beyond what was sent.
     fn lines_asked_for(
         consumer: &mut Consumer<u64>,
         producer: &Producer<u64>,

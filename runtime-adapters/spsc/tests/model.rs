@@ -1,5 +1,5 @@
-//! Any sequence of operations does what it does to a bounded queue. Not under Miri, where generating
-//! the sequences takes minutes; the other tests go through the same code.
+//! Any sequence of operations does what it does to a bounded queue. Not under Miri, where
+//! generating the sequences takes minutes; the other tests go through the same code.
 #![cfg(not(miri))]
 
 use std::fs;

@@ -27,8 +27,8 @@ pub(crate) struct Lane {
     /// in common. `None` if the event loop had stopped when the lane was to be made.
     sender: Mutex<Option<Sender<Command>>>,
     connector: Connector<Command>,
-    /// Whether the lane was found closed after a command was sent. Of one that is sent later it need
-    /// not be asked, for none is taken.
+    /// Whether the lane was found closed after a command was sent. Of one that is sent later it
+    /// need not be asked, for none is taken.
     is_doubtful: AtomicBool,
 }
 

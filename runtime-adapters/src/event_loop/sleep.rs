@@ -7,8 +7,8 @@
 //! | 3. `ASLEEP` in place of `RUNNING`, or again from 1 | 3. rouses it if that was `ASLEEP` | |
 //! | 4. looks what it waits for, under the lock | | |
 //!
-//! All of one atomic, and each step reads the last value of it or is ordered by the lock. The models
-//! in `loom-tests` include this file.
+//! All of one atomic, and each step reads the last value of it or is ordered by the lock. The
+//! models in `loom-tests` include this file.
 
 #[cfg(not(sds_loom))]
 use core::sync::atomic::AtomicU8;
@@ -50,8 +50,8 @@ impl<W> Sleep<W> {
         self.phase.load(Ordering::Relaxed) == WOKEN
     }
 
-    /// Falls asleep, and then looks what it waits for. `None` if there was a wake-up since it began:
-    /// then it must not sleep.
+    /// Falls asleep, and then looks what it waits for. `None` if there was a wake-up since it
+    /// began: then it must not sleep.
     pub(super) fn fall_asleep<R>(&self, look: impl FnOnce(&mut W) -> R) -> Option<R> {
         let (from, to) = (RUNNING, ASLEEP);
         self.phase.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).ok()?;

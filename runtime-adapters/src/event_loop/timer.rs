@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::reactor::{Alarm, Reactor};
 
-/// A [`Timer`](crate::Timer) of an event loop's, from [`EventLoop::timer`](super::EventLoop::timer).
+/// A [`Timer`](crate::Timer) of an event loop's, from
+/// [`EventLoop::timer`](super::EventLoop::timer).
 ///
 /// It goes off only while the event loop runs.
 #[derive(Debug)]

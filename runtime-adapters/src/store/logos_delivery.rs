@@ -18,7 +18,8 @@ const VERSION: i64 = 1;
 /// Of all categories, so that it is for [`ChannelData::from_rows`] to tell which mean something.
 const ROWS: &str = "SELECT category, key, payload FROM kv";
 
-/// The channels in a SQLite file of logos-delivery, which is not changed. logos-delivery must have ended.
+/// The channels in a SQLite file of logos-delivery, which is not changed. logos-delivery must have
+/// ended.
 ///
 /// All of it is read at once. Each channel becomes a state by
 /// [`Snapshot::from_nim_sds`](sds_proto::snapshot::Snapshot::from_nim_sds):
@@ -43,8 +44,8 @@ const ROWS: &str = "SELECT category, key, payload FROM kv";
 ///
 /// # Errors
 ///
-/// The file cannot be read, has no such table or one of another version, or holds a row that cannot be
-/// read; or an id or content is beyond the `limits`.
+/// The file cannot be read, has no such table or one of another version, or holds a row that cannot
+/// be read; or an id or content is beyond the `limits`.
 pub fn read_logos_delivery(
     path: impl AsRef<Path>,
     limits: &Limits,

@@ -88,8 +88,8 @@ pub trait Store: Send + 'static {
     }
 
     /// Longest record that it takes, in bytes of key and value. A driver whose configuration allows
-    /// longer ones ([`max_record_len`](sds_proto::Config::max_record_len)) does not start, for such a
-    /// write would never succeed. Default: any.
+    /// longer ones ([`max_record_len`](sds_proto::Config::max_record_len)) does not start, for such
+    /// a write would never succeed. Default: any.
     fn max_record_len(&self) -> u64 {
         u64::MAX
     }

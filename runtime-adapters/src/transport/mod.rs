@@ -32,8 +32,9 @@ pub trait Transport: Send + 'static {
     /// Sends a datagram to the group.
     ///
     /// `Pending` means that it is not yet out, to some at least: the next call must be with the
-    /// same datagram. A driver that has more to send than it may keep waits for this, and carries out
-    /// no commands meanwhile: a transport whose link is down for long should drop datagrams instead.
+    /// same datagram. A driver that has more to send than it may keep waits for this, and carries
+    /// out no commands meanwhile: a transport whose link is down for long should drop datagrams
+    /// instead.
     ///
     /// # Errors
     ///
@@ -46,8 +47,8 @@ pub trait Transport: Send + 'static {
     /// # Errors
     ///
     /// Nothing could be received now; a later call may succeed. The driver pauses for 100 ms, but
-    /// not at once after `ConnectionReset` or `ConnectionRefused`: with these some systems say that a
-    /// datagram that was sent reached no process.
+    /// not at once after `ConnectionReset` or `ConnectionRefused`: with these some systems say that
+    /// a datagram that was sent reached no process.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>>;
 }
 

@@ -6,7 +6,7 @@ use core::pin::pin;
 use core::task::Poll;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sds_proto::{DeliverySeq, Effect, RetrievalId, Retrieved};
+use sds_proto::{DeliverySeq, Effect, RetrievalId, RetrievalOutcome};
 use sds_runtime::transport::MemoryGroup;
 use sds_runtime::{Event, Events, Handle, HandleError, Options, Publication};
 
@@ -283,8 +283,11 @@ pub(crate) fn every_other_call_may_be_cancelled_at_any_point<D: Driver>() {
         rig.at_every_poll_asked(async |_| alice.channels().await.unwrap(), unharmed).await;
         rig.at_every_poll_asked(async |_| alice.outgoing(CHANNEL).await.unwrap(), unharmed).await;
         rig.at_every_poll_asked(async |_| alice.missing(CHANNEL).await.unwrap(), unharmed).await;
-        rig.at_every_poll_asked(async |_| alice.unmet(CHANNEL, "m1").await.unwrap(), unharmed)
-            .await;
+        rig.at_every_poll_asked(
+            async |_| alice.missing_dependencies(CHANNEL, "m1").await.unwrap(),
+            unharmed,
+        )
+        .await;
         rig.at_every_poll_asked(async |_| alice.stored_channels().await.unwrap(), unharmed).await;
         // Acknowledged perhaps.
         rig.at_every_poll(async |_| alice.resend(CHANNEL, "m1").await.is_ok(), unharmed).await;
@@ -295,8 +298,9 @@ pub(crate) fn every_other_call_may_be_cancelled_at_any_point<D: Driver>() {
         rig.at_every_poll(met, unharmed).await;
         let consumed = async |_| alice.consumed(CHANNEL, DeliverySeq(1)).await.unwrap();
         rig.at_every_poll_asked(consumed, unharmed).await;
-        let repaired = async |_| alice.repaired(RetrievalId(1), Retrieved::NotFound).await.unwrap();
-        rig.at_every_poll(repaired, unharmed).await;
+        let retrieved =
+            async |_| alice.retrieved(RetrievalId(1), RetrievalOutcome::NotFound).await.unwrap();
+        rig.at_every_poll(retrieved, unharmed).await;
         let open_with = async |number| {
             alice.open_with(format!("c{number}"), config("alice").into()).await.unwrap();
         };

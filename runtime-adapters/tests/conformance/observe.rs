@@ -43,7 +43,7 @@ pub(crate) fn metrics_tell_of_node_driver_and_store<D: Driver>() {
         let Metrics { delivered, delivered_own, redelivered, refused, channels, .. } = metrics;
         assert_eq!((delivered, delivered_own, redelivered), (10, 5, 0));
         assert_eq!((refused, channels, metrics.channels_loading), (1, 1, 0));
-        assert_eq!((metrics.logged, metrics.incoming, metrics.wanted), (10, 0, 0));
+        assert_eq!((metrics.logged, metrics.incoming, metrics.missing), (10, 0, 0));
         assert_eq!((metrics.acked, metrics.sent_new), (5, 5));
         assert_eq!((metrics.store_loads, metrics.store_load_failures), (1, 0));
         assert_eq!((metrics.store_write_failures, metrics.degraded), (0, 0));

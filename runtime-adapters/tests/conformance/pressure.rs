@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::thread;
 
 use futures_lite::future::{or, poll_once, zip};
-use sds_proto::{Config, DeliverySeq, Effect, RejectReason, RetrievalId, Retrieved};
+use sds_proto::{Config, DeliverySeq, Effect, RejectReason, RetrievalId, RetrievalOutcome};
 use sds_runtime::transport::MemoryGroup;
 use sds_runtime::{Event, Events, Handle, HandleError, Options, Wait};
 
@@ -70,7 +70,7 @@ pub(crate) fn questions_are_answered_while_the_transport_takes_nothing<D: Driver
             assert!(handle.log(CHANNEL).await.unwrap().entries.len() >= 2);
             assert!(handle.outgoing(CHANNEL).await.unwrap().len() >= 2);
             assert!(handle.missing(CHANNEL).await.unwrap().is_empty());
-            assert!(handle.unmet(CHANNEL, "m0").await.unwrap().is_empty());
+            assert!(handle.missing_dependencies(CHANNEL, "m0").await.unwrap().is_empty());
             handle.consumed(CHANNEL, DeliverySeq(1)).await.unwrap();
         }
         true
@@ -235,11 +235,11 @@ pub(crate) fn every_call_is_answered_while_nobody_reads_the_events<D: Driver>() 
         alice.consumed(CHANNEL, DeliverySeq(1)).await.unwrap();
         alice.hint(CHANNEL, "m1", "where").await.unwrap();
         alice.dependencies_met(CHANNEL, vec!["m0".into()]).await.unwrap();
-        alice.repaired(RetrievalId(1), Retrieved::NotFound).await.unwrap();
+        alice.retrieved(RetrievalId(1), RetrievalOutcome::NotFound).await.unwrap();
         alice.resend(CHANNEL, "m1").await.unwrap();
         assert_eq!(alice.outgoing(CHANNEL).await.unwrap().len(), 1);
         alice.missing(CHANNEL).await.unwrap();
-        alice.unmet(CHANNEL, "m1").await.unwrap();
+        alice.missing_dependencies(CHANNEL, "m1").await.unwrap();
         alice.open("another").await.unwrap();
         alice.close("another").await.unwrap();
         assert!(!alice.log(CHANNEL).await.unwrap().entries.is_empty());

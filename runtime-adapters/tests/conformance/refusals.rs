@@ -89,13 +89,13 @@ pub(crate) fn a_message_of_others_too_large_to_pass_on_is_reported<D: Driver>() 
         let (_carol, _carol_events) = join::<D>(&group, "carol").await;
         alice.publish(CHANNEL, "m1", "content").await.unwrap();
         let too_large = |event| match event {
-            Event::TooLarge { message_id, why, len, limit, .. } => {
-                Some((message_id, why, len, limit))
+            Event::TooLarge { message_id, reason, len, limit, .. } => {
+                Some((message_id, reason, len, limit))
             }
             _ => None,
         };
-        let (message_id, why, len, limit) = next(&mut events, too_large).await;
-        assert_eq!((message_id, why, limit), ("large".into(), SendReason::Repair, 25_000));
+        let (message_id, reason, len, limit) = next(&mut events, too_large).await;
+        assert_eq!((message_id, reason, limit), ("large".into(), SendReason::Repair, 25_000));
         assert!(len > 30_000, "{len}");
     });
 }

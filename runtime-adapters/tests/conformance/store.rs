@@ -420,7 +420,7 @@ pub(crate) fn after_a_restart_it_is_told_which_messages_are_acknowledged<D: Driv
         }
         let states: Vec<_> = ids(&alice).await.into_iter().map(|(_, state)| state).collect();
         assert_eq!(states, [waits, waits]);
-        let not_outgoing = Err(HandleError::Rejected(RejectReason::NotOutgoing));
+        let not_outgoing = Err(HandleError::Rejected(RejectReason::NotUnacknowledged));
         assert_eq!(alice.resend(CHANNEL, "m1").await, not_outgoing);
         let closed = HandleError::Rejected(RejectReason::ChannelNotOpen);
         assert_eq!(alice.outgoing("elsewhere").await, Err(closed));
@@ -472,14 +472,17 @@ pub(crate) fn after_a_restart_it_is_told_what_is_missing_and_who_waits<D: Driver
         let [missing] = &missing[..] else { panic!("{missing:?}") };
         assert_eq!(missing.named.borrowed(), named);
         assert_eq!(missing.waiters, ["b2".into()]);
-        assert_eq!(alice.unmet(CHANNEL, "b2").await.unwrap()[..], *from_ref(&missing.named));
-        assert_eq!(alice.unmet(CHANNEL, "b1").await.unwrap(), []);
+        assert_eq!(
+            alice.missing_dependencies(CHANNEL, "b2").await.unwrap()[..],
+            *from_ref(&missing.named)
+        );
+        assert_eq!(alice.missing_dependencies(CHANNEL, "b1").await.unwrap(), []);
         alice.dependencies_met(CHANNEL, vec!["b1".into()]).await.unwrap();
         assert_eq!(next_delivery(&mut events).await.entry.message_id(), *"b2");
         assert_eq!(alice.missing(CHANNEL).await.unwrap(), []);
-        assert_eq!(alice.unmet(CHANNEL, "b2").await.unwrap(), []);
+        assert_eq!(alice.missing_dependencies(CHANNEL, "b2").await.unwrap(), []);
         let closed = HandleError::Rejected(RejectReason::ChannelNotOpen);
         assert_eq!(alice.missing("elsewhere").await, Err(closed));
-        assert_eq!(alice.unmet("elsewhere", "b2").await, Err(closed));
+        assert_eq!(alice.missing_dependencies("elsewhere", "b2").await, Err(closed));
     });
 }

@@ -143,7 +143,7 @@ fn tell(events: &mut Events, told: &AtomicU64) -> io::Result<()> {
                 effect @ (Effect::Unconfirmed { .. }
                 | Effect::Lost { .. }
                 | Effect::Degraded { .. }
-                | Effect::Bounded { .. }
+                | Effect::LimitReached { .. }
                 | Effect::Conflict { .. }
                 | Effect::FilterIgnored { .. }),
             ) => say(&Report::Trouble(format!("{effect:?}")))?,

@@ -1,13 +1,16 @@
 //! Batches to write.
 
-use sds_proto::snapshot::{Change, ChangeKind, StoredIncoming, StoredMet};
+use sds_proto::snapshot::{Change, ChangeKind, StoredIncoming, StoredResolved};
 use sds_proto::stored::{self, Write};
 use sds_proto::{ChannelId, LogEntry, MessageId};
 
 /// What a node has written when it receives the message of this number, of so many bytes.
 pub(crate) fn message(channel: &str, number: u64, len: usize) -> Vec<Write> {
-    let met = StoredMet { number, digest: number.into(), lost: false };
-    writes(channel, [ChangeKind::Clock(number), ChangeKind::MetAdded(met), incoming(number, len)])
+    let met = StoredResolved { number, digest: number.into(), lost: false };
+    writes(
+        channel,
+        [ChangeKind::Clock(number), ChangeKind::ResolvedAdded(met), incoming(number, len)],
+    )
 }
 
 /// A clock, which replaces the one before.
@@ -34,10 +37,12 @@ fn kind(rng: &mut fastrand::Rng) -> ChangeKind {
     match rng.u32(0..100) {
         0 => ChangeKind::Erased,
         1 => ChangeKind::Created { record_key: [rng.u64(..), rng.u64(..)] },
-        2..10 => ChangeKind::MetForgotten { up_to: number },
+        2..10 => ChangeKind::ResolvedForgotten { up_to: number },
         10..30 => ChangeKind::IncomingRemoved(id(number)),
         30..50 => ChangeKind::Clock(number),
-        50..75 => ChangeKind::MetAdded(StoredMet { number, digest: rng.u128(..), lost: false }),
+        50..75 => {
+            ChangeKind::ResolvedAdded(StoredResolved { number, digest: rng.u128(..), lost: false })
+        }
         _ => incoming(number, rng.usize(0..2_000) * rng.usize(0..4)),
     }
 }

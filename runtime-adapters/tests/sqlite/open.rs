@@ -306,8 +306,8 @@ fn a_file_that_is_refused_keeps_its_log() {
     assert!(matches!(refusal(&left.file()), OpenReason::Corrupt { .. }));
     assert!(fs::read(&log).unwrap() == sound.1);
     fs::write(left.file(), &sound.0).unwrap();
-    let mut repaired = Sqlite::open(left.file()).unwrap();
-    assert_eq!(load(&mut repaired, "a"), load(&mut store, "a"));
+    let mut retrieved = Sqlite::open(left.file()).unwrap();
+    assert_eq!(load(&mut retrieved, "a"), load(&mut store, "a"));
 }
 
 #[test]

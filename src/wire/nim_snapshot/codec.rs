@@ -1,5 +1,5 @@
-//! How the blobs are laid out: each line a message, `number name`, `*` where it is repeated. nim-sds 0.4
-//! leaves out what is empty or 0, so all of it may be absent but the schema version.
+//! The layout of the blobs: each line a message, `number name`, `*` if it is repeated. nim-sds 0.4
+//! leaves out empty fields and zeros, so every field may be absent but the schema version.
 //!
 //! ```text
 //! ChannelMeta            1 schema version  2 Lamport time  3* UnacknowledgedMessage
@@ -38,7 +38,7 @@ pub(super) fn decode<T: Read>(blob: &Bytes, limits: &Limits) -> Result<T, Decode
     T::read(&Blob { bytes: blob, values }, Fields::new(blob))
 }
 
-/// What is read shares the memory of the blob.
+/// The values that are read share the memory of the blob.
 pub(super) struct Blob<'a> {
     bytes: &'a Bytes,
     values: Values<'a>,
@@ -301,7 +301,7 @@ impl Encode for MapValue<'_, IncomingRepair> {
     }
 }
 
-/// What a pair of a repair buffer holds beside its key.
+/// The value of a pair of a repair buffer.
 struct MapValue<'a, T>(&'a T);
 
 impl Encode for Message {

@@ -4,15 +4,15 @@
 //! log to its store as changes ([`HistoryUpdate`]); the store gives both back at once
 //! ([`ChannelData`]). Decoded values share the memory of the blob and keep it alive.
 //!
-//! logos-delivery keeps both in a table of keys and values, of which [`ChannelData::from_rows`] makes
-//! the channels.
+//! logos-delivery keeps both in a table of keys and values, of which [`ChannelData::from_rows`]
+//! makes the channels.
 //!
-//! Blobs of each version are read, whatever form their messages have; what is written is what nim-sds
-//! 0.3.0 writes.
+//! Blobs of each version are read, whatever form their messages have; what is written is what
+//! nim-sds 0.3.0 writes.
 //!
-//! What is in a blob was taken in by nim-sds under its own rules: ids may be empty, and numbers that
-//! it counts as signed (times, the Lamport time) appear as the unsigned ones of the same 64 bits.
-//! [`Limits`] bound each message and id; the buffers are as long as the blob makes them.
+//! The contents of a blob follow the rules of nim-sds: ids may be empty, and numbers
+//! that it counts as signed (times, the Lamport time) appear as the unsigned ones of the same 64
+//! bits. [`Limits`] bound each message and id; the buffers are as long as the blob makes them.
 
 mod codec;
 mod rows;
@@ -37,7 +37,7 @@ pub struct ChannelMeta {
     pub lamport: u64,
     /// Own messages that nobody has acknowledged.
     pub outgoing_buffer: Vec<UnacknowledgedMessage>,
-    /// Received messages with unmet dependencies.
+    /// Received messages with missing_dependencies dependencies.
     pub incoming_buffer: Vec<IncomingMessage>,
     /// Messages to ask others for.
     pub outgoing_repair_buffer: Vec<OutgoingRepair>,
@@ -53,17 +53,17 @@ pub struct UnacknowledgedMessage {
     pub message: Message,
     /// When it was sent last, in milliseconds since 1970.
     pub send_time_ms: u64,
-    /// How often nim-sds counted it as sent again.
+    /// Number of resends that nim-sds counted.
     pub resend_attempts: u64,
 }
 
-/// A received message with unmet dependencies.
+/// A received message with missing_dependencies dependencies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct IncomingMessage {
     /// The message as it was received.
     pub message: Message,
-    /// What it waits for, in no particular order.
+    /// The dependencies it waits for, in no particular order.
     pub missing_dependencies: Vec<MessageId>,
 }
 
@@ -73,7 +73,7 @@ pub struct IncomingMessage {
 pub struct OutgoingRepair {
     /// The message wanted.
     pub message_id: MessageId,
-    /// What a message that depends on it said about it.
+    /// The entry by which a message references it.
     pub entry: HistoryEntry,
     /// When to ask, in milliseconds since 1970.
     pub request_time_ms: u64,
@@ -85,7 +85,7 @@ pub struct OutgoingRepair {
 pub struct IncomingRepair {
     /// The message asked for.
     pub message_id: MessageId,
-    /// What the request said about it.
+    /// The entry by which the request references it.
     pub entry: HistoryEntry,
     /// The message as nim-sds would send it.
     pub cached_message: Bytes,
@@ -118,8 +118,8 @@ impl ChannelMeta {
     ///
     /// # Errors
     ///
-    /// The blob is not protobuf, follows another schema version or names none, or holds a message or an
-    /// id beyond the `limits`.
+    /// The blob is not protobuf, follows another schema version or names none, or holds a message
+    /// or an id beyond the `limits`.
     pub fn decode(blob: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         codec::decode(blob, limits)
     }

@@ -5,8 +5,8 @@
 //! | `sds.meta` | channel | the channel's state, without its log |
 //! | `sds.log` | channel, message | a message of the log |
 //!
-//! A part of a key is its length in two bytes, big-endian, and its bytes. There are other categories,
-//! which say nothing of a state.
+//! A part of a key is its length in two bytes, big-endian, and its bytes. There are other
+//! categories, which say nothing of a state.
 
 use alloc::collections::BTreeMap;
 use core::fmt;
@@ -72,8 +72,8 @@ impl fmt::Display for RowError {
 impl core::error::Error for RowError {}
 
 impl ChannelData {
-    /// The channels that the rows of logos-delivery's table hold, in any order; each with its log by
-    /// (Lamport time, id). Rows of other categories are ignored.
+    /// The channels that the rows of logos-delivery's table hold, in any order; each with its log
+    /// by (Lamport time, id). Rows of other categories are ignored.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! Participants of `@waku/sds` and of this library in the same groups: does each understand what
 //! the other does? Run by `tests/interop/run`, which sees to Node and the npm packages.
 //!
-//! Time is virtual and all chance is seeded, on both sides of the pipe: a run that fails fails again.
-//! Cases are written once, in words that both implementations have, and run in both directions.
+//! Time is virtual and all chance is seeded, on both sides of the pipe: a run that fails fails
+//! again. Cases are written once, in words that both implementations have, and run in both
+//! directions.
 
 #![allow(
     clippy::print_stdout,

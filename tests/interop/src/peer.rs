@@ -260,13 +260,13 @@ impl Peer {
         let mut turn = Turn::default();
         while let Some(effect) = node.poll_effect() {
             match effect {
-                Effect::Send { bytes, why, dialect, .. } => {
+                Effect::Send { bytes, reason, dialect, .. } => {
                     let one_dialect = match self.side {
                         Side::Rust(Dialect::Lip109) => dialect == WireDialect::Lip109,
                         Side::Rust(Dialect::NimSds) => dialect == WireDialect::NimSds,
                         _ => true,
                     };
-                    ensure(one_dialect, || format!("{}: {why:?} in {dialect}", self.name))?;
+                    ensure(one_dialect, || format!("{}: {reason:?} in {dialect}", self.name))?;
                     turn.sent.push(bytes);
                 }
                 Effect::Deliver(delivery) => {

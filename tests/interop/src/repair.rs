@@ -49,7 +49,8 @@ impl Gap {
         for message in &early.sent {
             ensure(decoded(message)?.repair_request.is_empty(), || "asked too early")?;
         }
-        // A node leaves at least `repair_sync_min`, one millisecond, for a message to take it along.
+        // A node leaves at least `repair_sync_min`, one millisecond, for a message to take it
+        // along.
         let turn = self.asker.pass(due, due + 1, true)?;
         for message in turn.sent {
             if let [request] = decoded(&message)?.repair_request.as_slice() {

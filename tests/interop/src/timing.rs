@@ -1,7 +1,8 @@
-//! When to ask and when to answer: the arithmetic of both sides, and what the one says of the other.
+//! When to ask and when to answer: the arithmetic of both sides, and what the one says of the
+//! other.
 
 use sds_proto::hash::HashKind;
-use sds_proto::repair::Arithmetic;
+use sds_proto::repair::RepairTiming;
 use serde_json::json;
 
 use crate::peer::{Js, Settings, Side, id_of};
@@ -34,7 +35,7 @@ pub(crate) fn foretold(
 }
 
 fn ours(settings: &Settings, me: &str, sender: &str, id: &str) -> Timing {
-    let arithmetic = Arithmetic::new(HashKind::Lip109);
+    let arithmetic = RepairTiming::new(HashKind::Lip109);
     let (me, sender, id) = (me.as_bytes(), sender.as_bytes(), id.as_bytes());
     let (t_min, t_max) = (settings.t_min.cast_signed(), settings.t_max.cast_signed());
     Timing {

@@ -230,7 +230,7 @@ fn send<D: Driver>(
     address: &mpsc::Receiver<SocketAddr>,
 ) -> anyhow::Result<()> {
     let Ok(peer) = address.recv() else {
-        return Ok(()); // The receiver is gone, and says why.
+        return Ok(()); // The receiver is gone, and says reason.
     };
     let driver = D::new()?;
     let (_, socket) = driver.bind(vec![peer])?;
@@ -248,7 +248,7 @@ fn send<D: Driver>(
                 }
                 Pace::Full => {
                     if on_the_way.send(()).await.is_err() {
-                        break; // The receiver is gone, and says why.
+                        break; // The receiver is gone, and says reason.
                     }
                 }
             }

@@ -127,8 +127,8 @@ pub(crate) fn beside_peer(stream: Stream, peer: Peer, path: PathBuf) -> anyhow::
     }))
 }
 
-/// The mean of as many runs as take about half a second: of one, by the time of day, it would depend
-/// on luck how much of it the processor was somebody else's.
+/// The mean of as many runs as take about half a second: of one, by the time of day, it would
+/// depend on luck how much of it the processor was somebody else's.
 fn mean(messages: usize, run: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
     let runs = (200_000 / messages).clamp(1, 1_000);
     let sum: f64 = core::iter::repeat_with(run).take(runs).sum::<anyhow::Result<_>>()?;

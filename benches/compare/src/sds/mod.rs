@@ -1,4 +1,5 @@
-//! The protocol itself: what a message costs ours, beside the least that it could, and beside others.
+//! The protocol itself: what a message costs ours, beside the least that it could, and beside
+//! others.
 
 mod allocs;
 mod drivers;
@@ -36,8 +37,8 @@ pub(crate) struct Streams {
     #[arg(long = "peer", value_name = "COMMAND")]
     peers: Vec<String>,
 
-    /// Also receive the messages of a stream file: each after its length in bytes as a little-endian
-    /// 32-bit number
+    /// Also receive the messages of a stream file: each after its length in bytes as a
+    /// little-endian 32-bit number
     #[arg(long, value_name = "FILE")]
     stream: Option<PathBuf>,
 
@@ -54,7 +55,8 @@ pub(crate) struct Streams {
 ///
 /// # Errors
 ///
-/// No row has the wanted prefix; a node, a driver or a peer failed; a file cannot be read or written.
+/// No row has the wanted prefix; a node, a driver or a peer failed; a file cannot be read or
+/// written.
 pub(crate) fn compare(options: &Options, streams: &Streams) -> anyhow::Result<()> {
     if let Some(path) = &streams.write_stream {
         return streams.recipe.make()?.write(path);
@@ -98,8 +100,8 @@ fn measure(rows: &[Row], setup: &Setup, rounds: u32) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Gives the allocator memory to reuse, above what the row has laid ready: otherwise fresh pages from
-/// the operating system are a good part of what is measured.
+/// Gives the allocator memory to reuse, above what the row has laid ready: otherwise fresh pages
+/// from the operating system are a good part of what is measured.
 fn warm_heap() -> Box<[u8; 1024]> {
     let mut blocks: Vec<_> = (0..65_536).map(|_| Box::new([1_u8; 1024])).collect();
     let last = blocks.pop();

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use cpu_time::ThreadTime;
 use sds_proto::wire::{HistoryEntry, Outgoing, WireDialect};
 use sds_proto::{
-    ChannelId, Config, ConfigBuilder, Effect, NimFilterSize, Input, MessageId, Node, Now,
+    ChannelId, Config, ConfigBuilder, Effect, Input, MessageId, NimFilterSize, Node, Now,
     PublishKind, Rejected, UnixMillis,
 };
 
@@ -98,7 +98,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// A node in the stream's channel, at the default bounds, that has published `unacked` messages.
+    /// A node in the stream's channel, at the default bounds, that has published `unacked`
+    /// messages.
     ///
     /// # Errors
     ///
@@ -292,8 +293,8 @@ pub(crate) fn drain(node: &mut Node) -> usize {
     delivered
 }
 
-/// The settings of a publisher whose channel holds some fifty messages, and whose filter is sized to
-/// that: of 60 ids at most in the nim dialect.
+/// The settings of a publisher whose channel holds some fifty messages, and whose filter is sized
+/// to that: of 60 ids at most in the nim dialect.
 pub(crate) fn small_channel(unacked: usize) -> ConfigBuilder {
     Config::builder()
         .dialect(Spoken::NimSds.node())

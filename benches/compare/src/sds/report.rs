@@ -75,7 +75,7 @@ impl Detail {
 }
 
 impl Mark {
-    fn is_met(self, value: f64, ratio: f64) -> bool {
+    fn is_resolved(self, value: f64, ratio: f64) -> bool {
         match self {
             Self::AtMost(most) => ratio <= most,
             Self::AtLeast(least) => ratio >= least,
@@ -125,13 +125,14 @@ impl RowReport {
 
     /// Each mark, and whether it is met.
     fn verdicts(&self) -> impl Iterator<Item = (Mark, bool)> {
-        self.marks.iter().map(|mark| (*mark, mark.is_met(self.value.median, self.ratio())))
+        self.marks.iter().map(|mark| (*mark, mark.is_resolved(self.value.median, self.ratio())))
     }
 
     /// All marks in one text.
     fn verdict(&self) -> String {
-        let verdict =
-            |(mark, is_met)| format!("{mark}: {}", if is_met { "met" } else { "NOT MET" });
+        let verdict = |(mark, is_resolved)| {
+            format!("{mark}: {}", if is_resolved { "met" } else { "NOT MET" })
+        };
         self.verdicts().map(verdict).collect::<Vec<_>>().join(", ")
     }
 }
@@ -172,7 +173,7 @@ impl fmt::Display for Report {
             writeln!(f, "{row} was left out: {reason}")?;
         }
         let verdicts: Vec<_> = self.rows.iter().flat_map(RowReport::verdicts).collect();
-        let met = verdicts.iter().filter(|(_, is_met)| *is_met).count();
+        let met = verdicts.iter().filter(|(_, is_resolved)| *is_resolved).count();
         write!(f, "{met} of {} marks met", verdicts.len())
     }
 }
@@ -228,12 +229,15 @@ mod tests {
 
     #[test]
     fn marks_are_met_at_their_bounds_and_not_beyond() {
-        assert!(Mark::AtLeast(50.0).is_met(1.0, 50.0) && !Mark::AtLeast(50.0).is_met(1.0, 49.9));
+        assert!(
+            Mark::AtLeast(50.0).is_resolved(1.0, 50.0)
+                && !Mark::AtLeast(50.0).is_resolved(1.0, 49.9)
+        );
         let within = Mark::Within(0.8, 1.2);
-        assert!(within.is_met(1.0, 0.8) && within.is_met(1.0, 1.2));
-        assert!(!within.is_met(1.0, 0.79) && !within.is_met(1.0, 1.21));
+        assert!(within.is_resolved(1.0, 0.8) && within.is_resolved(1.0, 1.2));
+        assert!(!within.is_resolved(1.0, 0.79) && !within.is_resolved(1.0, 1.21));
         let rate = Mark::PerSecond(400_000.0);
-        assert!(rate.is_met(2_500.0, 9.0) && !rate.is_met(2_501.0, 9.0));
+        assert!(rate.is_resolved(2_500.0, 9.0) && !rate.is_resolved(2_501.0, 9.0));
     }
 
     #[test]

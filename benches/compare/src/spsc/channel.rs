@@ -6,7 +6,8 @@ use core::ops::Range;
 /// Most messages in one batch; every measurement is of a multiple.
 pub(crate) const BATCH: u64 = 64;
 
-/// What goes through the channels: made of a number, so that a sum shows whether each arrived exactly once.
+/// What goes through the channels: made of a number, so that a sum shows whether each arrived
+/// exactly once.
 pub(crate) trait Message: Copy + Send + 'static {
     fn numbered(number: u64) -> Self;
 
@@ -37,8 +38,9 @@ impl Message for u64 {
 /// A message of one cache line.
 pub(crate) type Line = [u64; 8];
 
-/// Messages are copied from here and moved out to memory, as a program's would be. Were they made and read in registers, the
-/// compiler would write them in words and read them in vectors, and every row would measure how slow processors are at that.
+/// Messages are copied from here and moved out to memory, as a program's would be. Were they made
+/// and read in registers, the compiler would write them in words and read them in vectors, and
+/// every row would measure how slow processors are at that.
 static LINES: [Line; BATCH as usize] = {
     let mut lines = [[0; 8]; BATCH as usize];
     let mut number = 0;
@@ -94,12 +96,14 @@ pub(crate) trait BatchChannel {
 }
 
 pub(crate) trait SendBatch: Send {
-    /// Sends the numbers from the start of `numbers` (at most [`BATCH`] of them) that fit; says how many.
+    /// Sends the numbers from the start of `numbers` (at most [`BATCH`] of them) that fit; says how
+    /// many.
     fn try_send_batch(&mut self, numbers: Range<u64>) -> u64;
 }
 
 pub(crate) trait RecvBatch: Send {
-    /// Receives about [`BATCH`] numbers if there are any, adds them to `sum` and says how many they were.
+    /// Receives about [`BATCH`] numbers if there are any, adds them to `sum` and says how many they
+    /// were.
     fn try_recv_batch(&mut self, sum: &mut u64) -> u64;
 }
 
@@ -108,7 +112,8 @@ pub(crate) trait AsyncChannel {
     type Sender: AsyncSend;
     type Receiver: AsyncRecv;
 
-    /// Opens one between two tasks of one thread, and gives what the thread's loop has to call at the end of each turn.
+    /// Opens one between two tasks of one thread, and gives what the thread's loop has to call at
+    /// the end of each turn.
     fn open_local<const CAPACITY: usize>() -> (Self::Sender, Self::Receiver, impl FnMut());
 }
 

@@ -1,4 +1,5 @@
-//! The least that futures need: the same for every candidate, and nothing in it that costs more than a flag.
+//! The least that futures need: the same for every candidate, and nothing in it that costs more
+//! than a flag.
 
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,8 @@ pub(crate) fn run<F: Future>(future: F) -> anyhow::Result<F::Output> {
     }
 }
 
-/// Runs two futures on this thread, by turns: each turn polls those that were woken and then calls `end_of_turn`.
+/// Runs two futures on this thread, by turns: each turn polls those that were woken and then calls
+/// `end_of_turn`.
 ///
 /// # Errors
 ///

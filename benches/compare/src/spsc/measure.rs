@@ -176,7 +176,8 @@ fn send<T: Message>(sender: &mut impl TrySend<T>, message: T) -> anyhow::Result<
     wait_for(|| sender.try_send(message).then_some(()))
 }
 
-/// Gives the digest: as a result, a large message would be laid out across the error and copied in odd pieces.
+/// Gives the digest: as a result, a large message would be laid out across the error and copied in
+/// odd pieces.
 #[inline]
 fn recv<T: Message>(receiver: &mut impl TryRecv<T>) -> anyhow::Result<u64> {
     match receiver.try_recv() {

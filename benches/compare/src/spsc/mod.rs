@@ -41,7 +41,8 @@ macro_rules! all {
 ///
 /// # Errors
 ///
-/// No row has the wanted prefix; a channel lost messages or stalled; the JSON file cannot be written.
+/// No row has the wanted prefix; a channel lost messages or stalled; the JSON file cannot be
+/// written.
 pub(crate) fn compare(options: &Options) -> anyhow::Result<()> {
     options.compare(rows(), |row| row.id, |rows, cores| rounds::measure(rows, &cores, options))
 }

@@ -1,4 +1,5 @@
-//! Runs the rows: every candidate of a row once per round, in rotated order, after each has been given a sample size.
+//! Runs the rows: every candidate of a row once per round, in rotated order, after each has been
+//! given a sample size.
 
 use core::time::Duration;
 use std::io::{self, Write as _};
@@ -14,8 +15,9 @@ use crate::statistics::{Summary, Unit};
 /// Sample sizes are multiples of this, so that bursts and batches come out even.
 const GRAIN: u64 = 64;
 
-/// In each round the candidates take turns this often, and the median counts: a neighbour that disturbs the machine for some
-/// tenths of a second then disturbs a lap of every candidate rather than the round of one.
+/// In each round the candidates take turns this often, and the median counts: a neighbour that
+/// disturbs the machine for some tenths of a second then disturbs a lap of every candidate rather
+/// than the round of one.
 const LAPS: usize = 4;
 
 /// One line of the comparison: several candidates doing the same.
@@ -35,7 +37,8 @@ pub(crate) struct Candidate {
     pub(crate) measure: Measure,
 }
 
-/// Passes that many messages (a multiple of 64) through a new channel and says how long it took, opening it not included.
+/// Passes that many messages (a multiple of 64) through a new channel and says how long it took,
+/// opening it not included.
 ///
 /// Fails if any message was lost, doubled or refused.
 pub(crate) type Measure = fn(&Cores, u64) -> anyhow::Result<Duration>;

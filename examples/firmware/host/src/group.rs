@@ -60,7 +60,8 @@ pub(crate) struct Group {
     dumped: Vec<LogLine>,
     /// The last status of each start of the board.
     starts: Vec<Status>,
-    /// The failures of the power to come, and the length of the board's log at which each is ordered.
+    /// The failures of the power to come, and the length of the board's log at which each is
+    /// ordered.
     cuts: VecDeque<(u32, Cut)>,
     /// Starts of the board that found a write cut off.
     torn: u32,

@@ -1,7 +1,7 @@
 //! Runs the firmware under QEMU in a group of three: the board, and two participants here, over
-//! links that lose, repeat, delay and reorder datagrams. The board loses its power four times, twice
-//! in the middle of a write and once while it gets over that. At the end all three logs are compared
-//! entry by entry.
+//! links that lose, repeat, delay and reorder datagrams. The board loses its power four times,
+//! twice in the middle of a write and once while it gets over that. At the end all three logs are
+//! compared entry by entry.
 //!
 //! Time is the board's: each of its turns is one here. So a run is the same every time, however
 //! fast the machine is.

@@ -24,10 +24,11 @@ pub type SdsCallBack = Option<
     unsafe extern "C" fn(callerRet: c_int, msg: *const c_char, len: usize, userData: *mut c_void),
 >;
 
-/// Is asked where a message can be fetched from. It sets `hint` to memory allocated by malloc, which
-/// the library frees, and `hintLen` to its length, at most 4096; or leaves them NULL and 0. A hint
-/// stays until there is another, also when the provider is removed or has none any more. Hints that
-/// received messages have are passed on as well. It is not asked for an id that has a NUL byte.
+/// Is asked where a message can be fetched from. It sets `hint` to memory allocated by malloc,
+/// which the library frees, and `hintLen` to its length, at most 4096; or leaves them NULL and 0. A
+/// hint stays until there is another, also when the provider is removed or has none any more. Hints
+/// that received messages have are passed on as well. It is not asked for an id that has a NUL
+/// byte.
 pub type SdsRetrievalHintProvider = Option<
     unsafe extern "C" fn(
         messageId: *const c_char,
@@ -42,7 +43,7 @@ pub type SdsRetrievalHintProvider = Option<
 /// 4 somebody's message in the other dialect.
 pub type SdsOutgoingCallBack = Option<
     unsafe extern "C" fn(
-        why: c_int,
+        reason: c_int,
         channelId: *const c_char,
         bytes: *const u8,
         len: usize,
@@ -146,10 +147,10 @@ impl Host for Callbacks {
         bytes
     }
 
-    fn outgoing(&self, channel: &ChannelId, why: SendReason, datagram: &[u8]) {
+    fn outgoing(&self, channel: &ChannelId, reason: SendReason, datagram: &[u8]) {
         let given = *lock(&self.outgoing);
         let Some((callback, user_data)) = given else { return };
-        let why = match why {
+        let reason = match reason {
             SendReason::New => 0,
             SendReason::Resend => 1,
             SendReason::Sync => 2,
@@ -160,7 +161,7 @@ impl Host for Callbacks {
         let channel = channel.with_nul().as_ptr().cast();
         // SAFETY: the caller gave the function for this; the text ends in a NUL, and there are as
         // many bytes as said.
-        unsafe { callback(why, channel, datagram.as_ptr(), datagram.len(), user_data.0) };
+        unsafe { callback(reason, channel, datagram.as_ptr(), datagram.len(), user_data.0) };
     }
 }
 

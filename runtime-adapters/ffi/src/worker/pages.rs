@@ -27,8 +27,8 @@ impl Worker {
         page.value("more", more).end();
     }
 
-    /// At most `max` entries of a channel's log (0: as many as there may be on a page), none of them
-    /// on the page that ended with `after`.
+    /// At most `max` entries of a channel's log (0: as many as there may be on a page), none of
+    /// them on the page that ended with `after`.
     pub(super) fn log(
         &self,
         channel: &ChannelId,

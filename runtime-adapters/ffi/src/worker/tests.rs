@@ -33,8 +33,8 @@ impl Host for Recorder {
         None
     }
 
-    fn outgoing(&self, channel: &ChannelId, why: SendReason, datagram: &[u8]) {
-        self.told.borrow_mut().push(format!("{why:?} in {channel}"));
+    fn outgoing(&self, channel: &ChannelId, reason: SendReason, datagram: &[u8]) {
+        self.told.borrow_mut().push(format!("{reason:?} in {channel}"));
         self.sent.borrow_mut().push(datagram.to_vec());
     }
 }
@@ -183,7 +183,7 @@ fn a_bridge_sends_the_copy_in_the_other_dialect_by_itself() {
 fn a_message_that_there_is_no_room_to_wait_for_is_an_error() {
     let (mut alice, host) = (from_json("alice", "{}"), Recorder::default());
     let mut settings = Settings::of_nim_sds().unwrap();
-    settings.config = settings.config.to_builder().max_wanted(1).build().unwrap();
+    settings.config = settings.config.to_builder().max_missing(1).build().unwrap();
     let mut bob = Worker::new(settings);
     let datagrams = ["m1", "m2", "m3"].map(|id| wrap(&mut alice, id, &host).unwrap());
     let datagram = Bytes::copy_from_slice(&datagrams[2]).into();

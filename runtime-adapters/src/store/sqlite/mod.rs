@@ -292,9 +292,9 @@ impl SqliteBuilder {
     }
 
     /// Most bytes the file may grow to, in steps of 4,096; beyond, writes fail with
-    /// [`StoreError::Full`]. It must have room for the state of all channels and the largest message
-    /// beside that: a write that does not fit is tried again until the program ends. The log beside
-    /// it, usually some 4 MB, is not counted. Default: what the disk holds.
+    /// [`StoreError::Full`]. It must have room for the state of all channels and the largest
+    /// message beside that: a write that does not fit is tried again until the program ends. The
+    /// log beside it, usually some 4 MB, is not counted. Default: what the disk holds.
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self

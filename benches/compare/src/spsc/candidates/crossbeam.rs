@@ -1,4 +1,5 @@
-//! crossbeam-channel: the bounded flavour. Its batches are loops over single receives, so it has none here.
+//! crossbeam-channel: the bounded flavour. Its batches are loops over single receives, so it has
+//! none here.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 

@@ -15,10 +15,11 @@ impl<T: Message> Channel<T> for Heapless {
     type Sender = Producer<'static, T>;
     type Receiver = Consumer<'static, T>;
 
-    /// One message less than `CAPACITY` fits: the documentation asks for powers of two, and one slot stays empty.
+    /// One message less than `CAPACITY` fits: the documentation asks for powers of two, and one
+    /// slot stays empty.
     ///
-    /// The queue is leaked, for its ends can only borrow it. Its memory is hidden, but not its size: that the size is known to
-    /// the compiler is what this queue is built for.
+    /// The queue is leaked, for its ends can only borrow it. Its memory is hidden, but not its
+    /// size: that the size is known to the compiler is what this queue is built for.
     fn open<const CAPACITY: usize>() -> (Self::Sender, Self::Receiver) {
         let queue: &'static mut Queue<T, CAPACITY> = Box::leak(opaque(Box::default()));
         queue.split()

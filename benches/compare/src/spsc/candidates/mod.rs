@@ -33,7 +33,8 @@ pub(crate) trait Named {
     const NAME: &'static str;
 }
 
-/// Hides from the optimiser what it could know of a new channel, above all that no other thread has its memory.
+/// Hides from the optimiser what it could know of a new channel, above all that no other thread has
+/// its memory.
 fn opaque<E>(ends: E) -> E {
     black_box(ends)
 }

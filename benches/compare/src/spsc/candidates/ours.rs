@@ -1,4 +1,5 @@
-//! Ours, `sds-spsc`: core A shares indices and has chunks; core B marks the slots and takes small messages only.
+//! Ours, `sds-spsc`: core A shares indices and has chunks; core B marks the slots and takes small
+//! messages only.
 
 use core::ops::Range;
 
