@@ -1,6 +1,6 @@
-//! What a message costs a node: received in order, received in reverse, published.
+//! The cost of a message for a node: received in order, received in reverse, published.
 //!
-//! How to read the figures: `benches/README.md`.
+//! `benches/README.md` explains the figures.
 
 #![allow(
     missing_docs,

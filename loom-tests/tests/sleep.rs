@@ -1,5 +1,5 @@
-//! How an event loop falls asleep and is woken: the very file of the event loop, between a poller
-//! and threads of the model.
+//! The way in which an event loop falls asleep and is woken: the file of the event loop itself,
+//! between a poller and threads of the model.
 #![cfg(sds_loom)]
 
 use core::sync::atomic::Ordering;

@@ -1,6 +1,6 @@
 //! Messages that a node publishes in a second with its state in a SQLite file.
 //!
-//! How to read the figures: `benches/README.md`.
+//! `benches/README.md` explains the figures.
 
 #![allow(clippy::print_stdout, reason = "this program's output is its table")]
 
@@ -170,7 +170,7 @@ fn run(kind: Kind, messages: u32, dir: &Path) -> Result<Outcome, Box<dyn Error>>
     }
     listener.join().map_err(|_| "the listener panicked")?;
     let metrics = handle.metrics().wait()?;
-    // What is not stored yet is then.
+    // The rest is stored then.
     handle.shutdown().wait();
     Ok(Outcome { seconds: start.elapsed().as_secs_f64(), writes: metrics.store_writes })
 }

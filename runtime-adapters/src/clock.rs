@@ -30,7 +30,7 @@ impl Clock {
         Self { start: Instant::now(), jumps: Some(jumps.clone()) }
     }
 
-    /// What time it is.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> Now {
         let elapsed = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -42,7 +42,7 @@ impl Clock {
         }
     }
 
-    /// The operating system's name for `at`; `None` if it is too far ahead to have one.
+    /// Converts `at` to `std::time::Instant`; `None` if it is too far ahead to have one.
     #[must_use]
     pub fn to_std(&self, at: sds_proto::Instant) -> Option<Instant> {
         let elapsed = at.as_micros().saturating_add_signed(self.mono_jump().saturating_neg());

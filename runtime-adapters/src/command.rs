@@ -1,4 +1,4 @@
-//! What a handle asks of its driver.
+//! Commands of a handle to its driver.
 
 use sds_proto::wire::HistoryEntry;
 use sds_proto::{

@@ -442,7 +442,7 @@ impl Driver {
         self.retry_at.and_then(|at| self.clock.to_std(at))
     }
 
-    /// What was counted, and how things are now. Looks at every channel.
+    /// Returns the counters and the current gauges. Looks at every channel.
     fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics;
         for channel in self.node.channels() {

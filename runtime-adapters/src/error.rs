@@ -1,4 +1,4 @@
-//! What can go wrong for the application.
+//! Errors that the application sees.
 
 use core::error::Error;
 use core::fmt;
@@ -13,7 +13,7 @@ use sds_proto::{Durability, RejectReason, StoreError};
 pub enum StartError {
     /// The configuration asks for durability, which needs a store to write to.
     NeedsStore {
-        /// What the configuration asks for.
+        /// The configured durability.
         durability: Durability,
     },
     /// There is a store, and the configuration asks for nothing to be kept in it.

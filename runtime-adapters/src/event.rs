@@ -1,4 +1,4 @@
-//! What a driver tells its application, and the queue it waits in.
+//! Events for the application, and the queue in which they wait.
 
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -23,7 +23,7 @@ pub enum Event {
     DatagramRejected {
         /// Why.
         reason: RejectReason,
-        /// Where it came from.
+        /// Its source.
         source: Peer,
         /// Its length in bytes.
         len: usize,
@@ -38,11 +38,11 @@ pub enum Event {
         channel: ChannelId,
         /// Its id.
         message_id: MessageId,
-        /// What it was to be sent for.
+        /// The reason for which it was to be sent.
         reason: SendReason,
         /// Its length in bytes, encoded.
         len: usize,
-        /// What the transport takes, in bytes.
+        /// Maximum length that the transport takes, in bytes.
         limit: usize,
     },
     /// The transport did not take a datagram for some destination. Others may have got it, and
@@ -58,7 +58,7 @@ pub enum Event {
     LoadFailed {
         /// The channel.
         channel: ChannelId,
-        /// What the store said.
+        /// The error that the store returned.
         error: StoreError,
     },
     /// So many events were unread that some were left out here. Only such are that repeat by
@@ -70,7 +70,7 @@ pub enum Event {
     /// [`Effect::Conflict`] and [`Effect::LimitReached`]. The [`Metrics`](crate::Metrics) count
     /// them all.
     Skipped {
-        /// How many.
+        /// Their number.
         count: u64,
     },
 }

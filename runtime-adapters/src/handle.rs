@@ -1,4 +1,4 @@
-//! What an application holds to talk to its driver.
+//! The handle by which an application controls its driver.
 
 use core::convert::Infallible;
 use core::pin::Pin;
@@ -291,7 +291,7 @@ impl Handle {
         self.look(|reply| Command::Log { channel, reply }).await
     }
 
-    /// How a channel is doing.
+    /// Returns the status of a channel.
     ///
     /// # Errors
     ///
@@ -382,7 +382,7 @@ impl Handle {
         listed.map_err(HandleError::Store)
     }
 
-    /// What the driver has counted so far.
+    /// Returns the counters and gauges of the driver.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a driver wants of its store: one thing at a time.
+//! The driver's access to its store: one call at a time.
 
 use core::fmt;
 use core::task::{Context, Poll, ready};
@@ -25,7 +25,7 @@ pub(crate) struct Keeper {
     read_first: bool,
 }
 
-/// Where the channels are told that a store has records of.
+/// The reply that gets the list of stored channels.
 pub(crate) type Listing = Reply<Result<Vec<ChannelId>, StoreError>>;
 
 /// A read of the store that is to be made.
@@ -40,7 +40,7 @@ enum UnderWay {
     Channels { listing: Option<Listing>, list: StoreFuture<Vec<ChannelId>> },
 }
 
-/// What the store answered.
+/// An answer of the store.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Persisted {

@@ -1,4 +1,4 @@
-//! What a driver, its node and its store have done, and where they stand.
+//! Counters and gauges of a driver, its node and its store.
 
 use core::time::Duration;
 
@@ -91,9 +91,9 @@ metrics! {
     Counter limits_reached,
     /// Malformed filters ignored.
     Counter filters_ignored,
-    /// How often the monotonic clock ran backwards.
+    /// Number of times the monotonic clock ran backwards.
     Counter clock_regressions,
-    /// How often the wall clock was found to be off by what others say: once at most.
+    /// Number of times the wall clock was found to be off by the times of others: once at most.
     Counter wall_clock_off,
     /// Channels in which a message came under the node's own participant id that it did not make.
     Counter participant_id_in_use,
@@ -143,7 +143,7 @@ metrics! {
 pub struct Metric {
     /// The name of its field.
     pub name: &'static str,
-    /// What it counts, as its field's documentation says.
+    /// Its description, from the documentation of its field.
     pub help: &'static str,
     /// Whether it only rises.
     pub kind: MetricKind,
@@ -151,13 +151,13 @@ pub struct Metric {
     pub value: u64,
 }
 
-/// What a [`Metric`] says.
+/// The kind of a [`Metric`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "exporters match on it")]
 pub enum MetricKind {
-    /// How often something has happened. It only rises.
+    /// A count of events, which only rises.
     Counter,
-    /// How many there are now.
+    /// A current number.
     Gauge,
 }
 

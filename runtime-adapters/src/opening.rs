@@ -6,7 +6,7 @@ use sds_proto::{ChannelId, RejectReason};
 
 use crate::reply::Reply;
 
-/// Where it is said what became of an input.
+/// The reply that gets the result of an input.
 pub(crate) type Verdict = Reply<Result<(), RejectReason>>;
 
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! What a driver is given beside its node and its transport.
+//! Options of a driver beside its node and its transport.
 
 use core::fmt;
 use core::time::Duration;
@@ -65,9 +65,9 @@ impl Options {
         self
     }
 
-    /// Where the node's state is kept. Default: nowhere; then its
-    /// [durability](sds_proto::Config::durability) must be `None`, and with a store something
-    /// else. Memory: what waits to be written, which
+    /// Sets the store of the node's state. Default: none. The
+    /// [durability](sds_proto::Config::durability) must be `None` without a store, and another one
+    /// with a store. Memory: unpersisted changes, which
     /// [`max_held_effects`](sds_proto::Config::max_held_effects) bounds.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Box::new(store));

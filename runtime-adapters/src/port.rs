@@ -1,4 +1,4 @@
-//! How commands get from the handles to their driver: the same to both, whichever it is.
+//! The queue of commands from the handles to their driver, the same for each kind of driver.
 
 use core::task::{Context, Poll};
 

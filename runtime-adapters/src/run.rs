@@ -163,8 +163,9 @@ impl<T: Transport, C: Timer> Future for Run<T, C> {
 }
 
 impl<T, C> Drop for Running<T, C> {
-    /// Whoever waits for an answer hears that there will be none. A closed channel would keep
-    /// the commands, and with them their callers waiting.
+    /// Waiting callers learn that there will be no answer. A closed channel would keep the
+    /// commands, and their
+    // callers waiting.
     fn drop(&mut self) {
         self.commands.close();
         while self.commands.try_next().is_some() {}
@@ -206,7 +207,7 @@ fn is_of_a_send(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-/// What follows a turn.
+/// The step that follows a turn.
 enum Turn {
     /// There is more to do; others first.
     Again,
@@ -216,7 +217,7 @@ enum Turn {
     Finished,
 }
 
-/// Where a part of a turn ended.
+/// The end of a part of a turn.
 #[derive(PartialEq, Eq)]
 enum Part {
     /// There was no more to do.
@@ -287,7 +288,7 @@ impl<T: Transport, C: Timer> Running<T, C> {
                 return Part::Blocked;
             }
             if !self.driver.route_effect() {
-                // What the transport does not take now waits in the queue.
+                // Datagrams that the transport does not take now wait in the queue.
                 self.send(cx);
                 return Part::Done;
             }

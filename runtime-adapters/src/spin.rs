@@ -9,7 +9,7 @@ const LOOKS: u32 = 32;
 /// After how many failures in a row their number counts no more.
 const MAX_FAILURES: u32 = 6;
 
-/// A thread's hope that what it is about to wait for comes soon.
+/// Adaptive spinning before blocking.
 ///
 /// Falling asleep and being woken takes longer than a short wait. But where there are fewer cores
 /// than threads that are busy, what a thread waits for may be waiting for its core; so it lets

@@ -1,5 +1,5 @@
-//! What a driver tells the subscribers of `tracing`. Without the feature of that name nothing of
-//! it is in the program.
+//! Events of a driver for subscribers of `tracing`. Without the feature of that name they are not
+//! compiled.
 
 /// An event: tracing's macro of that level, and what it takes.
 macro_rules! event {

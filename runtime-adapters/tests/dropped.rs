@@ -20,7 +20,7 @@ fn durable(durability: Durability) -> Config {
     config("alice").to_builder().durability(durability).build().unwrap()
 }
 
-/// What bob says, as datagrams: three messages that depend on each other.
+/// Datagrams of bob: three messages that depend on each other.
 fn from_bob() -> Vec<Bytes> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = Now::new(Instant::ZERO, UnixMillis(now.as_millis() as u64));
@@ -79,7 +79,7 @@ impl Mortal {
     }
 }
 
-/// What left a driver.
+/// The output of a driver.
 struct Left {
     delivered: BTreeSet<MessageId>,
     /// Own messages and their Lamport times.

@@ -1,4 +1,4 @@
-//! What is particular to the event loop: idleness, and its thread.
+//! Properties of the event loop alone: idleness, and its thread.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may fail")]
 
 mod common;

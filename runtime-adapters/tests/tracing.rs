@@ -1,4 +1,4 @@
-//! What a driver tells the subscribers of tracing.
+//! Events of a driver for subscribers of tracing.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may fail")]
 
 mod common;

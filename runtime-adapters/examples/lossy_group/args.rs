@@ -37,18 +37,18 @@ pub(crate) struct Args {
     /// Be the participant with this index.
     #[arg(long, hide = true, requires = "ports", requires = "dir")]
     child: Option<usize>,
-    /// How often the participant has been started, this time included.
+    /// Number of starts of the participant, this one included.
     #[arg(long, hide = true, default_value_t = 1)]
     life: u32,
     /// Ports of all participants.
     #[arg(long, hide = true, value_delimiter = ',')]
     ports: Vec<u16>,
-    /// Where the participant's files go.
+    /// Folder of the participant's files.
     #[arg(long, hide = true)]
     dir: Option<PathBuf>,
 }
 
-/// What the group is, the same for parent and children.
+/// Properties of the group, the same for parent and children.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct GroupArgs {
     /// Number of participants, from 2 to 64.
@@ -70,17 +70,17 @@ pub(crate) struct GroupArgs {
     /// Seed of faults, contents, back-offs and crashes.
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     pub(crate) seed: u64,
-    /// What is spoken.
+    /// Dialect of the messages.
     #[arg(long, value_enum, default_value_t = Spoken::Lip109)]
     pub(crate) dialect: Spoken,
     /// The form of what is sent in the nim dialect, by the version of nim-sds.
     #[arg(long, value_enum, default_value_t = Form::V04)]
     pub(crate) nim_form: Form,
-    /// What runs each participant's node.
+    /// Driver of each participant's node.
     #[arg(long, value_enum, default_value_t = Driver::Smol)]
     pub(crate) driver: Driver,
-    /// Where each participant keeps its node's state: nothing leaves a node before what it depends
-    /// on is kept. Default: nowhere.
+    /// Store of each participant's node: no effect leaves a node before the changes it depends on
+    /// are persisted. Default: none.
     #[arg(long, value_enum)]
     pub(crate) store: Option<Store>,
     /// Neither resend nor repair: under loss the group must not converge.
@@ -137,7 +137,7 @@ pub(crate) enum Store {
     Sqlite,
 }
 
-/// What this process is to do.
+/// The task of this process.
 pub(crate) enum Role {
     /// Run a group and judge it.
     Parent(ParentOptions),
@@ -147,7 +147,7 @@ pub(crate) enum Role {
     Judge(PathBuf),
 }
 
-/// What the parent is told.
+/// Options of the parent.
 #[derive(Debug)]
 pub(crate) struct ParentOptions {
     pub(crate) group: GroupArgs,
@@ -157,7 +157,7 @@ pub(crate) struct ParentOptions {
     pub(crate) store_dir: Option<PathBuf>,
 }
 
-/// What one participant is told.
+/// Options of one participant.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) group: GroupArgs,

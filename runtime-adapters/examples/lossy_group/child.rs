@@ -98,7 +98,7 @@ fn start(member: &Member) -> Result<(Handle, Events), Failure> {
     }
 }
 
-/// Where the node's state is kept, and with that what it had in earlier lives.
+/// Opens the node's store, which has the state of earlier lives.
 fn options(member: &Member) -> Result<Options, Failure> {
     let options = Options::default();
     Ok(match member.group.store {

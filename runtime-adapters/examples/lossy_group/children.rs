@@ -15,23 +15,22 @@ use crate::pipe::{Order, Report};
 use crate::process::{News, Process, What};
 use crate::profile::name;
 
-/// How often a group, or one who was killed, is started anew because somebody took a port
-/// meanwhile.
+/// Maximum number of restarts of a group, or of a killed member, because its port was taken.
 const ATTEMPTS: usize = 10;
 /// Time for all children to open their sockets.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Time for all children to write their files; then they are killed.
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
-/// How long somebody who waits for news waits before looking around.
+/// Time between two looks at the processes while waiting.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// How participants are started.
+/// The way in which participants are started.
 #[derive(Clone, Copy)]
 pub(crate) struct Setup<'a> {
     pub(crate) group: &'a GroupArgs,
-    /// Where each has its directory of records.
+    /// Folder with a directory of records for each.
     pub(crate) records: &'a Path,
-    /// Where each has its store, if that is a file.
+    /// Folder with the store of each, if it is a file.
     pub(crate) stores: Option<&'a Path>,
 }
 
@@ -48,7 +47,7 @@ struct Member {
     process: Process,
     /// Which of its lives this is, from 1.
     life: u32,
-    /// How often in succession it did not come back because its port was taken.
+    /// Number of failed starts in succession because its port was taken.
     shut_out: usize,
 }
 
@@ -158,13 +157,13 @@ impl<'a> Children<'a> {
         Ok(())
     }
 
-    /// What a participant did in its present life.
+    /// Returns the next event of a participant in its present life.
     fn news(&self) -> Option<(usize, What)> {
         let News { from: (index, life), what } = self.news.recv_timeout(PATIENCE).ok()?;
         (self.members[index].life == life).then_some((index, what))
     }
 
-    /// What to say of a participant that is gone and should not be.
+    /// Describes a participant that ended and should not have.
     fn lost(&mut self, index: usize) -> String {
         let process = &mut self.members[index].process;
         process.hang_up();

@@ -1,4 +1,4 @@
-//! Who is killed, and when.
+//! Choice of the participants that are killed, and of the time.
 
 use core::time::Duration;
 use std::io;

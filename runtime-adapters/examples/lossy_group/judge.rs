@@ -11,24 +11,24 @@ use crate::record::{
 };
 use crate::seal::{self, Unreadable};
 
-/// How many ids are named where some are missing.
+/// Number of missing ids that are listed.
 const NAMED_IDS: usize = 3;
 
-/// What came of a group.
+/// Result of a group.
 pub(crate) struct Verdict {
     pub(crate) participants: Vec<Judged>,
-    /// How many messages there should be.
+    /// Expected number of messages.
     pub(crate) messages: usize,
 }
 
-/// What came of one participant.
+/// Result of one participant.
 pub(crate) struct Judged {
     pub(crate) name: String,
     /// Messages that it delivered, in all its lives.
     pub(crate) delivered: usize,
-    /// How many deliveries came again after it was killed.
+    /// Number of redeliveries after it was killed.
     pub(crate) again: usize,
-    /// How often it was killed.
+    /// Number of times it was killed.
     pub(crate) crashes: usize,
     /// Of the log as it is in the file.
     pub(crate) digest: Option<LogDigest>,
@@ -85,13 +85,13 @@ fn figures(path: &Path) -> Result<BTreeMap<String, String>, Unreadable> {
     Ok(figures.into_iter().map(|figure| (figure.name, figure.value)).collect())
 }
 
-/// What one participant left.
+/// The files of one participant.
 struct Files {
     published: Vec<Published>,
     delivered: Vec<Delivered>,
     log: Vec<Logged>,
     figures: BTreeMap<String, String>,
-    /// How often it was killed.
+    /// Number of times it was killed.
     crashes: usize,
 }
 
@@ -115,7 +115,7 @@ impl Files {
     }
 }
 
-/// What all participants should agree on.
+/// The facts on which all participants should agree.
 struct Group<'a> {
     /// By message id: the author, and the contents that it handed to its node: more than one if
     /// it was killed in between.
@@ -284,8 +284,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// What was delivered in any life is what is in the log, without a gap, and once, unless it was
-/// marked.
+/// Checks that the deliveries of all lives are the log, without a gap, and once, unless marked.
 fn deliveries(files: &Files) -> Option<String> {
     let log: BTreeMap<_, _> = files.log.iter().map(|entry| (&entry.message_id, entry)).collect();
     let mut seen = BTreeSet::new();

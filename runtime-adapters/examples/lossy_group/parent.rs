@@ -110,7 +110,7 @@ impl Watch {
         Ok(())
     }
 
-    /// How far it is will be known when it is back.
+    /// Its progress is unknown until it is back.
     fn killed(&mut self, index: usize) {
         self.progress[index] = Progress::default();
         self.last_progress = Instant::now();

@@ -1,4 +1,4 @@
-//! What parent and child say to each other, a line each.
+//! Messages between parent and child, a line each.
 
 use core::fmt;
 use core::str::FromStr;
@@ -20,7 +20,7 @@ pub(crate) enum Report {
     Progress(Progress),
 }
 
-/// How far a participant is.
+/// Progress of a participant.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Progress {
     pub(crate) published: u64,

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use crate::pipe::Report;
 use crate::profile::name;
 
-/// How many of its last lines a process is remembered by.
+/// Number of last lines that are kept of a process.
 const LAST_WORDS: usize = 10;
 
 /// Something that a process did.
@@ -77,7 +77,7 @@ impl Process {
         if status.success() { Ok(()) } else { Err(self.died(&status.to_string())) }
     }
 
-    /// How it died, in words, once it has.
+    /// Describes the end of the process.
     pub(crate) fn died(&mut self, how: &str) -> String {
         let words = self.last_words.take().and_then(|reader| reader.join().ok());
         let name = name(self.index);

@@ -1,4 +1,4 @@
-//! How a participant's node is configured: like any other, with shorter times.
+//! Configuration of a participant's node: the usual one with shorter times.
 
 use core::time::Duration;
 

@@ -84,7 +84,7 @@ impl Logged {
         }
     }
 
-    /// What the log is ordered by.
+    /// Returns the key by which the log is ordered.
     pub(crate) fn key(&self) -> (u64, &[u8]) {
         (self.lamport, self.message_id.as_bytes())
     }

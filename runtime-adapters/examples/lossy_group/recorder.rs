@@ -39,7 +39,7 @@ impl<'a> Recorder<'a> {
         Ok(Self { events, file, progress })
     }
 
-    /// How far the participant is.
+    /// Returns the progress of the participant.
     pub(crate) const fn progress(&self) -> &'a Cell<Progress> {
         self.progress
     }

@@ -29,13 +29,13 @@ pub(crate) struct Args {
     /// Messages that they publish in all.
     #[arg(long, value_name = "N")]
     messages: Option<u64>,
-    /// What goes wrong besides loss.
+    /// Faults besides loss.
     #[arg(long, value_enum, default_value_t = Faults::None)]
     faults: Faults,
     /// Datagrams lost on their way to each receiver, in percent.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=99))]
     loss: Option<u64>,
-    /// What is spoken.
+    /// Dialect of the messages.
     #[arg(long, value_enum)]
     dialect: Option<Spoken>,
     /// Do what the plan in this file says, for every seed.
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     threads: Option<NonZero<usize>>,
 }
 
-/// What goes wrong.
+/// A set of faults.
 #[derive(ValueEnum, Clone, Copy, Debug)]
 enum Faults {
     /// Nothing but the loss that is asked for.

@@ -10,7 +10,7 @@ use sds_proto::sim::{Plan, PlanError, Report, Simulation, Violation, minimise};
 
 use crate::args::Task;
 
-/// What came of the runs.
+/// Result of the runs.
 pub(crate) enum Outcome {
     /// No violation. The report if there was one run.
     Passed { runs: u64, report: Option<Box<Report>> },
@@ -65,7 +65,7 @@ fn set<T>(slot: &Mutex<Option<T>>, value: T) {
     *slot.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(value);
 }
 
-/// What happened in a run.
+/// Describes a run.
 pub(crate) fn in_words(report: &Report) -> String {
     let seconds = |at: sds_proto::Instant| at.as_micros() as f64 / 1e6;
     let sent = report.sent_in_all();

@@ -443,9 +443,10 @@ pub unsafe extern "C" fn SdsConsumed(
     })
 }
 
-/// Where a channel stands. The callback gets JSON: "lamport", "logged", "loggedBytes", "heads",
-/// "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost", "nimForm",
-/// "neverAsks" (whether repairs are asked for in no message: those of some forms have no room).
+/// Returns the status of a channel. The callback gets JSON: "lamport", "logged", "loggedBytes",
+/// "heads", "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost",
+/// "nimForm", "neverAsks" (whether repairs are asked for in no message: those of some forms have no
+/// room).
 ///
 /// # Safety
 ///
@@ -509,7 +510,7 @@ pub unsafe extern "C" fn SdsChannelLog(
     })
 }
 
-/// What the context has counted. The callback gets JSON: "wrapped", "unwrapped", "refused",
+/// Returns the counters of the context. The callback gets JSON: "wrapped", "unwrapped", "refused",
 /// "refusedNul" (refused for a NUL byte in the channel id), "delivered", "acked", "sentResends",
 /// "sentSyncs", "sentRepairs", "sentBridged".
 ///
@@ -608,7 +609,7 @@ fn guarded<T>(broken: T, work: impl FnOnce() -> T) -> T {
 /// A line on standard output, where nim-sds writes it.
 fn say(line: &str) {
     let _unharmed = pipe::Unharmed::begin();
-    // Where nobody reads it, nobody misses it.
+    // A line that nobody reads is dropped.
     drop(writeln!(io::stdout(), "{line}"));
 }
 

@@ -19,7 +19,7 @@ use crate::{signal, waits};
 /// Jobs that may wait for the thread. Each caller has one at a time.
 const JOBS: usize = 64;
 
-/// What the pointers of the interface stand for.
+/// The target of the interface's pointers.
 #[derive(Debug)]
 pub(crate) struct Context {
     address: usize,

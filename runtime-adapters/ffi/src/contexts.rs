@@ -11,9 +11,9 @@ use crate::settings::Settings;
 /// Contexts that can be at once, and that are made before an address is used again.
 const COUNT: usize = 1 << 20;
 
-/// Where the addresses of contexts come from. Nobody reads or writes it, so that it takes no
-/// memory; but the addresses are real ones of this library's own, which nothing else has, and which
-/// languages that look where pointers point to have no objection to.
+/// The source of addresses for contexts. It is never read or written, so that it takes no memory;
+/// but the addresses are real ones inside this library, which no other object has and which
+/// languages that check pointers accept.
 static ADDRESSES: [AtomicU8; COUNT] = [const { AtomicU8::new(0) }; COUNT];
 
 static CONTEXTS: RwLock<Contexts> = RwLock::new(Contexts { made: 0, live: BTreeMap::new() });

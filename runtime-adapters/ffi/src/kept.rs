@@ -16,9 +16,9 @@ use std::time::Instant;
 
 use crate::text::Text;
 
-/// How long an answer is kept while all that are kept have no more than [`ROOM`] bytes.
+/// Time for which an answer is kept while all kept ones have no more than [`ROOM`] bytes.
 const LONG: Duration = Duration::from_secs(10);
-/// How long an answer is kept at least.
+/// Minimum time for which an answer is kept.
 const SHORT: Duration = Duration::from_secs(1);
 /// Bytes of answers that may be older than [`SHORT`].
 const ROOM: usize = 64 << 20;
@@ -65,7 +65,7 @@ impl Kept {
         self.answers.push_back((now, answer));
     }
 
-    /// How long to wait until there may be room for `more` bytes; `None` if there is.
+    /// Returns the time until there may be room for `more` bytes; `None` if there is.
     fn wait(&mut self, now: Instant, more: usize) -> Option<Duration> {
         self.free(now, more);
         let (oldest, _) = self.answers.front().filter(|_| self.bytes + more > MOST)?;
@@ -106,7 +106,8 @@ mod tests {
         vec![b'x'; len].into()
     }
 
-    /// How many answers of `len` bytes one second's worth of `count` leaves, second by second.
+    /// Returns the number of answers of `len` bytes that are kept each second, with `count` a
+    /// second.
     fn kept_by_second(len: usize, count: usize, seconds: u32) -> Vec<usize> {
         let (mut kept, start) = (Kept::default(), Instant::now());
         let second = |second| {

@@ -1,4 +1,4 @@
-//! What can be asked of a worker.
+//! The requests of a worker.
 
 use bytes::Bytes;
 use sds_proto::wire::DecodeError;
@@ -71,7 +71,7 @@ pub(crate) enum Request {
 pub(crate) enum Passed {
     /// A copy of them.
     Copied(Bytes),
-    /// How many there are, which is more than may be.
+    /// The length of the list exceeds its limit.
     TooMany { len: usize, limit: usize },
     /// They are no message.
     Malformed(DecodeError),
@@ -93,7 +93,7 @@ impl From<Bytes> for Passed {
     }
 }
 
-/// What a message is wrapped as.
+/// The kind of a wrapped message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wrapping {
     Content(Form),
@@ -101,7 +101,7 @@ pub(crate) enum Wrapping {
     Ephemeral,
 }
 
-/// How messages are told.
+/// The format of messages in answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Form {
     /// As nim-sds does.
@@ -110,8 +110,9 @@ pub(crate) enum Form {
 }
 
 impl Request {
-    /// What the failed request is told as. The functions that nim-sds has say as much as they say
-    /// there; the others say why as well.
+    /// Returns the text for a failed request. The functions of nim-sds have the same text as there;
+    /// those of
+    /// this library add the reason.
     pub(crate) fn failure(name: Name, failure: Failure) -> Text {
         let Name { name, says_why } = name;
         match failure.reason.filter(|_| says_why) {
@@ -147,7 +148,7 @@ impl Request {
     }
 }
 
-/// What a request is called in texts.
+/// The name of a request in texts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name {
     name: &'static str,

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::request::MAX_DATAGRAM;
 use crate::storage::Storage;
 
-/// What a context is made with.
+/// The settings of a context.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) storage: Option<Storage>,
     /// Between two `periodic_sync` events.
     pub(crate) period: Duration,
-    /// How long the thread and those who wait for it stay awake.
+    /// Time for which the thread and its callers spin before they sleep.
     pub(crate) spin: Duration,
     /// Whether events say more than those of nim-sds.
     pub(crate) detailed: bool,
@@ -156,12 +156,12 @@ impl fmt::Display for SettingsError {
 }
 
 impl Settings {
-    /// What programs written for nim-sds get.
+    /// Returns the settings for programs written for nim-sds.
     pub(crate) fn of_nim_sds() -> Result<Self, SettingsError> {
         Self::of(base(ParticipantId::default(), false), &Keys::default(), false)
     }
 
-    /// What `json` says; nothing is as good as `{}`.
+    /// Reads the settings from `json`; an empty text is the same as `{}`.
     pub(crate) fn from_json(
         participant: ParticipantId,
         json: &[u8],
@@ -247,7 +247,7 @@ impl Settings {
         let storage = keys.store.as_deref().map(|path| open_store(path, durability)).transpose()?;
         let builder = if storage.is_some() { builder.durability(durability) } else { builder };
         let spin = Duration::from_micros(keys.spin_micros.unwrap_or(50));
-        // Where there is one core, whoever is waited for cannot run meanwhile.
+        // On one core, spinning keeps the awaited thread from running.
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             config: builder.build().map_err(SettingsError::Config)?,
@@ -278,7 +278,7 @@ impl Keys {
         largest.map_or(0, |largest| 8 * largest.word_count() + NUMBERS).max(64 << 10)
     }
 
-    /// How many ids a filter holds before it begins anew.
+    /// Returns the number of ids that a filter holds before it rolls.
     fn capacity_when_full(&self) -> u64 {
         let capacity = u64::from(self.bloom_filter_capacity.unwrap_or(10_000));
         capacity + capacity.div_ceil(5)
@@ -303,8 +303,8 @@ const MAX_SPIN: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3_600);
 
-/// What every context begins with. One without a way out for bytes of its own neither resends, nor
-/// syncs, nor asks for repair.
+/// Returns the base of all settings. A context that cannot send bytes by itself neither resends,
+/// nor sends syncs, nor requests repair.
 fn base(participant: ParticipantId, way_out: bool) -> ConfigBuilder {
     let named = !participant.is_empty();
     let builder = Config::builder()
@@ -424,7 +424,7 @@ mod tests {
                             bound_field,
                             ..
                         })) => {
-                            // How many ids may be remembered at all has no key, and no need of one.
+                            // The maximum number of remembered ids is derived and has no key.
                             let capacity = key == "bloomFilterCapacity" && value > 13_000_000;
                             assert!(capacity || known(field) && known(bound_field), "{json}");
                         }

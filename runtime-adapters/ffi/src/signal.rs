@@ -1,4 +1,4 @@
-//! How a call learns that it has been answered.
+//! The signal by which a call learns that it has been answered.
 //!
 //! Not by parking: the handle that Rust keeps of a thread it did not start looks like a leak to
 //! whoever searches a C program for them.
@@ -16,7 +16,7 @@ const ASLEEP: u8 = 1;
 const ANSWERED: u8 = 2;
 const DROPPED: u8 = 3;
 
-/// What a thread waits for; each has one, for it makes one call at a time.
+/// The signal of a thread. Each has one, because it makes one call at a time.
 #[derive(Debug, Default)]
 struct Signal {
     state: AtomicU8,

@@ -2,7 +2,7 @@
 
 /// Bytes with a NUL behind them that does not count.
 ///
-/// What is in them may hold NULs as well: whoever takes the length into account sees them.
+/// Their content may contain NULs, which callers that use the length see.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Text(Vec<u8>);
 

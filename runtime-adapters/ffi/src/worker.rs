@@ -1,4 +1,4 @@
-//! What calls do to a node, and what they answer. Knows no threads, no clock and no C.
+//! The execution of requests on a node, without threads, clock or C.
 
 use core::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) trait Host {
     /// Something happened: JSON.
     fn event(&self, json: Vec<u8>);
 
-    /// Where a message can be fetched from, if anybody knows.
+    /// Returns the retrieval hint of a message, if there is one.
     fn hint(&self, message_id: &MessageId) -> Option<Bytes>;
 
     /// A message that nobody asked for wants to go out.
@@ -79,7 +79,7 @@ struct StatusJson {
     never_asks: bool,
 }
 
-/// What the effects of one request are searched for.
+/// The results that a request looks for among the effects.
 #[derive(Default)]
 struct Wanted<'a> {
     /// The message that is being wrapped, and its bytes once they are there.
@@ -93,7 +93,7 @@ struct Wanted<'a> {
     not_loaded: Option<RejectReason>,
 }
 
-/// How long the stored channels are left alone for a program to set its callbacks.
+/// Delay before stored channels open, so that a program can set its callbacks.
 const OPENING: Duration = Duration::from_secs(1);
 
 /// Returns the limits of a message that is unwrapped.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Where Cargo put the library for this test.
+/// Returns the folder in which Cargo put the library for this test.
 fn libraries() -> PathBuf {
     let test = env::current_exe().expect("the test's path");
     test.parent().expect("a folder").to_owned()

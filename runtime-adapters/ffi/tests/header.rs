@@ -49,7 +49,7 @@ fn every_event_is_in_the_header_and_the_guide() {
     assert!(count >= 9, "{count} events were found in the source");
 }
 
-/// Where the parenthesis closes that was opened before `rest`.
+/// Returns the position of the parenthesis that closes the one before `rest`.
 fn end_of_call(rest: &str) -> Option<usize> {
     let mut open = 1;
     rest.find(|character| {

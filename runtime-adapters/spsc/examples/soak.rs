@@ -21,7 +21,7 @@ fn mix(sum: u64, message: u64) -> u64 {
     (sum ^ message).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
 }
 
-/// What one side saw.
+/// The observations of one side.
 #[derive(Default, PartialEq)]
 struct Tally {
     messages: u64,

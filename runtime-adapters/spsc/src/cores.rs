@@ -1,4 +1,4 @@
-//! What the two cores have in common, so that there is one way to wait and one vocabulary.
+//! The interface of the two cores, so that there is one way to wait and one vocabulary.
 
 use alloc::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     stream,
 };
 
-/// How messages are handed over: [`Index`] or [`InSlot`].
+/// The way in which messages are handed over: [`Index`] or [`InSlot`].
 #[expect(private_bounds, reason = "sealed: the proof covers two cores")]
 pub trait Core: Pair {}
 

@@ -1,5 +1,5 @@
-//! What the fuzzing target and the property tests run: any sequence of operations does what it does
-//! to a bounded queue.
+//! The body of the fuzz target and the property tests: any sequence of operations has the same
+//! results as on a bounded queue.
 
 use alloc::{collections::VecDeque, vec::Vec};
 

@@ -71,7 +71,7 @@ pub fn lanes<T>(capacity: usize) -> (Connector<T>, LaneReceiver<T>) {
 }
 
 struct Shared<T> {
-    /// Where the receiver waits for any lane and for new ones.
+    /// The cell on which the receiver waits for any lane and for new ones.
     waits: Arc<WaitCell>,
     /// Whether the registry has something for the receiver.
     changed: AtomicBool,
@@ -180,7 +180,7 @@ pub struct LaneReceiver<T, M: CanWait = Waking> {
     lanes: Vec<Receiver<T, M>>,
     /// The lane whose turn it is, unless it is past the end.
     turn: usize,
-    /// What it has given in this turn.
+    /// Number of messages that it has given in this turn.
     taken: usize,
     budget: usize,
     /// Whether every connector is gone.
@@ -200,7 +200,7 @@ impl<T> Drop for Shares<T> {
     }
 }
 
-/// How a mode takes over a lane that was made to wake at once.
+/// Conversion of a lane that was made to wake at once into another mode.
 pub(crate) trait Adopt: CanWait + Sized {
     fn adopt<T>(&self, lane: Receiver<T>) -> Receiver<T, Self>;
 }

@@ -166,7 +166,7 @@ enum Side {
     Receiver,
 }
 
-/// What an end in deferred mode owes to the other.
+/// The wake-ups that an end in deferred mode owes to the other.
 #[derive(Debug)]
 struct Entry {
     /// As long as the end is alive and deferred.

@@ -1,4 +1,5 @@
-//! What the two ends share: one allocation with a header of three padded lines, then the slots.
+//! The memory that the two ends share: one allocation with a header of three padded lines, then the
+//! slots.
 
 use alloc::sync::Arc;
 use core::{
@@ -51,7 +52,7 @@ struct Rare {
     wake_sender_at: AtomicUsize,
     sender: WaitCell,
     receiver: WaitCell,
-    /// Where the receiver waits instead, if it waits for many channels.
+    /// The cell on which a receiver of many channels waits instead.
     receiver_elsewhere: Option<Arc<WaitCell>>,
 }
 
@@ -77,8 +78,8 @@ impl Header {
         self.rare.capacity
     }
 
-    /// How many positions the receiver may keep to itself: they cost the sender nothing, for it
-    /// looks at the head only when it runs out of room.
+    /// Returns the number of positions that the receiver may withhold. They cost the sender
+    /// nothing, because it looks at the head only when it runs out of room.
     pub(crate) fn batch(&self) -> usize {
         (self.capacity() / 4).clamp(1, 32)
     }

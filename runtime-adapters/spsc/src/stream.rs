@@ -23,7 +23,7 @@ pub(crate) struct Stamped<T> {
 
 /// Messages after which the sender makes its tail known.
 const REPORT: usize = 32;
-/// How many messages further on the receiver fetches lines.
+/// Distance in messages at which the receiver prefetches lines.
 const AHEAD: usize = 64;
 
 impl<T> Stamped<T> {

@@ -1,4 +1,4 @@
-//! What one thread can see, for both cores.
+//! Behaviour visible to one thread, for both cores.
 
 use core::{
     pin::{Pin, pin},

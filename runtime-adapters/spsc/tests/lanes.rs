@@ -1,4 +1,4 @@
-//! What one thread can see of lanes.
+//! Behaviour of lanes visible to one thread.
 #![cfg(feature = "std")]
 
 use core::task::{Context, Poll, Waker};

@@ -1,4 +1,4 @@
-//! What a channel costs, measured, and that using it allocates nothing.
+//! The measured memory of a channel, and that using it allocates nothing.
 
 use core::{
     alloc::{GlobalAlloc, Layout},

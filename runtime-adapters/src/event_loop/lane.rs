@@ -54,7 +54,7 @@ impl Lane {
     }
 
     pub(crate) fn try_send(&self, command: Command) -> Result<(), HandleError> {
-        // Whoever holds the lock waits for room, or takes it.
+        // The holder of the lock waits for room, or takes it.
         let mut sender = self.sender.try_lock().ok_or(HandleError::Full)?;
         let sender = sender.as_mut().ok_or(HandleError::Stopped)?;
         sender.try_send(command).map_err(|error| match error {
@@ -81,8 +81,9 @@ impl Lane {
 
 /// The event loop's end of all lanes.
 ///
-/// What it takes wakes those who wait for room at once, not at the end of the turn: a lane makes
-/// room known, and looks who waits, only once in a good many commands, which is about once a turn.
+/// Taking a command wakes callers that wait for room at once, not at the end of the turn: a lane
+/// publishes room, and looks for waiting callers, only once in many commands, which is about once a
+/// turn.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     commands: LaneReceiver<Command>,

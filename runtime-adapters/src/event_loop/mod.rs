@@ -106,8 +106,8 @@ impl EventLoop {
         Timer::new(self.reactor())
     }
 
-    /// How long it looks out for wake-ups before a sleep, as long as that is [worth
-    /// it](crate::Spin). Default 0.
+    /// Maximum time for which it spins for wake-ups before a sleep, as long as that is
+    /// [worth it](crate::Spin). Default 0.
     ///
     /// A thread that asks and waits for the answer is answered sooner, for as much processor time.
     /// Sockets and timers may be served late by as long.

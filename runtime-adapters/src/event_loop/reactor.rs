@@ -1,4 +1,4 @@
-//! What an event loop sleeps on: the operating system's poller, and the alarms that are set.
+//! The reactor of an event loop: the operating system's poller, and the alarms that are set.
 
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -83,7 +83,7 @@ impl Sleeper {
     }
 }
 
-/// Who waits for what, shared by an event loop with its sockets and timers.
+/// The wakers of an event loop's sockets and timers.
 #[derive(Debug)]
 pub(super) struct Reactor {
     registry: Registry,
@@ -101,7 +101,7 @@ struct Waiting {
 /// When, and whose: the id of a timer.
 pub(super) type Alarm = (Instant, usize);
 
-/// What is known of a socket. News that nobody waits for are kept for the next who asks.
+/// Readiness of a socket. Readiness without a waiter is kept until the next poll.
 #[derive(Debug, Default)]
 struct Readiness {
     readable: Direction,
@@ -114,7 +114,7 @@ struct Direction {
     waiting: Option<Waker>,
 }
 
-/// What a socket is to be ready for.
+/// The direction in which a socket is to be ready.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum For {
     Receiving,
@@ -143,7 +143,7 @@ impl Reactor {
     }
 
     pub(super) fn deregister(&self, id: usize, socket: &mut impl Source) {
-        // What cannot be deregistered is closed now, which comes to the same.
+        // A socket that cannot be deregistered is closed now, which has the same effect.
         drop(self.registry.deregister(socket));
         let socket = self.sleep.waiting(|waiting| waiting.sockets.remove(&id));
         drop(socket);

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Record, Store, StoreFuture};
 
-/// How a sealed value is laid out: this byte, the nonce, and what the cipher makes of the value.
+/// The first byte of a sealed value, which the nonce and the ciphertext follow.
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = size_of::<XNonce>();
 /// Bytes by which a value grows: version, nonce, and the tag of 16.
@@ -40,9 +40,9 @@ const GROWTH: u64 = 1 + NONCE_LEN as u64 + 16;
 ///
 /// # What it does not notice
 ///
-/// Whoever can write to the store can put an older value of the same record back, or all of an
-/// older store, and can take records away: values say nothing of each other. Records that then
-/// contradict each other are refused when they are loaded, those that do not are taken.
+/// An attacker with write access can restore an older value of the same record, or a whole older
+/// store, and can remove records, because values are independent. Records that then contradict each
+/// other are refused when they are loaded; consistent ones are accepted.
 #[derive(Debug)]
 pub struct Encrypted<S> {
     inner: S,
@@ -144,7 +144,7 @@ impl fmt::Debug for Cipher {
     }
 }
 
-/// What a value is bound to.
+/// Returns the associated data of a value.
 fn place(channel: &ChannelId, key: &[u8]) -> Vec<u8> {
     let channel_len = (channel.len() as u64).to_be_bytes();
     [&[VERSION][..], &channel_len, channel.as_bytes(), key].concat()
@@ -281,7 +281,7 @@ mod tests {
             .into();
         assert_eq!(records(&mut holding(&swapped), "a"), Err(StoreError::Corrupt));
         assert_eq!(records(&mut holding(&sound), "b"), Err(StoreError::Corrupt));
-        // Where the channel ends and the key begins is part of it.
+        // The boundary between channel and key is part of it.
         let shifted = Record {
             key: [b"a", &sound[0].key[..]].concat().into(),
             value: sound[0].value.clone(),

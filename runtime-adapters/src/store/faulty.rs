@@ -11,7 +11,7 @@ use sds_proto::{ChannelId, Durability, StoreError};
 use super::records::Records;
 use super::{Record, Store, StoreFuture};
 
-/// What a store is to do wrong. Made by [`Faults::seeded`], which does nothing yet.
+/// Faults of a store. [`Faults::seeded`] creates them without any.
 #[derive(Clone, Debug)]
 pub struct Faults {
     rng: fastrand::Rng,
@@ -65,7 +65,7 @@ impl Faults {
         self
     }
 
-    /// What becomes of a call that hands in so many writes.
+    /// Returns the fate of a call with so many writes.
     fn fate(&mut self, writes: usize) -> Fate {
         let mut happens = |chance| self.rng.f64() < chance;
         let (fails, tears, forgets) =
@@ -88,7 +88,7 @@ impl Faults {
     }
 }
 
-/// What becomes of one call.
+/// The fate of one call.
 #[derive(Clone, Copy, Debug)]
 struct Fate {
     /// Polls before and after it is carried out.
@@ -129,7 +129,7 @@ impl<S: Store> Faulty<S> {
         Self { shared, faults, switch, durability: Durability::None }
     }
 
-    /// What it can be told by while it is in use.
+    /// Returns the switch that changes it while it is in use.
     #[must_use]
     pub fn switch(&self) -> Switch {
         self.switch.clone()
@@ -321,8 +321,8 @@ mod tests {
         writes(&(0..channels).map(change).collect::<Vec<_>>())
     }
 
-    /// What becomes of a hundred writes of ten records each: whether it failed, and how many of
-    /// the records there are after it.
+    /// Returns the fates of a hundred writes of ten records each: whether one failed, and the
+    /// number of records after it.
     fn fates(faults: Faults) -> Vec<(bool, usize)> {
         let records = Memory::default();
         let mut store = Faulty::new(records.clone(), faults);

@@ -1,4 +1,4 @@
-//! Where a node keeps what must outlive it.
+//! Stores for the state that outlives a node.
 //!
 //! A store keeps records, bytes under a channel and a key, and need not understand them; their
 //! format is that of [`sds_proto::stored`]. A driver is handed one by
@@ -66,8 +66,7 @@ pub use sqlite::{
     BackupError, BackupFuture, Backups, OpenError, OpenReason, Sqlite, SqliteBuilder, Synchronous,
 };
 
-/// What a store answers, in time. Dropping it may leave the call done or not done, and nothing
-/// in between.
+/// The pending answer of a store. A dropped call is carried out wholly or not at all.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// Keeps the records of a node. It belongs to one driver.

@@ -15,7 +15,7 @@ use crate::timer::Timer;
 /// Datagrams held back at most; beyond, the wrapped transport is not read.
 const MAX_HELD: usize = 4_096;
 
-/// What to do to received datagrams. Made by [`Faults::seeded`], which does nothing yet.
+/// Faults of received datagrams. [`Faults::seeded`] creates them without any.
 #[derive(Clone, Debug)]
 pub struct Faults {
     rng: fastrand::Rng,
@@ -55,7 +55,7 @@ impl Faults {
         self
     }
 
-    /// How many copies of a datagram arrive.
+    /// Returns the number of copies of a datagram that arrive.
     fn copies(&mut self) -> usize {
         if self.rng.f64() < self.loss {
             return 0;

@@ -1,4 +1,4 @@
-//! How datagrams reach the group and come back.
+//! Transports: sending datagrams to the group and receiving those of others.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -58,7 +58,7 @@ pub trait Transport: Send + 'static {
 pub struct Received {
     /// Its bytes.
     pub bytes: Bytes,
-    /// Who sent it, as far as the transport knows.
+    /// Its sender, if the transport knows it.
     pub source: Peer,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Peer {
 pub struct SendError {
     /// The first such destination.
     pub destination: Peer,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub error: io::Error,
 }
 

@@ -1,4 +1,4 @@
-//! What the tests of the drivers share.
+//! Shared parts of the drivers' tests.
 #![allow(dead_code, reason = "not every test uses everything")]
 
 use core::time::Duration;

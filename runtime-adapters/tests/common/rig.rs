@@ -15,14 +15,14 @@ use sds_runtime::{Event, Events, Handle, Options, Run};
 
 use super::CHANNEL;
 
-/// What a [`Puppet`] does, and what was done to it.
+/// Instructions for a [`Puppet`], and calls that it has received.
 #[derive(Default)]
 pub(crate) struct Strings {
     pub(crate) sent: Vec<Bytes>,
     pub(crate) blocked: bool,
     pub(crate) send_error: bool,
     pub(crate) receive_error: bool,
-    /// How often receiving fails because a datagram that was sent reached nobody.
+    /// Number of receives that fail because a sent datagram reached nobody.
     pub(crate) resets: usize,
     /// Datagrams to receive.
     pub(crate) inbox: Vec<Bytes>,
@@ -82,7 +82,7 @@ impl Wake for Wakes {
     }
 }
 
-/// How a driver's turns ended.
+/// End of a driver's turns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Turns {
     /// Nothing to do after so many.

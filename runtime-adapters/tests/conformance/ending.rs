@@ -1,4 +1,4 @@
-//! How drivers end, and what they do for whoever is left.
+//! The end of drivers, and their effect on remaining callers.
 
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -116,7 +116,7 @@ pub(crate) fn a_shutdown_amid_work_answers_every_call_and_keeps_what_it_accepted
     }
 }
 
-/// How many of its messages were accepted.
+/// Returns the number of accepted messages.
 fn publish_until_refused(handle: &Handle, name: usize) -> usize {
     let publish = |number| handle.publish(CHANNEL, format!("{name}-{number}"), "content").wait();
     let (accepted, error) = (0..).find_map(|n| Some((n, publish(n).err()?))).unwrap();

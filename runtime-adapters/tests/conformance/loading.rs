@@ -193,7 +193,7 @@ pub(crate) fn a_dropped_channel_leaves_no_records_and_a_closed_one_all<D: Driver
         alice.open(CHANNEL).await.unwrap();
         assert_eq!(logged(&alice).await, ["m1".into()]);
         alice.drop_channel(CHANNEL).await.unwrap();
-        // What was to be written before a channel is loaded has been.
+        // The changes before a channel is loaded have been written.
         alice.open("third").await.unwrap();
         assert!(records.records(&CHANNEL.into()).is_empty());
         assert!(records.channels().contains(&"other".into()));

@@ -1,5 +1,5 @@
-//! What every driver must do: each case runs on each driver that is compiled in, and is named
-//! after it, for example `smol::messages_go_both_ways`.
+//! The cases that every driver must pass: each runs on each driver that is compiled in, and is
+//! named after it, for example `smol::messages_go_both_ways`.
 //!
 //! `cargo test -p sds-runtime --all-features --test conformance -- --list` shows them all.
 #![cfg(any(feature = "event-loop", feature = "smol", feature = "tokio"))]

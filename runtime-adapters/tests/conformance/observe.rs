@@ -1,4 +1,4 @@
-//! What metrics tell of a node, its driver and its store.
+//! Metrics of a node, its driver and its store.
 
 use bytes::Bytes;
 use sds_proto::{DeliverySeq, Durability};

@@ -1,4 +1,4 @@
-//! What waits when something is slower than the rest, and that all of it comes in the end.
+//! Slow parts: what waits for them, and that all of it arrives in the end.
 
 use core::time::Duration;
 use std::thread;
@@ -331,7 +331,7 @@ pub(crate) fn a_publish_that_waits_for_room_hears_that_there_will_be_none<D: Dri
     });
 }
 
-/// How a channel comes to take nothing more.
+/// The reason why a channel takes nothing more.
 enum End {
     Close,
     Drop,

@@ -1,4 +1,4 @@
-//! What is refused says why.
+//! Refusals have their reason.
 
 use core::task::{Context, Poll};
 use std::io;

@@ -1,4 +1,4 @@
-//! What a store is for, and what its slowness and its failures delay.
+//! Stores: restarts, and the delays that slowness and failures cause.
 
 use core::slice::from_ref;
 use core::time::Duration;
@@ -144,7 +144,7 @@ pub(crate) fn nothing_leaves_before_a_slow_store_has_answered<D: Driver>() {
         while gate.sent() < 20 {
             alice.status(CHANNEL).await.unwrap();
         }
-        // What came while the first write was held was written at once.
+        // The changes that came while the first write was held were written at once.
         assert!(switch.calls() <= 4, "{} calls", switch.calls());
     });
 }

@@ -162,7 +162,7 @@ pub(crate) fn a_multicast_group_hears_itself<D: Driver>() {
     });
 }
 
-/// Where a datagram of a stranger's came from, and its length, as the driver reports it.
+/// Returns source and length of a stranger's datagram, as the driver reports them.
 async fn received_from_stranger<D: Driver>(stranger: &UdpSocket, len: usize) -> (Peer, usize) {
     let driver = D::new();
     let socket = driver.unicast(UdpBuilder::new(), ANY_PORT, vec![]);

@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 /// Rounds unless chosen: what takes a minute or so.
 const ROUNDS: u32 = if cfg!(debug_assertions) { 30 } else { 200 };
 
-/// What `cargo test` passes on to tests of another kind, and says nothing here.
+/// Arguments of `cargo test` for tests of another kind, which are ignored here.
 const FOR_OTHERS: [&str; 6] =
     ["--nocapture", "--no-capture", "--show-output", "--quiet", "--exact", "--include-ignored"];
 
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Seed of who is killed when. When is also up to the machine.
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     seed: u64,
-    /// What runs the nodes.
+    /// Driver of the nodes.
     #[arg(long, value_enum, default_value_t = Driver::Mixed)]
     driver: Driver,
     /// Names of tests, as `cargo test NAME` passes them on: this one runs if its name has one of
@@ -41,13 +41,13 @@ pub(crate) struct Args {
     /// Be the participant with this index.
     #[arg(long, hide = true, requires = "ports", requires = "file")]
     child: Option<usize>,
-    /// How often it was started before.
+    /// Number of earlier starts.
     #[arg(long, hide = true, default_value_t = 0)]
     life: u32,
     /// Ports of all participants.
     #[arg(long, hide = true, value_delimiter = ',')]
     ports: Vec<u16>,
-    /// Where the participant's node keeps its state.
+    /// Store of the participant's node.
     #[arg(long, hide = true)]
     file: Option<PathBuf>,
     /// The store answers before it has written.
@@ -69,7 +69,7 @@ pub(crate) enum Driver {
 }
 
 impl Driver {
-    /// What runs the node of the participant with this index.
+    /// Returns the driver of the participant with this index.
     pub(crate) const fn of(self, index: usize) -> Self {
         match self {
             Self::Mixed => match index % if cfg!(feature = "tokio") { 3 } else { 2 } {
@@ -90,7 +90,7 @@ impl fmt::Display for Driver {
     }
 }
 
-/// What this process is to do.
+/// The task of this process.
 pub(crate) enum Role {
     /// Run a trial.
     Parent(Trial),

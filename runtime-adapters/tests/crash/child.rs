@@ -29,13 +29,13 @@ const SOCKET_BUFFER: usize = 4 << 20;
 
 type Failure = Box<dyn Error>;
 
-/// What the parent said.
+/// Orders of the parent.
 #[derive(Default)]
 struct Orders {
     publishing: AtomicBool,
-    /// How many orders there were.
+    /// Number of orders received.
     heard: AtomicU64,
-    /// How many of them the publisher has done.
+    /// Number of orders that the publisher has carried out.
     obeyed: AtomicU64,
     stopped: AtomicBool,
 }
@@ -216,7 +216,7 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// Where the node stands, if that has changed.
+    /// Returns the state of the node, if it has changed.
     fn look(&mut self, told: u64, obeyed: u64) -> Result<Option<State>, HandleError> {
         if told > self.consumed {
             self.handle.consumed(CHANNEL, DeliverySeq(told)).wait()?;

@@ -1,4 +1,4 @@
-//! What is in a participant's file.
+//! The contents of a participant's file.
 
 use core::error::Error;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use sds_proto::{Config, ConfigError, Dialect, Durability};
 
 use crate::args::Member;
 
-/// How many there are.
+/// Number of participants.
 pub(crate) const PARTICIPANTS: usize = 3;
 /// The one channel of the group.
 pub(crate) const CHANNEL: &str = "general";

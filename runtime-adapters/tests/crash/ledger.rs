@@ -1,4 +1,4 @@
-//! What all participants said, and what contradicts it.
+//! The reports of all participants, and contradictions between them.
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use crate::disk::Disk;
 use crate::group::{self, PARTICIPANTS, name};
 use crate::pipe::{Delivered, Message};
 
-/// What is wrong.
+/// A contradiction.
 #[derive(Debug)]
 pub(crate) enum Problem {
     /// A participant has lost or used again what it should remember.
@@ -58,7 +58,7 @@ pub(crate) struct Ledger {
     pub(crate) redeliveries: u64,
 }
 
-/// What one participant told its application, in all its lives.
+/// The reports of one participant to its application, in all its lives.
 #[derive(Default)]
 struct Told {
     ids: BTreeSet<String>,

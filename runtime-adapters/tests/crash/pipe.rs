@@ -1,4 +1,4 @@
-//! What parent and child say to each other, a line each. A line is written in one piece, so that a
+//! Messages between parent and child, a line each. A line is written in one piece, so that a
 //! kill leaves all of it or nothing.
 
 use core::fmt;
@@ -25,7 +25,7 @@ pub(crate) enum Report {
     /// An own message was acknowledged.
     Acked(String),
     State(State),
-    /// What should not have happened.
+    /// An unexpected event.
     Trouble(String),
 }
 
@@ -58,7 +58,7 @@ impl Message {
     }
 }
 
-/// Where a participant stands.
+/// State of a participant.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct State {
     /// Orders that it has heard and done.

@@ -26,7 +26,7 @@ const ENOUGH: u32 = 20;
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What came of a trial.
+/// Result of a trial.
 pub(crate) struct Summary {
     kills: u32,
     messages: usize,
@@ -72,7 +72,7 @@ struct Rounds {
     orders: Vec<u64>,
     ready: Vec<bool>,
     gone: Vec<bool>,
-    /// Who has been killed or told to end.
+    /// The participants that were killed or told to end.
     ending: Vec<bool>,
     /// Own messages that were acknowledged.
     acked: BTreeSet<String>,
@@ -82,7 +82,7 @@ struct Rounds {
     _dir: TempDir,
 }
 
-/// What a killed participant left.
+/// The remains of a killed participant.
 struct Left {
     index: usize,
     /// The life that ended.

@@ -1,4 +1,4 @@
-//! What the judge finds in files that were changed.
+//! Findings of the judge in files that were changed.
 
 use std::fs;
 use std::path::Path;

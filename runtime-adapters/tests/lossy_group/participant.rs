@@ -33,7 +33,7 @@ impl Lonely {
         Self { child, orders, reports }
     }
 
-    /// How much it has published and delivered.
+    /// Returns the numbers of its published and delivered messages.
     fn progress(&mut self) -> [u64; 2] {
         let line = self.reports.next().unwrap().unwrap();
         let mut words = line.strip_prefix("progress ").unwrap().split(' ');
@@ -73,7 +73,7 @@ fn a_killed_participant_goes_on_where_it_was_and_no_half_line_is_left() {
 
     let mut second = Lonely::start(dir.path(), &[&options[..], &["--life=2"]].concat());
     let after = second.progress();
-    // What it had published and not delivered had perhaps not been stored.
+    // Published messages that were not delivered were perhaps not stored.
     assert!(after[0] >= before[1] && after[1] >= before[1], "{before:?} {after:?}");
     second.end();
     let text = fs::read_to_string(&delivered).unwrap();

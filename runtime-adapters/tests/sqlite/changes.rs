@@ -4,7 +4,7 @@ use sds_proto::snapshot::{Change, ChangeKind, StoredIncoming, StoredResolved};
 use sds_proto::stored::{self, Write};
 use sds_proto::{ChannelId, LogEntry, MessageId};
 
-/// What a node has written when it receives the message of this number, of so many bytes.
+/// Returns the writes of a node that receives the message of this number, of so many bytes.
 pub(crate) fn message(channel: &str, number: u64, len: usize) -> Vec<Write> {
     let met = StoredResolved { number, digest: number.into(), lost: false };
     writes(

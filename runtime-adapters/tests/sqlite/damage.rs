@@ -9,7 +9,7 @@ use sds_runtime::store::{OpenReason, Record, Sqlite, SqliteBuilder};
 
 use super::{Place, changes, filled, load, write};
 
-/// What became of a damaged file.
+/// Result of opening a damaged file.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     NotOpened,

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use sqlite_vfs::{DatabaseHandle, LockKind, OpenAccess, OpenOptions, Vfs, wip};
 
-/// What of unsynced writes is on the disk when the power fails.
+/// The part of unsynced writes that is on the disk when the power fails.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Survivors {
     /// Nothing.

@@ -1,4 +1,4 @@
-//! What is opened, and what is refused and left as it is.
+//! Files that are opened, and files that are refused and left unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -141,7 +141,7 @@ fn a_store_that_another_process_has_open_is_not_opened() {
     let place = Place::new();
     let mut store = Sqlite::open(place.file()).unwrap();
     write(&mut store, changes::clock("a", 1)).unwrap();
-    // What must not take the lock away: a second attempt within this process.
+    // A second attempt within this process must not take the lock away.
     drop(Sqlite::open(place.file()).unwrap_err());
     assert!(!another_process_opens(&place.file()));
     assert_eq!(write(&mut store, changes::clock("a", 2)), Ok(()));
@@ -274,7 +274,7 @@ fn an_unknown_vfs_is_an_error() {
     assert!(error.to_string().contains("no such vfs"), "{error}");
 }
 
-/// What a process that is killed now leaves behind.
+/// Returns a copy of the files that a process killed now leaves behind.
 fn left_behind(place: &Place) -> Place {
     let copy = Place::new();
     for file in place.files() {

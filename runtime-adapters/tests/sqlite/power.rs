@@ -1,4 +1,4 @@
-//! What is on the disk when the power fails, at whatever moment.
+//! The disk after a power failure at any moment.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use super::{Place, changes, load, write};
 
 const CHANNEL: &str = "general";
 
-/// What a node has a store do, batch by batch, and the records after each.
+/// The batches of a node, and the records after each.
 struct Script {
     batches: Vec<Vec<Write>>,
     /// One more than there are batches: the first is of an empty store.
@@ -36,7 +36,7 @@ impl Script {
         Self { batches, states }
     }
 
-    /// How many batches the records are the outcome of, which must make sense to a node.
+    /// Returns the number of batches that lead to the records, which a node must be able to load.
     fn batches_in(&self, records: &[Record]) -> Option<usize> {
         let pairs = records.iter().map(|record| (&record.key[..], &record.value[..]));
         stored::snapshot(pairs).ok()?;
@@ -74,7 +74,7 @@ fn published(messages: usize, len: usize) -> Vec<Vec<Write>> {
 }
 
 /// Runs the script on a store that `make` opens until the power fails, and closes it in any case.
-/// How many batches were answered as done.
+/// Returns the number of batches that were answered as done.
 fn run<S: Store>(
     script: &Script,
     durability: Durability,
@@ -89,7 +89,7 @@ fn run<S: Store>(
     script.batches.iter().take_while(|batch| store.write(batch.to_vec()).wait().is_ok()).count()
 }
 
-/// What a machine finds that starts again.
+/// Returns the records that a machine finds after it starts again.
 fn found(path: &Path) -> Result<Vec<Record>, String> {
     let opened = SqliteBuilder::new().full_check(true).synchronous(Synchronous::Off).open(path);
     let mut store = opened.map_err(|error| error.to_string())?;
@@ -97,7 +97,7 @@ fn found(path: &Path) -> Result<Vec<Record>, String> {
     load(&mut store, CHANNEL).map_err(|error| error.to_string())
 }
 
-/// What a store was worth over many power failures.
+/// Results of a store over many power failures.
 #[derive(Default, Debug)]
 struct Tally {
     failures: u32,

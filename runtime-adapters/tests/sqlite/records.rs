@@ -1,4 +1,4 @@
-//! What a store keeps.
+//! The records of a store.
 
 use sds_proto::{Durability, StoreError};
 use sds_runtime::Wait;

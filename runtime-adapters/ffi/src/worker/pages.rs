@@ -77,7 +77,7 @@ impl Worker {
     }
 }
 
-/// Where a page ended that ended with `entry`.
+/// Returns the cursor behind `entry`.
 fn cursor(entry: &LogEntry) -> String {
     format!("{}:{}", entry.lamport(), STANDARD.encode(entry.message_id()))
 }

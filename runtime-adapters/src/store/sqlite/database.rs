@@ -1,4 +1,4 @@
-//! What is in the file.
+//! The contents of the file.
 
 use core::hash::Hasher;
 use core::time::Duration;
@@ -96,12 +96,12 @@ impl Database {
     /// there.
     fn lock_and_set_up(&self, alone: &Marks) -> Result<Marks, OpenReason> {
         let connection = &self.connection;
-        // Whoever has the file keeps it: there is nothing to wait for.
+        // A locked file stays locked, so waiting is useless.
         connection.busy_timeout(Duration::ZERO)?;
         // From the first transaction on the file stays locked; the index of its log is then kept
         // in memory and not in a file beside it.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        // What is stored in a file says nothing that is carried out.
+        // Code stored in a file is not executed.
         connection.pragma_update(None, "trusted_schema", false)?;
         // When the log is carried into the file is not SQLite's affair.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -194,7 +194,7 @@ impl Database {
         };
         let set = |name, value: &dyn ToSql| self.connection.pragma_update(None, name, value);
         set("synchronous", &synchronous).map_err(store_error)?;
-        // Where a sync leaves data in the disk's own memory, which is macOS.
+        // On macOS a sync leaves data in the disk's own memory.
         set("fullfsync", &flushes_disk).map_err(store_error)?;
         set("checkpoint_fullfsync", &flushes_disk).map_err(store_error)
     }

@@ -1,4 +1,4 @@
-//! What keeps a file from being opened.
+//! Errors of opening a file.
 
 use core::error::Error;
 use core::fmt;
@@ -11,11 +11,11 @@ use std::path::PathBuf;
 pub struct OpenError {
     /// The file as it was named.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The fault.
     pub reason: OpenReason,
 }
 
-/// What is wrong with a file, or with its place.
+/// A fault of a file, or of its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum OpenReason {
@@ -47,7 +47,7 @@ pub enum OpenReason {
     },
     /// It is damaged: changed, cut off, or not all there.
     Corrupt {
-        /// What SQLite found first.
+        /// The first finding of SQLite.
         finding: String,
     },
     /// The disk has no room, or the file is at its bound.
@@ -56,7 +56,7 @@ pub enum OpenReason {
     Io(io::ErrorKind),
     /// SQLite failed in another way.
     Sqlite {
-        /// What it said.
+        /// The message of SQLite.
         message: String,
     },
 }

@@ -238,7 +238,7 @@ fn immutable(path: &Path) -> String {
 /// Whether what lies beside the file takes it back to what it was before there was anything in it.
 fn first_transaction_was_cut_short(path: &Path) -> bool {
     const JOURNAL: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
-    /// Where a journal says how many pages there were.
+    /// The bytes of a journal with the original number of pages.
     const PAGES: core::ops::Range<usize> = 16..20;
     let mut header = [0; 28];
     fs::File::open(beside(path, "-journal"))

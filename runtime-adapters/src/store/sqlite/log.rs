@@ -66,7 +66,7 @@ impl Marks {
     }
 }
 
-/// How far the log is.
+/// Progress of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
     /// Nothing in it is newer than the file.

@@ -1,4 +1,4 @@
-//! How a UDP socket is to be, and a socket that is so.
+//! Options of a UDP socket, and the bound socket.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::io;

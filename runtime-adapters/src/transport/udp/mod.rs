@@ -49,7 +49,7 @@ pub(crate) trait Socket {
 pub(crate) struct Datagrams<S> {
     socket: S,
     destinations: Vec<SocketAddr>,
-    /// Where the datagram that is being sent goes next.
+    /// Next destination of the datagram that is being sent.
     next: usize,
     /// The first destination that it did not reach.
     failure: Option<SendError>,
