@@ -65,7 +65,7 @@ impl Attack {
         self.witness.tick(now);
     }
 
-    /// What the attack took of the witness's memory, and what it may take at most.
+    /// Describes the memory of the witness under attack, and its bound.
     fn memory(&self) -> String {
         let most = self.witness.gauge.most();
         let bound = self.witness.node.config().max_memory().total(1);
@@ -128,7 +128,7 @@ fn invented(n: u64, count: u64) -> Vec<String> {
     (0..count).map(|k| format!("invented {n}-{k}")).collect()
 }
 
-/// What the group does when nobody disturbs it.
+/// Runs the group without an attack.
 fn baseline() -> Report {
     Attack::new(GROUP, |settings| settings).end()
 }
@@ -325,7 +325,7 @@ fn a_flood_in_the_name_of_a_member_is_logged_and_delays_nobody_for_long() {
     assert!(report.deliveries >= 200 + 5 * 1_990);
 }
 
-/// What was dropped for want of room, and how often: where it belongs, what bit, whose it was.
+/// Counts dropped messages by channel, limit and sender.
 fn dropped(told: &[Effect]) -> BTreeMap<(String, String, String), usize> {
     let mut dropped = BTreeMap::new();
     for effect in told {
@@ -404,7 +404,7 @@ fn a_flood_in_the_name_of_a_member_keeps_no_message_from_anybody() {
         attack.honest_converged();
         let bit = |bound| dropped.keys().any(|(_, bit, _)| bit == bound);
         assert!(bit(if wanted == 64 { "Missing" } else { "Incoming" }), "{dropped:?}");
-        // Whose it was is told, of what was forged and of what was not.
+        // The sender is reported, of forged and of honest messages.
         let authors: BTreeMap<_, _> = attack.told.iter().filter_map(author).collect();
         for effect in &attack.told {
             let Effect::LimitReached { message_id, sender_id, .. } = effect else { continue };

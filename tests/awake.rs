@@ -21,7 +21,7 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// How often `effects` ask for `id`.
+/// Counts the requests for `id` in `effects`.
 fn requests(effects: &[Effect], id: &str) -> usize {
     let messages = sent(effects).into_iter().map(|bytes| {
         let (_, message) = wire::decode(&bytes, &Limits::default()).expect("our own message");

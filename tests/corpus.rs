@@ -1,4 +1,4 @@
-//! What fuzzing has found worth keeping stays harmless.
+//! Replays the corpora of the fuzz targets.
 
 use std::fs;
 

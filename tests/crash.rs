@@ -19,7 +19,7 @@ struct Mortal {
     /// Effects left to live.
     left: usize,
     crashed: bool,
-    /// What left the node in all its lives.
+    /// The effects of the node in all its lives.
     effects: Vec<Effect>,
 }
 
@@ -85,7 +85,7 @@ fn run_and_crash_after(effects: usize) -> Mortal {
     mortal
 }
 
-/// What the peers do until all is well: bob repeats what he said.
+/// Has bob repeat his messages until the node has all.
 fn let_bob_repeat(mortal: &mut Mortal) {
     mortal.handle(100, lip109("b1", 11).naming(entry("m1", "alice")).input());
     mortal.handle(101, lip109("b2", 12).after(["b1"]).input());

@@ -1,5 +1,5 @@
-//! What the papers point at is there: files, headings, tests, figures. Their code is compiled with
-//! the documentation tests.
+//! Checks the references of the documents: files, headings, tests, figures. Their code is compiled
+//! with the documentation tests.
 
 #![allow(clippy::std_instead_of_core, reason = "a test has std")]
 
@@ -39,7 +39,7 @@ fn papers() -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
-/// What stands between `open` and the next `close`, each time.
+/// Returns each text between `open` and the next `close`.
 fn between<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
     text.split(open).skip(1).filter_map(move |rest| Some(rest.split_once(close)?.0))
 }

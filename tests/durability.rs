@@ -1,4 +1,4 @@
-//! What a store that is slow or fails does to a node: invariant I9 of ARCHITECTURE.md.
+//! Nodes with a slow or failing store: invariant I9 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -193,7 +193,7 @@ fn a_failed_write_is_retried_ever_later_and_does_not_grow() {
         }
         let next = retry_at.expect("it failed").as_micros() / 1_000;
         waits.push(next - now);
-        // What is due meanwhile, such as a resend, goes on; nothing of it gets out.
+        // Timers such as resends go on meanwhile, but no effect leaves the node.
         now = next;
         node.handle(at(now), Input::Tick).expect("a tick is always taken");
     }

@@ -88,7 +88,7 @@ fn without_resends_and_repair_a_lossy_group_does_not_converge() {
     assert!(!group.run_until(60_000, |group| (1..3).all(|index| group.logged(index) == 50)));
 }
 
-/// How many of `count` messages of node 0, one each `gap_ms`, are acknowledged at the end.
+/// Returns the number of acknowledged ones of `count` messages of node 0, one each `gap_ms`.
 fn acknowledged(group: &mut Group, count: u64, gap_ms: u64) -> usize {
     for n in 0..count {
         group.handle(0, publish(&format!("m{n}"))).expect("published");

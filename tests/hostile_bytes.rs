@@ -42,8 +42,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digit).collect()
 }
 
-/// How far apart the places are at which a message of `len` bytes is damaged. Odd, so that flips
-/// visit each bit of a byte.
+/// Returns the distance between the places at which a message of `len` bytes is damaged. It is odd,
+/// so that flips visit each bit of a byte.
 const fn step(len: usize) -> usize {
     (len / EVERY_BIT_UP_TO) | 1
 }

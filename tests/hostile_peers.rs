@@ -1,6 +1,6 @@
-//! What messages of peers may say to hurt a node: it neither panics nor hangs, its memory stays
-//! bounded, and the rest of the group gets through: invariants I4, I7 and I8 of ARCHITECTURE.md.
-//! Syncs and repair requests: `hostile_syncs.rs`.
+//! Hostile messages of peers: a node neither panics nor hangs, its memory stays bounded, and honest
+//! members get through: invariants I4, I7 and I8 of ARCHITECTURE.md. Syncs and repair requests:
+//! `hostile_syncs.rs`.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -208,7 +208,7 @@ fn floods_of_unknown_channels_open_no_more_than_allowed() {
         assert_eq!(result, if n < 3 { Ok(()) } else { Err(limit) });
     }
     assert_eq!(node.channels().count(), 3);
-    // What the application opens itself does not count, and a closed channel makes room.
+    // Channels that the application opens do not count, and a closed channel makes room.
     node.handle(at(0), open()).expect("opens");
     node.handle(at(0), Input::Close { channel: "flood-0".into() }).expect("closes");
     let said = lip109("b1", 0).in_channel("late");

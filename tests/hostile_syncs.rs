@@ -1,5 +1,5 @@
-//! What peers may say in syncs and ask for to hurt a node or a group: invariants I4, I7 and I8 of
-//! ARCHITECTURE.md. Messages: `hostile_peers.rs`.
+//! Hostile syncs and repair requests of peers: invariants I4, I7 and I8 of ARCHITECTURE.md.
+//! Messages: `hostile_peers.rs`.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -127,7 +127,7 @@ fn more_heads_than_fit_into_a_message_cause_no_storm_of_syncs() {
     assert!((10..=80).contains(&group.sends["Sync"]), "{:?}", group.sends);
 }
 
-/// What was delivered, and whether with a gap.
+/// Returns the delivered ids, and whether each has a gap.
 fn gaps(effects: &[Effect]) -> Vec<(String, bool)> {
     let told = effects.iter().filter_map(|effect| match effect {
         Effect::Deliver(told) => Some((told.entry.message_id().to_string(), told.gap)),

@@ -36,7 +36,7 @@ struct Attack {
     count: u64,
     /// Messages of late that were logged or wait.
     known: VecDeque<HistoryEntry>,
-    /// What all that waits, waits for.
+    /// The dependency of all buffered messages.
     key: MessageId,
     /// Own messages that are not acknowledged, and a filter that has them and much else.
     own: Vec<MessageId>,
@@ -126,7 +126,7 @@ impl Attack {
         for _ in 0..most {
             said = said.naming(entry(self.key.clone(), "key"));
         }
-        // What is furthest ahead is dropped first.
+        // The message that is furthest ahead is dropped first.
         said.message.lamport =
             Some(EPOCH_MS + self.millis - self.rng.below(self.millis.min(1_000) + 1));
         if self.hear(&said) {
@@ -209,7 +209,7 @@ impl Attack {
         }
     }
 
-    /// What is refused, or should leave nothing behind.
+    /// Inputs that are refused, or should leave nothing behind.
     fn nonsense(&mut self) {
         let said = self.said("n");
         let said = match self.rng.below(7) {
@@ -252,7 +252,7 @@ impl Attack {
         self.node.tick(at(self.millis));
     }
 
-    /// What all that waits, waits for, comes at last.
+    /// The dependency of all buffered messages arrives.
     fn turn_key(&mut self) {
         let mut said = self.said("k");
         said.message.message_id = self.key.clone();
@@ -277,7 +277,7 @@ impl Attack {
         self.outcome(name)
     }
 
-    /// What the node took, which must be within the bound.
+    /// Returns the memory of the node, which must be within the bound.
     fn outcome(&self, name: &str) -> Outcome {
         let bound = self.config.max_memory().total(1);
         let most = self.node.gauge.most();

@@ -1,4 +1,4 @@
-//! What single things take in memory, measured, and that the documentation of `Config` says so.
+//! Measures the memory of single items, and checks the documentation of `Config` against it.
 //! `cargo test --test memory_figures -- --nocapture` prints the tables of `benches/README.md`.
 
 #![cfg(target_pointer_width = "64")]

@@ -20,7 +20,7 @@ fn config() -> ConfigBuilder {
     strict().dialect(Dialect::NimSds)
 }
 
-/// What nim-sds would have stored, after a trip through its bytes.
+/// Returns the state that nim-sds would have stored, after a trip through its bytes.
 fn data(messages: impl IntoIterator<Item = Message>) -> ChannelData {
     let mut data = ChannelData::default();
     data.messages.extend(messages);

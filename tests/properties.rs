@@ -1,4 +1,4 @@
-//! What holds for any inputs in any order: invariants I1, I2, I3, I5 and I8 of ARCHITECTURE.md.
+//! Properties of any inputs in any order: invariants I1, I2, I3, I5 and I8 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -83,15 +83,15 @@ fn config() -> sds_proto::ConfigBuilder {
         .max_incoming_messages(4)
 }
 
-/// What a node told, apart from how it grouped its changes into writes.
+/// The effects of a node, without the grouping of changes into writes.
 #[derive(Default, PartialEq, Debug)]
 struct Told {
-    /// What waits for the store, or may.
+    /// Effects that wait for the store, or may.
     ordered: Vec<Effect>,
-    /// What waits for nothing.
+    /// Effects that do not wait.
     at_once: Vec<Effect>,
-    /// What the changes add up to: how they are grouped decides which of them are not worth
-    /// writing.
+    /// The state that the changes lead to: their grouping decides which of them need not be
+    /// written.
     disk: Disk,
 }
 
@@ -310,7 +310,7 @@ proptest! {
         let (mut effects, mut now) = (Vec::new(), 0);
         for (pause, step) in &steps {
             now += pause;
-            // What was declared met is not among the deliveries.
+            // Ids that were declared resolved are not among the deliveries.
             if !matches!(step, Step::Resolved { .. }) {
                 let _refused = node.handle(at(now), input(step));
                 effects.extend(drain(&mut node));

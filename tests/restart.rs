@@ -1,5 +1,5 @@
-//! What a restart keeps: the log, what waits, where each own message stands and what speaks for it,
-//! and what was promised to others. Invariant I3 of ARCHITECTURE.md.
+//! State that a restart keeps: the log, buffered messages, the evidence for each own message, and
+//! pending answers. Invariant I3 of ARCHITECTURE.md.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
 
@@ -54,7 +54,7 @@ fn take(node: &mut Node, store: &mut Store, now: u64, input: Input) -> Vec<Effec
     store.serve(node, at(now))
 }
 
-/// What was sent for the sake of `reason`: when, in which dialect, which message.
+/// Returns time, dialect and id of the messages sent for `reason`.
 fn sends(told: &[(u64, Effect)], reason: SendReason) -> Vec<(u64, WireDialect, &str)> {
     let sends = told.iter().filter_map(|(now, effect)| match effect {
         Effect::Send { message_id, dialect, reason: sent, .. } if *sent == reason => {
@@ -249,7 +249,7 @@ fn a_store_keeps_no_more_than_the_settings_allow_after_a_restart_either() {
 
     start(config(5, 4), &mut store, 21);
     assert_eq!(kept(&store), (5, 4));
-    // What was forgotten then is not taken for new with more room.
+    // Ids that were forgotten then do not count as new with more room.
     let (mut node, _) = start(config(20, 20), &mut store, 22);
     let refused = node.handle(at(23), lip109("b3", 3).input()).expect_err("long ago");
     assert!(matches!(refused.reason, RejectReason::Stale { .. }), "{refused}");

@@ -94,7 +94,7 @@ fn time_may_be_gone_through_step_by_step() {
 
 #[test]
 fn a_group_with_nothing_to_say_settles() {
-    // Whoever was to publish has gone, or never came: nothing happens, and time passes.
+    // The publisher has left, or never came: time passes without an event.
     for faults in ["leave node=2 at=0\ncrash node=2 at=125500 down=64000 keep=all mid_write=0", ""]
     {
         let plan = plan(&format!("nodes 3\nmessages 0\n{faults}"));

@@ -69,7 +69,7 @@ fn works((gap_ms, loss): (u64, u64), values: &Values) -> bool {
     let mut plan = Plan::default();
     (plan.nodes, plan.messages, plan.speech) = (4, 200, Speech::NimSds);
     (plan.gap_ms, plan.loss, plan.latency_ms) = (gap_ms, loss, 50);
-    // What is forgotten is no fault of the core here.
+    // Forgotten messages are no fault of the core here.
     (plan.log, plan.patience_min) = (1, 180);
     (0..SEEDS).all(|seed| {
         let group =

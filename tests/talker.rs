@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::{Faults, Group, Rng, channel};
 use sds_proto::{Config, ConfigBuilder, Dialect, FilterPolicy, Input, MessageId, PublishKind};
 
-/// How the talker talks.
+/// The rhythm of the talker.
 #[derive(Clone, Copy, Debug)]
 struct Talk {
     members: usize,

@@ -103,7 +103,7 @@ pub fn run(node: &mut Node, end_ms: u64) -> Vec<Effect> {
     effects
 }
 
-/// How many messages in `effects` are sent for this reason.
+/// Counts the messages in `effects` that are sent for this reason.
 pub fn sends(effects: &[Effect], reason: SendReason) -> usize {
     let sends = effects
         .iter()
@@ -139,7 +139,7 @@ impl Rng {
     }
 }
 
-/// What the network does to each datagram on its way to each receiver.
+/// Faults of the network for each datagram and receiver.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
     pub loss: u64,

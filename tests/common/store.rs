@@ -16,7 +16,7 @@ use super::{at, open};
 
 #[derive(Default)]
 pub struct Store {
-    /// What is on "disk".
+    /// The stored state.
     pub disk: Disk,
     /// Writes handed in and not yet carried out.
     pub queue: VecDeque<(PersistId, Arc<[Change]>)>,
@@ -79,7 +79,7 @@ pub fn start(config: ConfigBuilder, store: &mut Store, now: u64) -> (Node, Vec<E
     (node, effects)
 }
 
-/// What was written of each channel, in both forms.
+/// The written state of each channel, in both forms.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Disk {
     pub states: BTreeMap<ChannelId, Option<Box<Snapshot>>>,

@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What a part of the program holds now, and held at most.
+/// Current and maximum bytes of a part of the program.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Gauge {
     held: isize,
@@ -71,7 +71,7 @@ impl Gauge {
     }
 }
 
-/// What a store does with a write.
+/// The behaviour of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreIs {
     Prompt,

@@ -138,7 +138,7 @@ fn malformed_records_are_refused_by_table_and_field() {
     for dialects in [0, 3, 4] {
         assert_eq!(with(&numbered(0x23, 299), &[8, dialects]), field(Table::Bridges, 1));
     }
-    // What is left out if it is empty, and is there and empty.
+    // A field that is left out if it is empty is present and empty.
     assert_eq!(with(b"\x31w9", &[0x0a, 0, 0x18, 0]), field(Table::Missing, 1));
     assert_eq!(
         with(b"\x30w9", &[0x12, 0, 0x18, 9, 0x2a, 1, 1, 0x30, 3]),

@@ -180,7 +180,7 @@ fn a_channel_without_records_has_no_state() {
     assert_eq!(read(&Records::new()), Ok(None));
 }
 
-/// What a store holds for each 64-byte message once `count` were published by somebody else.
+/// Returns the stored bytes for each 64-byte message after `count` messages of another member.
 fn bytes_per_message(config: sds_proto::ConfigBuilder, count: u64) -> BTreeMap<u8, f64> {
     let config = config.durability(Durability::Strict).auto_consume(true);
     let mut node = Node::new(config.build().expect("valid settings"));

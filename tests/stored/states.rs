@@ -162,7 +162,7 @@ fn kind() -> impl Strategy<Value = ChangeKind> {
     ]
 }
 
-/// What happens to a channel from its creation on, and maybe to its end.
+/// Generates the changes of a channel from its creation on, and maybe to its end.
 fn life() -> impl Strategy<Value = Vec<ChangeKind>> {
     let change = prop_oneof![30 => kind(), 1 => created()];
     (created(), prop::collection::vec(change, 0..60), prop::option::weighted(0.1, Just(())))

@@ -1,5 +1,5 @@
-//! Where we do otherwise than the nim-sds that made the vectors, told by the bytes of a case: its
-//! name says nothing, and other files have others.
+//! Deviations from the nim-sds that made the vectors, recognised by the bytes of a case, because
+//! names differ between files.
 
 use bytes::{BufMut, BytesMut};
 

@@ -275,7 +275,7 @@ fn nim_kind(root: &Value) -> Result<HashKind, String> {
     Ok(if algorithm.starts_with("farm") { HashKind::NimFarm } else { HashKind::NimMurmur })
 }
 
-/// What nim-sds says in the same situation.
+/// Returns the text of nim-sds for the same error.
 fn nim_text(error: GeometryError) -> &'static str {
     if error == GeometryError::HashCount {
         "K must be <= 12 if forceNBitsPerElem is not also specified."

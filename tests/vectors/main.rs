@@ -32,7 +32,7 @@ const NIM: Sections = &[messages::NIM, hashes::NIM];
 const LIP109: Sections = &[messages::LIP109, hashes::LIP109];
 const FORMS: Sections = &[messages::FORMS];
 
-/// What a file says about how it was made.
+/// Fields of a file that describe its origin.
 const DESCRIPTION: &[&str] = &["source", "nim", "hashAlgorithm", "sizeofInt", "defaults"];
 
 fn main() -> ExitCode {

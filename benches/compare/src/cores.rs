@@ -14,7 +14,7 @@ use crate::wait::wait_for;
 /// Round trips of one probe: about two milliseconds.
 const PROBE_TRIPS: u64 = 20_000;
 
-/// Where the calling thread and its partner run.
+/// The cores of the calling thread and its partner.
 pub(crate) struct Cores {
     partner: Option<CoreId>,
 }
@@ -57,7 +57,7 @@ impl Cores {
     ///
     /// # Errors
     ///
-    /// What either of the two reports, the far one's first.
+    /// Runs both and returns their reports, that of the far one first.
     pub(crate) fn together<T>(
         &self,
         near: impl FnOnce() -> anyhow::Result<T>,
@@ -115,7 +115,7 @@ impl Cores {
     }
 }
 
-/// Where two threads wait for each other before the clock starts.
+/// The barrier at which two threads wait for each other before the clock starts.
 #[derive(Default)]
 struct StartLine(AtomicUsize);
 

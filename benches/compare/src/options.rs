@@ -1,5 +1,4 @@
-//! What both comparisons are asked: which rows, how long, on which cores, and where the result
-//! goes.
+//! Options of both comparisons: rows, duration, cores, and the file of the result.
 
 use core::fmt::Display;
 use std::fs::File;
@@ -16,7 +15,7 @@ use crate::cores::Cores;
 /// Options of both comparisons.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How often each row is measured; medians count
+    /// Number of rounds of each row; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
 

@@ -1,6 +1,6 @@
 //! Median, spread and ratio of a few samples.
 
-/// What the rounds of one candidate measured.
+/// Measurements of the rounds of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
@@ -41,8 +41,8 @@ impl Unit {
         }
     }
 
-    /// How many times better `ours` is than `other`: above 1 is in our favour, whichever way the
-    /// unit counts.
+    /// Returns the factor by which `ours` is better than `other`: above 1 is in our favour in every
+    /// unit.
     pub(crate) fn ratio(self, ours: f64, other: f64) -> f64 {
         match self {
             Self::Rate => ours / other,

@@ -1,4 +1,4 @@
-//! How a thread waits for the other one: the same way for every candidate.
+//! The way in which a thread waits for the other one, the same for every candidate.
 
 use core::hint::spin_loop;
 use core::time::Duration;

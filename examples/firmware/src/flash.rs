@@ -15,7 +15,7 @@ const NEVER: u32 = u32::MAX;
 
 /// Words that can be programmed before the power fails.
 static FUSE: AtomicU32 = AtomicU32::new(NEVER);
-/// What the fuse becomes at the next erasure.
+/// Value of the fuse after the next erasure.
 static FUSE_AFTER_ERASE: AtomicU32 = AtomicU32::new(NEVER);
 static WORDS: AtomicU32 = AtomicU32::new(0);
 static ERASED: AtomicU32 = AtomicU32::new(0);

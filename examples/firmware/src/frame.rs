@@ -1,5 +1,5 @@
-//! What goes over the serial line: messages in postcard with a CRC-32, framed with COBS, so that a
-//! zero ends each frame and nothing else is zero.
+//! Frames on the serial line: messages in postcard with a CRC-32, framed with COBS, so that a zero
+//! ends each frame and nothing else is zero.
 //!
 //! A turn is one tick of the board. The board carries out what is due and says
 //! [`FromBoard::Turn`]; the host answers with what came over the air meanwhile and says
@@ -17,7 +17,7 @@ pub const TURN_MS: u32 = 100;
 /// Longest frame in bytes, its zero not counted.
 pub const MAX_FRAME: usize = 4_096;
 
-/// What the board says.
+/// Messages of the board.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FromBoard<'a> {
     /// It was just switched on, or reset.
@@ -44,7 +44,7 @@ pub enum FromBoard<'a> {
     Turn(Status),
 }
 
-/// What the host says.
+/// Messages of the host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ToBoard<'a> {
     /// The answer to [`FromBoard::Hello`].
@@ -59,14 +59,14 @@ pub enum ToBoard<'a> {
     Turn,
 }
 
-/// What a board would know by other means.
+/// Settings that a real board would have by other means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Boot {
     /// Of its generator of random numbers: another one at each start.
     pub seed: u64,
     /// Milliseconds since 1970, if it has a real-time clock.
     pub wall: Option<u64>,
-    /// How many messages it is to publish, those of before a reset included.
+    /// Number of messages to publish, including those before a reset.
     pub messages: u32,
     /// When the power is to fail next.
     pub cut: Option<Cut>,
@@ -83,7 +83,7 @@ pub enum Cut {
     WordsAfterErase(u32),
 }
 
-/// How the board is, since it started.
+/// Status of the board since it started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Digest of all that its log ever held.
@@ -114,10 +114,10 @@ pub struct Status {
     pub erased: u32,
 }
 
-/// How long something took, in cycles of the clock that drives the timer.
+/// Duration of an operation, in cycles of the timer's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Work {
-    /// How often it was done.
+    /// Number of operations.
     pub count: u32,
     /// All of it.
     pub total: u64,

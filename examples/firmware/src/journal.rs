@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::CRC;
 
-/// What is programmed at once, in bytes. It is that of many controllers; a multiple of it will do.
+/// Size of one programming operation, in bytes. It is that of many controllers; a multiple works,
+/// too.
 pub const WORD: usize = 8;
 
 const MAGIC: [u8; 4] = *b"SDSj";
@@ -64,7 +65,7 @@ pub struct Journal<B> {
     /// Which of them is in use.
     current: usize,
     generation: u32,
-    /// Where the next entry goes.
+    /// Offset of the next entry.
     end: usize,
     /// Whether everything from `end` on is erased.
     clean: bool,
@@ -121,7 +122,7 @@ impl<B: Bank> Journal<B> {
     ///
     /// # Errors
     ///
-    /// What is stored cannot be read, or is of another version.
+    /// The stored state cannot be read, or is of another version.
     pub fn load(&self, channel: &ChannelId) -> Result<Option<Box<Snapshot>>, StoreError> {
         let live = live(self.banks[self.current].bytes())?;
         let records = live.into_iter().filter(|((of, _), _)| *of == channel.as_bytes());

@@ -1,5 +1,5 @@
-//! What board and host share: the frames between them. And what can be tested without a board: the
-//! journal in flash memory.
+//! The frames between board and host, and the journal in flash memory, which is tested without a
+//! board.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -88,7 +88,7 @@ impl App {
         }
     }
 
-    /// What happens each time the timer ticks.
+    /// Runs at each tick of the timer.
     fn turn(&mut self) {
         let heard = self.exchange();
         self.timer.restart();
@@ -156,7 +156,7 @@ impl App {
     /// the node took, what is done for it not counted.
     fn handle(&mut self, input: Input) -> u32 {
         let now = self.now();
-        // What is refused had no effect: others' faults, and what we might have waited with.
+        // A refusal has no effect: it is a fault of others, or an input that came too early.
         let (_refused, mut cycles) = self.timer.time(|| self.node.handle(now, input));
         loop {
             let (effect, polling) = self.timer.time(|| self.node.poll_effect());

@@ -1,5 +1,4 @@
-//! What an idle channel costs in memory, measured on nodes of their own before the application
-//! starts.
+//! Memory of an idle channel, measured on separate nodes before the application starts.
 
 use bytes::Bytes;
 use sds_firmware::frame::Status;

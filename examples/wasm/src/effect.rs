@@ -1,4 +1,4 @@
-//! What a node wants done, as JavaScript sees it: objects told apart by `kind`.
+//! Effects for JavaScript: objects with a `kind`.
 
 use sds_proto::Effect as Core;
 use serde::Serialize;

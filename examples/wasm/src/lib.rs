@@ -14,7 +14,7 @@ use wasm_bindgen::prelude::*;
 
 pub use effect::Effect;
 
-/// What time it is.
+/// The current time.
 #[derive(Clone, Copy, Deserialize, Tsify)]
 pub struct Now {
     /// Milliseconds on a clock that never goes back: `performance.now()`.

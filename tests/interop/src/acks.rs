@@ -55,7 +55,7 @@ pub(crate) fn by_filters(js: &Js, from: Side, to: Side) -> Outcome {
     Ok("possibly by one, surely by two".into())
 }
 
-/// Who has read nothing acknowledges nothing.
+/// A member that has read nothing acknowledges nothing.
 pub(crate) fn by_nothing(js: &Js, from: Side, to: Side) -> Outcome {
     let mut author = Peer::new(js, to, "author", &TIMES)?;
     author.publish(0, "unread")?;

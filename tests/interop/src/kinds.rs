@@ -21,7 +21,7 @@ pub(crate) fn content(js: &Js, from: Side, to: Side) -> Outcome {
     Ok("20 messages".into())
 }
 
-/// Whoever hears only the sync learns from its causal history what it lacks.
+/// A member that hears only the sync learns its missing messages from the causal history.
 pub(crate) fn sync_tells(js: &Js, from: Side, to: Side) -> Outcome {
     let settings = Settings::default();
     let mut sender = Peer::new(js, from, "sender", &settings)?;

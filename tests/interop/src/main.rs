@@ -30,7 +30,7 @@ use peer::{Js, Side};
 
 pub(crate) type Failure = Box<dyn Error>;
 
-/// What a case saw, or why it failed.
+/// The observation of a case, or its failure.
 type Outcome = Result<String, Failure>;
 
 /// A case between two participants: the first does what the case is about, the second hears it.

@@ -47,7 +47,7 @@ impl Side {
     }
 }
 
-/// What both implementations can be told. Times are milliseconds.
+/// Settings of both implementations. Times are milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     /// Entries named in a causal history. `None`: as many as each implementation does by itself.
@@ -80,7 +80,7 @@ impl Settings {
     }
 }
 
-/// What a participant tells its application.
+/// An event of a participant for its application.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Told {
     Delivered(String),
@@ -92,7 +92,7 @@ pub(crate) enum Told {
     Acked(String),
 }
 
-/// What came of one call.
+/// The result of one call.
 #[derive(Default, Debug)]
 pub(crate) struct Turn {
     pub(crate) sent: Vec<Bytes>,
@@ -174,8 +174,8 @@ impl Peer {
         Err("no sync in a hundred turns".into())
     }
 
-    /// What is due by now: ticks a node; has the library answer requests and look again at what
-    /// waits.
+    /// Runs what is due: ticks a node; has the library answer requests and check its buffered
+    /// messages again.
     pub(crate) fn wake(&mut self, at: u64) -> Result<Turn, Failure> {
         match &self.engine {
             Engine::Rust { .. } => self.handle(at, Input::Tick),

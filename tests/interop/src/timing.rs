@@ -16,7 +16,7 @@ pub(crate) struct Timing {
     pub(crate) answers: bool,
 }
 
-/// What the implementation that `me` does *not* run says `me` will do.
+/// Predicts the delays of `me` with the implementation that `me` does *not* run.
 pub(crate) fn foretold(
     js: &Js,
     side: Side,

@@ -9,14 +9,14 @@ use sds_proto::wire::{Kind, WireDialect, detect};
 use crate::peer::{Js, Peer, Settings, Side, Told, Turn, decoded};
 use crate::{Failure, ensure};
 
-/// How often the application of a JavaScript participant looks after it, in milliseconds.
+/// Interval of the calls of a JavaScript participant's application, in milliseconds.
 const JS_TURN: u64 = 1_000;
 /// Turns between which it sends again what nobody acknowledged.
 const JS_RESEND: u64 = 4;
 /// The library asks for a message once. What it lacks for longer its application gets from a store.
 const JS_STORE_AFTER: u64 = 20_000;
 
-/// What the link does to each datagram on its way to each receiver, in percent and milliseconds.
+/// Faults of the link for each datagram and receiver, in percent and milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
     pub(crate) loss: u8,
@@ -48,7 +48,7 @@ pub(crate) struct World {
     sequence: u64,
     /// Each content message as it was first sent in JavaScript's dialect.
     store: BTreeMap<String, Bytes>,
-    /// What each participant was told to lack, and since when.
+    /// The messages reported as missing at each participant, with the time.
     missing: Vec<BTreeMap<String, u64>>,
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum Pace {
     Full,
 }
 
-/// What came of some messages.
+/// Result of passing some messages.
 pub(crate) struct Passed {
     /// From publishing to delivery, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
@@ -176,7 +176,7 @@ fn datagram() -> anyhow::Result<Vec<u8>> {
     Ok(sends.next().context("nothing was sent")?.into())
 }
 
-/// What an application has of its driver, and the driver.
+/// The application's ends of a driver, and the driver.
 type Node<D> = (Handle, Events, Run<<D as Driver>::Udp, <D as Driver>::Timer>);
 
 fn start_node<D: Driver>(driver: &D, name: &str, socket: D::Udp) -> anyhow::Result<Node<D>> {

@@ -1,5 +1,5 @@
-//! What a message costs at the very least, measured item by item: each is a loop of its own over
-//! the ids and contents of some messages, which lie ready in the cache.
+//! The least possible cost of a message, measured item by item: each is a loop of its own over the
+//! ids and contents of some messages, which are in the cache.
 
 use core::hash::Hasher as _;
 use core::hint::black_box;
@@ -22,7 +22,7 @@ pub(crate) const SAMPLES: usize = 2_000;
 /// Bytes of a filter for 10,000 ids: 1 + 150,000 / 64 words.
 pub(crate) const FILTER_BYTES: usize = 18_752;
 
-/// What the floor is measured with.
+/// The messages with which the floor is measured.
 pub(crate) struct Floor {
     samples: Vec<Sample>,
     filter: Vec<u8>,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::peer::Peer;
 
 const PROGRAM: &str = include_str!("../../js/bench.mjs");
-/// What the interoperability test installs.
+/// The package file of the interoperability test.
 const PACKAGE: &str = include_str!("../../../../tests/interop/package.json");
 const LOCK: &str = include_str!("../../../../tests/interop/package-lock.json");
 

@@ -1,4 +1,4 @@
-//! How each row is measured: what is laid ready, and one round.
+//! The measurement of each row: its preparation, and one round.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub(crate) fn receive_reversed(_: &Setup) -> anyhow::Result<Round> {
 }
 
 pub(crate) fn publish_full_filter() -> anyhow::Result<Round> {
-    // What is hashed and copied is the same as when it is received.
+    // The hashed and copied data is the same as when it is received.
     let floor = Floor::of(&Recipe::plain(Spoken::NimSds, SAMPLES as u32).make()?)?;
     Ok(Box::new(move || {
         let config = Config::builder()

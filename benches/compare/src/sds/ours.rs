@@ -26,7 +26,7 @@ static CHANNEL: ChannelId = ChannelId::from_static("channel1");
 /// the node reads them, as datagrams are that were just received.
 const BATCH: usize = 16;
 
-/// What is measured of a piece of work.
+/// A quantity that is measured of a piece of work.
 pub(crate) trait Meter {
     fn measure<T>(&mut self, work: impl FnOnce() -> T) -> T;
 }
@@ -37,7 +37,7 @@ pub(crate) struct Stopwatch {
     total: Duration,
 }
 
-/// What a stopwatch goes by.
+/// The clock of a stopwatch.
 #[derive(Clone, Copy)]
 pub(crate) enum Clock {
     /// The time that this thread has the processor: others on the machine do not count.
@@ -56,7 +56,7 @@ impl Stopwatch {
         self.total.as_secs_f64() * 1e9 / messages as f64
     }
 
-    /// How many there were in a second, of so many.
+    /// Returns the rate in messages a second.
     pub(crate) fn per_second(&self, messages: usize) -> f64 {
         messages as f64 / self.total.as_secs_f64()
     }

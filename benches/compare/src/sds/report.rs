@@ -8,7 +8,7 @@ use serde::ser::{SerializeStruct as _, Serializer};
 
 use crate::statistics::Summary;
 
-/// What a row is held to.
+/// The mark of a row.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Mark {
     /// The ratio is at most this.
@@ -21,7 +21,7 @@ pub(crate) enum Mark {
     PerSecond(f64),
 }
 
-/// What one round measured.
+/// Measurements of one round.
 pub(crate) struct Measured {
     pub(crate) value: f64,
     pub(crate) reference: f64,

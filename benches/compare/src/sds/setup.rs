@@ -1,4 +1,4 @@
-//! What rows are measured with.
+//! Preparation of the rows.
 
 use core::cell::OnceCell;
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use sds_proto::{ChannelId, Config, Dialect, Effect, NimFilterSize};
 
 use super::ours::{Publisher, START_MS};
 
-/// How far a late message falls back, at most.
+/// Maximum number of places by which a late message falls back.
 const LATEST: usize = 64;
 
 /// A stream to be made: of one author, in one channel, each message with the author's filter.
@@ -49,7 +49,7 @@ pub(crate) struct Recipe {
     #[arg(long, requires = "write_stream")]
     pub(crate) reversed: bool,
 
-    /// What ids, content and losses are drawn from
+    /// Seed of ids, content and losses
     #[arg(long, default_value_t = 1, requires = "write_stream")]
     pub(crate) seed: u64,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Stream {
 }
 
 impl Recipe {
-    /// What the rows receive if they do not say otherwise.
+    /// Returns the default stream of the rows.
     pub(crate) const fn plain(dialect: Spoken, count: u32) -> Self {
         Self { dialect, count, payload: 64, history: 2, late: 0, reversed: false, seed: 1 }
     }

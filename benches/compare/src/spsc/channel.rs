@@ -1,4 +1,4 @@
-//! What a candidate has to offer, one trait per kind of row. All of it is resolved at compile time.
+//! The interface of a candidate, one trait for each kind of row, resolved at compile time.
 
 use core::hint::black_box;
 use core::ops::Range;
@@ -6,8 +6,8 @@ use core::ops::Range;
 /// Most messages in one batch; every measurement is of a multiple.
 pub(crate) const BATCH: u64 = 64;
 
-/// What goes through the channels: made of a number, so that a sum shows whether each arrived
-/// exactly once.
+/// A message for the channels, made from a number, so that a sum shows whether each arrived exactly
+/// once.
 pub(crate) trait Message: Copy + Send + 'static {
     fn numbered(number: u64) -> Self;
 

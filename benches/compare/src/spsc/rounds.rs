@@ -103,7 +103,8 @@ fn measure_row(
     RowReport::new(row, &figures, Summary::of(&probes).context("no rounds")?.median)
 }
 
-/// How many messages take about `sample`; measuring it also warms the candidate up.
+/// Returns the number of messages that take about `sample`; the measurement also warms up the
+/// candidate.
 fn sample_size(
     sample: Duration,
     measure: impl Fn(u64) -> anyhow::Result<Duration>,

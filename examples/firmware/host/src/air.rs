@@ -8,7 +8,7 @@ use fastrand::Rng;
 /// Longest time on the way, in turns.
 const LONGEST: u64 = 6;
 
-/// Who may be heard, and hears.
+/// Number of members on the air.
 pub(crate) const MEMBERS: usize = 3;
 
 /// Datagrams on their way.
@@ -46,7 +46,7 @@ impl Air {
         }
     }
 
-    /// What arrives in `turn`, and where.
+    /// Returns the datagrams that arrive in `turn`, and their receivers.
     pub(crate) fn arrived(&mut self, turn: u64) -> Vec<(usize, Bytes)> {
         let later = self.on_the_way.split_off(&(turn + 1, 0));
         std::mem::replace(&mut self.on_the_way, later).into_values().collect()

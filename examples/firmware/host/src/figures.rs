@@ -1,4 +1,4 @@
-//! What the firmware takes: flash, memory, time; and the comparison with what was recorded.
+//! Figures of the firmware (flash, memory, time) and their comparison with the recorded ones.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use sds_firmware::frame::{Status, Work};
 use crate::group::Report;
 use crate::qemu::{CYCLE_NS, INSTRUCTION_NS};
 
-/// How far a figure may be above the recorded one, in per cent.
+/// Maximum growth of a figure over the recorded one, in per cent.
 const MARGIN: u64 = 10;
 
 /// A figure's name and value.
@@ -78,7 +78,7 @@ fn work(starts: &[Status], of: fn(&Status) -> Work) -> (u64, u64) {
     (instructions(total) / count.max(1), instructions(longest.into()))
 }
 
-/// What is loaded into flash memory: all of it, and what of it is named after `sds_proto`.
+/// Returns the bytes loaded into flash memory: all of them, and those of symbols of `sds_proto`.
 fn sizes(firmware: &Path) -> Result<(u64, u64)> {
     let bytes = fs::read(firmware).with_context(|| format!("{}", firmware.display()))?;
     let file = object::File::parse(&*bytes).context("the firmware is no ELF file")?;

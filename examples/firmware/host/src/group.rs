@@ -22,11 +22,11 @@ const POWERLESS: u64 = 5_000 / TURN_MS as u64;
 /// Turns after which a run has failed: four hours.
 const LAST_TURN: u64 = 4 * 3_600_000 / TURN_MS as u64;
 
-/// How often the power fails, and how many of these times in the middle of a write.
+/// Number of power failures, and of those in the middle of a write.
 const POWER_CUTS: usize = 4;
 const TORN_WRITES: u32 = 3;
 
-/// What is to be run.
+/// Parameters of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Group {
     air: Air,
     rng: Rng,
     turn: u64,
-    /// What the board said in its turn.
+    /// Datagrams of the board in its turn.
     said: Vec<Bytes>,
     dumped: Vec<LogLine>,
     /// The last status of each start of the board.
@@ -67,7 +67,7 @@ pub(crate) struct Group {
     torn: u32,
 }
 
-/// How a run went.
+/// Report of a run.
 pub(crate) struct Report {
     pub(crate) starts: Vec<Status>,
     logged: usize,
@@ -172,7 +172,7 @@ impl Group {
         Some(cut)
     }
 
-    /// How often the power has failed.
+    /// Returns the number of power failures.
     fn failures(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }
@@ -253,12 +253,12 @@ impl Group {
         self.qemu.flush()
     }
 
-    /// What the board said last.
+    /// Returns the last status of the board.
     fn board(&self) -> Status {
         self.starts.last().copied().unwrap_or_default()
     }
 
-    /// Where a run stands that does not end.
+    /// Describes the state of a run that does not end.
     fn state(&self) -> String {
         let logged: Vec<usize> =
             self.participants.iter().map(|member| member.log().len()).collect();
@@ -267,7 +267,7 @@ impl Group {
     }
 }
 
-/// What of the things that a board says has consequences.
+/// A message of a board that has consequences.
 enum Event {
     None,
     Started,

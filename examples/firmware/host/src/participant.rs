@@ -30,7 +30,7 @@ impl Participant {
     }
 
     pub(crate) fn hear(&mut self, turn: u64, datagram: Bytes) {
-        // What is refused is others' fault, and has no effect.
+        // A refusal is the fault of others, and has no effect.
         let _refused = self.node.handle(now(turn), Input::Datagram(datagram));
     }
 

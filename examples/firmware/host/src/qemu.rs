@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use sds_firmware::frame::{Frames, FromBoard, ToBoard, decode, encode};
 use tempfile::TempDir;
 
-/// How long the board may be silent before it counts as dead. In a run it is milliseconds.
+/// Maximum silence before the board counts as dead. In a run it is milliseconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One instruction of the board takes 2^5 nanoseconds, and sleeping takes none of ours.
@@ -71,7 +71,7 @@ impl Qemu {
                 Err(error) => return Err(error).context("the line to the board"),
             }
             let Some(frame) = self.frames.push(byte[0]) else { continue };
-            // What is not a frame, the board was saying when its power failed.
+            // An incomplete frame was cut off by a power failure.
             if let Some(message) = decode(frame) {
                 return Ok(take(message));
             }

@@ -55,7 +55,7 @@ impl Bank for Chip {
     }
 }
 
-/// What a node with two channels wants written, write by write.
+/// Returns the writes of a node with two channels.
 fn writes() -> Vec<Vec<Change>> {
     let config = |name: &str| Config::firmware().participant_id(name.into()).seed(7);
     let strict = config("us").durability(Durability::Strict).max_log_messages(16).max_ids(120);
@@ -224,7 +224,7 @@ fn a_bank_with_one_wrong_bit_loses_no_more_than_the_entries_from_there() {
         let damaged = Journal::open(chips).unwrap();
         let found = states(&damaged);
         assert!(seen.contains(&found), "byte {at}");
-        // What fills up a word is of no account.
+        // The padding of a word does not matter.
         assert!(damaged.is_torn() || found == seen[seen.len() - 1], "byte {at}");
     }
 }

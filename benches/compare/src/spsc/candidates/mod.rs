@@ -28,7 +28,7 @@ pub(crate) use self::rtrb::Rtrb;
 pub(crate) use self::std_mpsc::StdMpsc;
 pub(crate) use self::tokio::Tokio;
 
-/// What the candidate is called in the tables.
+/// Name of the candidate in the tables.
 pub(crate) trait Named {
     const NAME: &'static str;
 }
