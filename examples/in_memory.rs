@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use sds_proto::{
-    ChannelId, Config, Effect, Input, Instant, MessageId, Node, Now, PublishKind, UnixMillis,
+    ChannelId, Config, Effect, Event, Input, Instant, MessageId, Node, Now, PublishKind, UnixMillis,
 };
 
 fn main() -> ExitCode {
@@ -69,12 +69,12 @@ fn run() -> Result<(), Box<dyn Error>> {
                         println!("{now:>6} ms  {} sends {message_id} ({reason:?})", name(index));
                         in_flight.push_back((1 - index, bytes));
                     }
-                    Effect::Deliver(delivery) => {
+                    Effect::Event(Event::Deliver(delivery)) => {
                         let id = delivery.entry.message_id();
                         let text = String::from_utf8_lossy(delivery.entry.content());
                         println!("{now:>6} ms  {} has {id}: {text}", name(index));
                     }
-                    Effect::Missing { message_id, missing, .. } => {
+                    Effect::Event(Event::Missing { message_id, missing, .. }) => {
                         let id = &missing[0].message_id;
                         println!(
                             "{now:>6} ms  {} has {message_id} too, but it needs {id}",

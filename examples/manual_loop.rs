@@ -25,7 +25,7 @@ use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sds_proto::{
-    ChannelId, Config, Effect, Input, Instant, MessageId, Node, Now, PublishKind, UnixMillis,
+    ChannelId, Config, Effect, Event, Input, Instant, MessageId, Node, Now, PublishKind, UnixMillis,
 };
 
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ fn run() -> Result<(), Box<dyn Error>> {
                         let _lost = socket.send_to(&bytes, peer);
                     }
                 }
-                Effect::Deliver(delivery) => {
+                Effect::Event(Event::Deliver(delivery)) => {
                     let text = String::from_utf8_lossy(delivery.entry.content());
                     println!("{}: {text}", delivery.entry.sender_id());
                     if let Some(log) = node.log(&channel) {

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
-use sds_proto::{ChannelId, Config, Effect, Input, Instant, Node, Now, PublishKind, UnixMillis};
+use sds_proto::{
+    ChannelId, Config, Effect, Event, Input, Instant, Node, Now, PublishKind, UnixMillis,
+};
 
 const CHANNEL: ChannelId = ChannelId::from_static("example");
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -129,7 +131,7 @@ impl Member {
                         let _lost = self.socket.send_to(&bytes, *peer);
                     }
                 }
-                Effect::Deliver(delivery) => {
+                Effect::Event(Event::Deliver(delivery)) => {
                     let text = String::from_utf8_lossy(delivery.entry.content());
                     println!("{}: {text}", delivery.entry.sender_id());
                     let Some(log) = self.node.log(&CHANNEL) else { continue };

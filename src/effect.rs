@@ -28,10 +28,13 @@ pub struct LoadId(pub u64);
 #[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
 pub struct RetrievalId(pub u64);
 
-/// One output of [`Node::poll_effect`](crate::Node::poll_effect): an action to carry out, or an
-/// event.
+/// One output of [`Node::poll_effect`](crate::Node::poll_effect): an action to carry out, or an event
+/// for the application.
+///
+/// Match on it without a wildcard: a loop that drops a [`Persist`](Self::Persist) or a
+/// [`Load`](Self::Load) waits for ever.
 #[derive(Clone, PartialEq, Debug)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "an embedder must carry out all of it")]
 pub enum Effect {
     /// Broadcast these bytes to the group.
     Send {
@@ -45,19 +48,6 @@ pub enum Effect {
         dialect: WireDialect,
         /// The reason it is sent.
         reason: SendReason,
-    },
-    /// A message joined the log. Deliveries come in a causal order.
-    Deliver(Delivery),
-    /// An ephemeral message, not logged.
-    DeliverEphemeral {
-        /// The channel.
-        channel: ChannelId,
-        /// The message's id.
-        message_id: MessageId,
-        /// Its author; may be empty.
-        sender_id: ParticipantId,
-        /// Its content, a slice of its datagram, which it keeps alive.
-        content: Bytes,
     },
     /// Write these changes in order, all or nothing, then answer with
     /// [`Input::Persisted`](crate::Input::Persisted). [`stored::writes`](crate::stored::writes)
@@ -86,6 +76,33 @@ pub enum Effect {
         /// The missing messages, with hints where known.
         missing: Vec<HistoryEntry>,
     },
+    /// Tell the application.
+    Event(Event),
+}
+
+impl From<Event> for Effect {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// An event for the application. Nothing needs an answer.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message joined the log. Deliveries come in a causal order.
+    Deliver(Delivery),
+    /// An ephemeral message, not logged.
+    DeliverEphemeral {
+        /// The channel.
+        channel: ChannelId,
+        /// The message's id.
+        message_id: MessageId,
+        /// Its author; may be empty.
+        sender_id: ParticipantId,
+        /// Its content, a slice of its datagram, which it keeps alive.
+        content: Bytes,
+    },
     /// The filter of a peer contains an own message.
     PossiblyAcked {
         /// The channel.
@@ -102,7 +119,7 @@ pub enum Effect {
         message_id: MessageId,
     },
     /// An own message was resent `max_resends` times without an acknowledgement. It is no longer
-    /// resent; [`Effect::Acked`] may still follow, and [`Input::Resend`](crate::Input::Resend)
+    /// resent; [`Event::Acked`] may still follow, and [`Input::Resend`](crate::Input::Resend)
     /// sends it again.
     Unconfirmed {
         /// The channel.
@@ -242,6 +259,17 @@ impl Effect {
     pub(crate) fn kept_bytes(&self) -> usize {
         let kept = match self {
             Self::Send { bytes, message_id, .. } => bytes.len() + message_id.len(),
+            Self::Event(event) => event.kept_bytes(),
+            Self::Persist { .. } | Self::Load { .. } | Self::Retrieve { .. } => 0,
+        };
+        size_of::<Self>() + kept
+    }
+}
+
+impl Event {
+    /// Bytes that it keeps alive.
+    fn kept_bytes(&self) -> usize {
+        match self {
             Self::Deliver(Delivery { entry, follows, .. }) => {
                 entry.size() + follows.as_ref().map_or(0, LogEntry::size)
             }
@@ -255,9 +283,6 @@ impl Effect {
             | Self::Acked { message_id, .. }
             | Self::Unconfirmed { message_id, .. } => message_id.len(),
             Self::DeliverEphemeral { .. }
-            | Self::Persist { .. }
-            | Self::Load { .. }
-            | Self::Retrieve { .. }
             | Self::Synced { .. }
             | Self::Degraded { .. }
             | Self::Recovered
@@ -270,8 +295,7 @@ impl Effect {
             | Self::ParticipantIdInUse { .. }
             | Self::FormIncomplete { .. }
             | Self::NotForwarded { .. } => 0,
-        };
-        size_of::<Self>() + kept
+        }
     }
 }
 

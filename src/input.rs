@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 #[non_exhaustive]
 pub enum Input {
     /// A message as the transport received it, in either dialect. The node copies what it keeps;
-    /// only the content of [`Effect::DeliverEphemeral`](crate::Effect::DeliverEphemeral) is a slice
+    /// only the content of [`Event::DeliverEphemeral`](crate::Event::DeliverEphemeral) is a slice
     /// of it.
     Datagram(Bytes),
     /// Publish a message.
@@ -33,7 +33,7 @@ pub enum Input {
         kind: PublishKind,
     },
     /// Resend an own message now that is not acknowledged. The next scheduled resend stays due when
-    /// it was. If the message was reported [`Unconfirmed`](crate::Effect::Unconfirmed), also before
+    /// it was. If the message was reported [`Unconfirmed`](crate::Event::Unconfirmed), also before
     /// a restart, it is outgoing again like a new message, with all of its resends, and counts
     /// toward `max_outgoing`.
     Resend {

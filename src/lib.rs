@@ -29,7 +29,7 @@
 //! is virtual: what takes the nodes half a minute takes none here.
 //!
 //! ```
-//! use sds_proto::{ChannelId, Config, Effect, Input, Instant, Node, Now, PublishKind, UnixMillis};
+//! use sds_proto::{ChannelId, Config, Effect, Event, Input, Instant, Node, Now, PublishKind, UnixMillis};
 //!
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! /// Both clocks, some milliseconds after the start.
@@ -66,10 +66,10 @@
 //!                         under_way.push((1 - index, bytes));
 //!                     }
 //!                 }
-//!                 Effect::Missing { missing, .. } => {
+//!                 Effect::Event(Event::Missing { missing, .. }) => {
 //!                     assert_eq!(missing[0].message_id, "m1".into());
 //!                 }
-//!                 Effect::Deliver(delivery) if !delivery.own => {
+//!                 Effect::Event(Event::Deliver(delivery)) if !delivery.own => {
 //!                     heard.push(delivery.entry.content_bytes());
 //!                 }
 //!                 _ => {}
@@ -198,7 +198,7 @@ pub use config::{
     OnLost,
 };
 pub use digest::{ContentDigest, LogDigest};
-pub use effect::{Delivery, Effect, Limit, LoadId, PersistId, RetrievalId, SendReason};
+pub use effect::{Delivery, Effect, Event, Limit, LoadId, PersistId, RetrievalId, SendReason};
 pub use entry::{CausalHistory, DeliverySeq, LogEntry};
 pub use error::{ConfigError, DecodeError, RejectReason, Rejected, StoreError};
 pub use id::{ChannelId, IdRef, MessageId, ParticipantId};

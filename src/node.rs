@@ -15,7 +15,7 @@ use crate::channel::{self, Channel, Cx, LogView, MissingEntry, OutgoingEntry, St
 use crate::clock_watch::ClockWatch;
 use crate::config::{Config, Durability, Excess};
 use crate::deadlines::Deadlines;
-use crate::effect::{Effect, LoadId, RetrievalId};
+use crate::effect::{Effect, Event, LoadId, RetrievalId};
 use crate::error::{RejectReason, Rejected, StoreError};
 use crate::id::{ChannelId, IdRef, MessageId};
 use crate::input::{Input, PublishKind, RetrievalOutcome};
@@ -121,7 +121,7 @@ impl Node {
     /// Handles one input. Any number of inputs may be handled before effects are polled.
     ///
     /// Time that runs backwards stands still and is counted; more than a minute behind,
-    /// [`Effect::TimeBehind`] reports it.
+    /// [`Event::TimeBehind`] reports it.
     ///
     /// # Errors
     ///
@@ -140,7 +140,8 @@ impl Node {
     #[must_use = "an effect that is not carried out is lost"]
     pub fn poll_effect(&mut self) -> Option<Effect> {
         let effect = self.outbox.poll()?;
-        if let (true, Effect::Deliver(delivery)) = (self.config.auto_consume, &effect) {
+        if let (true, Effect::Event(Event::Deliver(delivery))) = (self.config.auto_consume, &effect)
+        {
             let (channel, seq) = (delivery.channel.clone(), delivery.seq);
             // A channel that was closed since has nothing to note.
             let _closed = self.with_channel(&channel, |channel, cx| {
@@ -210,7 +211,7 @@ impl Node {
     }
 
     /// Returns the missing dependencies of a channel, in no particular order. After a restart
-    /// [`Effect::Missing`] does not report them again. Empty if the channel is not open, or still
+    /// [`Event::Missing`] does not report them again. Empty if the channel is not open, or still
     /// loading.
     pub fn missing(&self, channel: &ChannelId) -> impl Iterator<Item = MissingEntry> {
         self.open_channel(channel).into_iter().flat_map(|channel| channel.missing(self.awake))
@@ -279,7 +280,7 @@ impl Node {
         let newest = self.now.mono;
         if newest.since(told) > FAR_BEHIND && !self.reported_time_behind {
             self.reported_time_behind = true;
-            self.outbox.emit_now(Effect::TimeBehind { told, newest });
+            self.outbox.emit_now(Event::TimeBehind { told, newest });
         }
     }
 
@@ -337,7 +338,7 @@ impl Node {
             let (skew, sender) = (self.config.max_clock_skew, hasher.finish128().h1);
             let off = self.clock_watch.hears(self.now, skew, sender, lamport, refused);
             if let Some((ours, theirs)) = off {
-                self.outbox.emit_now(Effect::WallClockOff { ours, theirs });
+                self.outbox.emit_now(Event::WallClockOff { ours, theirs });
             }
         }
         result

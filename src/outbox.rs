@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use crate::broken::{self, Break};
 use crate::config::{Config, Durability};
-use crate::effect::{Effect, LoadId, PersistId, RetrievalId};
+use crate::effect::{Effect, Event, LoadId, PersistId, RetrievalId};
 use crate::error::{RejectReason, StoreError};
 use crate::id::ChannelId;
 use crate::snapshot::{Change, ChangeKind};
@@ -134,7 +134,8 @@ impl Outbox {
     }
 
     /// Stages an effect that must not leave before the changes made so far are safe.
-    pub(crate) fn emit_after_write(&mut self, effect: Effect) {
+    pub(crate) fn emit_after_write(&mut self, effect: impl Into<Effect>) {
+        let effect = effect.into();
         self.made += effect.kept_bytes();
         match self.durability {
             Durability::Strict if !broken::is(Break::Durability) => self.staged.push(effect),
@@ -145,9 +146,9 @@ impl Outbox {
     }
 
     /// Queues an effect that depends on nothing durable.
-    pub(crate) fn emit_now(&mut self, effect: Effect) {
+    pub(crate) fn emit_now(&mut self, effect: impl Into<Effect>) {
         self.made += size_of::<Effect>();
-        self.ready.push_back(effect);
+        self.ready.push_back(effect.into());
     }
 
     /// Whether the input being handled has made so many effects that what is due by time had better
@@ -296,7 +297,7 @@ impl Outbox {
             self.outstanding.pop_front();
         }
         if self.retry.take().is_some() {
-            self.emit_now(Effect::Recovered);
+            self.emit_now(Event::Recovered);
         }
         while self.held.front().is_some_and(|(needs, _)| *needs <= id) {
             let Some((_, effect)) = self.held.pop_front() else { break };
@@ -320,7 +321,7 @@ impl Outbox {
         let wait = self.retry.as_ref().map_or(RETRY_MIN, |retry| (retry.wait * 2).min(RETRY_MAX));
         let at = now + wait;
         self.retry = Some(Retry { at, wait, handed_out: false });
-        self.emit_now(Effect::Degraded { error, retry_at: at });
+        self.emit_now(Event::Degraded { error, retry_at: at });
     }
 }
 
@@ -346,7 +347,12 @@ mod tests {
 
     fn effect(id: &'static str) -> Effect {
         let (channel, message_id, sender_id) = ("c".into(), id.into(), "bob".into());
-        Effect::LimitReached { channel, limit: Limit::Incoming, message_id, sender_id }
+        Effect::Event(Event::LimitReached {
+            channel,
+            limit: Limit::Incoming,
+            message_id,
+            sender_id,
+        })
     }
 
     fn write(outbox: &mut Outbox, lamport: u64, id: &'static str) {
@@ -387,7 +393,10 @@ mod tests {
         assert_eq!(outbox.persisted(first, Err(StoreError::Full), Instant::ZERO), Ok(()));
         assert!(outbox.is_degraded());
         let retry_at = outbox.retry_at().unwrap();
-        assert_eq!(outbox.poll(), Some(Effect::Degraded { error: StoreError::Full, retry_at }));
+        assert_eq!(
+            outbox.poll(),
+            Some(Effect::Event(Event::Degraded { error: StoreError::Full, retry_at }))
+        );
         // The answer to the second write came from before the failure was known: void.
         assert_eq!(outbox.persisted(second, Ok(()), Instant::ZERO), Ok(()));
         assert_eq!(outbox.poll(), None);
@@ -397,7 +406,10 @@ mod tests {
         assert_eq!(outbox.unpersisted_changes, 1);
         assert_eq!(outbox.persisted(third, Ok(()), Instant::ZERO), Ok(()));
         let released: Vec<_> = core::iter::from_fn(|| outbox.poll()).collect();
-        assert_eq!(released, [Effect::Recovered, effect("a"), effect("b"), effect("c")]);
+        assert_eq!(
+            released,
+            [Effect::Event(Event::Recovered), effect("a"), effect("b"), effect("c")]
+        );
         assert_eq!(outbox.unpersisted_changes, 0);
     }
 

@@ -17,7 +17,7 @@ use heap::Watched;
 use sds_proto::bloom::Geometry;
 use sds_proto::sim::{Plan, Report, Simulation};
 use sds_proto::wire::HistoryEntry;
-use sds_proto::{ConfigBuilder, Effect, Input, Instant, Limit, MessageId, Now, SendReason};
+use sds_proto::{ConfigBuilder, Effect, Event, Input, Instant, Limit, MessageId, Now, SendReason};
 
 const GROUP: &str = "nodes 5\nmessages 40\ngap_ms 2000\nloss 20\nlost_after_min 60\n";
 
@@ -102,7 +102,7 @@ impl Attack {
     /// delivered, in seconds.
     fn honest_converged(&self) -> f64 {
         let honest = |effect: &&Effect| {
-            matches!(effect, Effect::Deliver(delivery)
+            matches!(effect, Effect::Event(Event::Deliver(delivery))
                 if delivery.entry.sender_id().as_str().is_some_and(|id| id.starts_with('p'))
                     && !is_forged(delivery.entry.message_id().as_str()))
         };
@@ -150,11 +150,12 @@ fn invented_dependencies_take_room_only_from_who_invents_them() {
         });
         attack.look();
         let by_mallory = attack.count(|effect| {
-            matches!(effect, Effect::LimitReached { limit: Limit::Missing, sender_id, .. }
+            matches!(effect, Effect::Event(Event::LimitReached { limit: Limit::Missing, sender_id, .. })
                 if sender_id.as_str().is_some_and(|id| id.starts_with("mallory") || id == "bob"))
         });
-        let by_others =
-            attack.count(|effect| matches!(effect, Effect::LimitReached { .. })) - by_mallory;
+        let by_others = attack
+            .count(|effect| matches!(effect, Effect::Event(Event::LimitReached { .. })))
+            - by_mallory;
         // Everything honest is there long before what was invented is given up.
         attack.group.run_until(Instant::from_millis(40 * 60_000)).expect("no violation");
         attack.look();
@@ -172,7 +173,7 @@ fn requests_for_everything_are_answered_once_in_a_while() {
     let mut attack = Attack::new(GROUP, |settings| settings);
     attack.send(600, 200, |n, told| {
         let ids = told.iter().filter_map(|effect| match effect {
-            Effect::Deliver(delivery) => Some(delivery.entry.clone()),
+            Effect::Event(Event::Deliver(delivery)) => Some(delivery.entry.clone()),
             _ => None,
         });
         let asked: BTreeMap<MessageId, String> =
@@ -223,7 +224,9 @@ fn far_future_clocks_are_refused_and_leave_time_to_publish() {
         });
         let report = attack.end();
         let newest = attack.told.iter().filter_map(|effect| match effect {
-            Effect::Deliver(delivery) if delivery.own => Some(delivery.entry.lamport()),
+            Effect::Event(Event::Deliver(delivery)) if delivery.own => {
+                Some(delivery.entry.lamport())
+            }
             _ => None,
         });
         let years = newest.max().unwrap_or_default() / (365 * 24 * 3_600_000);
@@ -253,7 +256,7 @@ fn oversized_histories_are_refused_before_anything_is_kept() {
     );
     assert_eq!(attack.honest_converged(), report.delivered_at.as_micros() as f64 / 1e6);
     assert_eq!(
-        attack.count(|effect| matches!(effect, Effect::Missing { message_id, .. }
+        attack.count(|effect| matches!(effect, Effect::Event(Event::Missing { message_id, .. })
         if message_id.as_str().is_some_and(|id| id.starts_with('o')))),
         0
     );
@@ -268,7 +271,7 @@ fn an_id_used_twice_is_reported_and_harms_no_other() {
     });
     let _report = attack.end();
     let conflicts = attack.count(|effect| {
-        matches!(effect, Effect::Conflict { sender_id, .. }
+        matches!(effect, Effect::Event(Event::Conflict { sender_id, .. })
         if *sender_id == "mallory".into())
     });
     println!("50 ids used twice: {conflicts} conflicts told{}", attack.memory());
@@ -329,7 +332,7 @@ fn a_flood_in_the_name_of_a_member_is_logged_and_delays_nobody_for_long() {
 fn dropped(told: &[Effect]) -> BTreeMap<(String, String, String), usize> {
     let mut dropped = BTreeMap::new();
     for effect in told {
-        if let Effect::LimitReached { channel, limit, sender_id, .. } = effect {
+        if let Effect::Event(Event::LimitReached { channel, limit, sender_id, .. }) = effect {
             let key = (channel.to_string(), format!("{limit:?}"), sender_id.to_string());
             *dropped.entry(key).or_default() += 1;
         }
@@ -407,7 +410,9 @@ fn a_flood_in_the_name_of_a_member_keeps_no_message_from_anybody() {
         // The sender is reported, of forged and of honest messages.
         let authors: BTreeMap<_, _> = attack.told.iter().filter_map(author).collect();
         for effect in &attack.told {
-            let Effect::LimitReached { message_id, sender_id, .. } = effect else { continue };
+            let Effect::Event(Event::LimitReached { message_id, sender_id, .. }) = effect else {
+                continue;
+            };
             let author = if is_forged(message_id.as_str()) {
                 "p0"
             } else {
@@ -424,6 +429,6 @@ fn invented_of_p0(n: u64, k: u64, d: u64) -> HistoryEntry {
 }
 
 fn author(effect: &Effect) -> Option<(MessageId, String)> {
-    let Effect::Deliver(told) = effect else { return None };
+    let Effect::Event(Event::Deliver(told)) = effect else { return None };
     Some((told.entry.message_id().into(), told.entry.sender_id().to_string()))
 }

@@ -13,7 +13,7 @@ use common::store::{Store, start, strict};
 use common::{at, channel, delivered, drain, ids, node, publish, run, sends, sent, status};
 use sds_proto::wire::{self, Limits};
 use sds_proto::{
-    Config, ConfigBuilder, Effect, Input, MessageId, Node, Now, SendReason, StoreError,
+    Config, ConfigBuilder, Effect, Event, Input, MessageId, Node, Now, SendReason, StoreError,
 };
 
 const SECOND: u64 = 1_000;
@@ -35,14 +35,17 @@ fn requests(effects: &[Effect], id: &str) -> usize {
 /// Ids of what `effects` give up.
 fn lost(effects: &[Effect]) -> Vec<MessageId> {
     let lost = effects.iter().filter_map(|effect| match effect {
-        Effect::Lost { message_ids, .. } => Some(message_ids.clone()),
+        Effect::Event(Event::Lost { message_ids, .. }) => Some(message_ids.clone()),
         _ => None,
     });
     lost.flatten().collect()
 }
 
 fn unconfirmed(effects: &[Effect]) -> usize {
-    effects.iter().filter(|effect| matches!(effect, Effect::Unconfirmed { .. })).count()
+    effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Event(Event::Unconfirmed { .. })))
+        .count()
 }
 
 fn tick(node: &mut Node, now: u64) -> Vec<Effect> {

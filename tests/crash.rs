@@ -10,7 +10,7 @@ use common::peer::{entry, lip109};
 use common::store::{Store, start, strict};
 use common::{at, channel, delivered, ids, publish};
 use sds_proto::wire::{self, Limits};
-use sds_proto::{DeliverySeq, Effect, Input, MessageId, Node};
+use sds_proto::{DeliverySeq, Effect, Event, Input, MessageId, Node};
 
 /// A participant whose process dies at one point of a run: after so many effects were carried out.
 struct Mortal {
@@ -140,7 +140,7 @@ fn a_crash_at_any_point_repeats_deliveries_only_marked_and_in_order() {
         let mut told: BTreeSet<MessageId> = BTreeSet::new();
         let mut last = DeliverySeq(0);
         for effect in &mortal.effects {
-            let Effect::Deliver(delivery) = effect else { continue };
+            let Effect::Event(Event::Deliver(delivery)) = effect else { continue };
             let new = told.insert(delivery.entry.message_id().into());
             assert!(new || delivery.redelivery, "crash after {effects}: {delivery:?}");
             let expected = if delivery.redelivery && delivery.seq <= last {

@@ -8,7 +8,7 @@ use common::peer::{entry, lip109};
 use common::store::{Store, start, strict};
 use common::{at, channel, delivered, drain, ids, open, publish};
 use sds_proto::{
-    Durability, Effect, Input, LoadId, Node, PublishKind, RejectReason, SendReason, Status,
+    Durability, Effect, Event, Input, LoadId, Node, PublishKind, RejectReason, SendReason, Status,
     StoreError,
 };
 
@@ -44,7 +44,7 @@ fn nothing_that_depends_on_a_store_that_never_answers_gets_out() {
     for effect in effects {
         match effect {
             Effect::Send { reason: SendReason::Ephemeral, .. }
-            | Effect::DeliverEphemeral { .. } => {
+            | Effect::Event(Event::DeliverEphemeral { .. }) => {
                 ephemeral += 1;
             }
             Effect::Persist { .. } => writes += 1,
@@ -105,7 +105,10 @@ fn a_store_that_fails_and_recovers_releases_everything_in_order() {
     store.failing = Some(StoreError::Unavailable);
     node.handle(at(1), publish("m1")).expect("not known to fail yet");
     let effects = store.serve(&mut node, at(1));
-    assert!(matches!(effects[..], [Effect::Degraded { error: StoreError::Unavailable, .. }]));
+    assert!(matches!(
+        effects[..],
+        [Effect::Event(Event::Degraded { error: StoreError::Unavailable, .. })]
+    ));
 
     let mut now = 1;
     for round in 0..6 {
@@ -117,13 +120,13 @@ fn a_store_that_fails_and_recovers_releases_everything_in_order() {
         now = node.next_deadline().expect("the retry").at.as_micros().div_ceil(1_000);
         node.handle(at(now), Input::Tick).expect("a tick is always taken");
         let effects = store.serve(&mut node, at(now));
-        assert!(matches!(effects[..], [Effect::Degraded { .. }]), "{effects:?}");
+        assert!(matches!(effects[..], [Effect::Event(Event::Degraded { .. })]), "{effects:?}");
     }
     store.failing = None;
     now = node.next_deadline().expect("the retry").at.as_micros().div_ceil(1_000);
     node.handle(at(now), Input::Tick).expect("a tick is always taken");
     let effects = store.serve(&mut node, at(now));
-    assert_eq!(effects[0], Effect::Recovered);
+    assert_eq!(effects[0], Effect::Event(Event::Recovered));
     assert_eq!(delivered(&effects), ids(&["m1", "b0", "b1", "b2", "b3", "b4", "b5"]));
     node.handle(at(now), publish("m2")).expect("no longer degraded");
 }
@@ -154,9 +157,12 @@ fn what_a_failing_store_held_leaves_as_if_it_had_not_failed() {
             node.handle(at(now), Input::Tick).expect("a tick is always taken");
             effects.extend(store.serve(&mut node, at(now)));
         }
-        let (told, kept): (Vec<_>, Vec<_>) = effects
-            .into_iter()
-            .partition(|effect| matches!(effect, Effect::Degraded { .. } | Effect::Recovered));
+        let (told, kept): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| {
+            matches!(
+                effect,
+                Effect::Event(Event::Degraded { .. }) | Effect::Event(Event::Recovered)
+            )
+        });
         (told, kept, store.disk)
     };
     let (told, expected, disk) = run(0);
@@ -166,7 +172,7 @@ fn what_a_failing_store_held_leaves_as_if_it_had_not_failed() {
         assert_eq!(effects, expected);
         assert_eq!(same_disk, disk);
         let (recovered, degraded) = told.split_last().expect("it failed");
-        assert_eq!((recovered, degraded.len()), (&Effect::Recovered, failures));
+        assert_eq!((recovered, degraded.len()), (&Effect::Event(Event::Recovered), failures));
     }
 }
 
@@ -187,7 +193,7 @@ fn a_failed_write_is_retried_ever_later_and_does_not_grow() {
                     let failed = store.answer().expect("just queued");
                     node.handle(at(now), failed).expect("asked for");
                 }
-                Effect::Degraded { retry_at: at, .. } => retry_at = Some(at),
+                Effect::Event(Event::Degraded { retry_at: at, .. }) => retry_at = Some(at),
                 other => panic!("got out: {other:?}"),
             }
         }

@@ -17,7 +17,7 @@ use common::{
 use proptest::prelude::*;
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, HistoryEntry, Limits, NimForm, WireDialect};
-use sds_proto::{Config, ConfigBuilder, Dialect, Effect, Input, Node, SendReason};
+use sds_proto::{Config, ConfigBuilder, Dialect, Effect, Event, Input, Node, SendReason};
 
 const FORMS: [NimForm; 4] = NimForm::ALL;
 
@@ -175,7 +175,9 @@ fn converge(mut group: Group, count: usize) -> Group {
         })
         .collect();
     assert_eq!(logs.len(), 1, "one order");
-    let differing = |told: &&Effect| matches!(told, Effect::Conflict { .. } | Effect::Lost { .. });
+    let differing = |told: &&Effect| {
+        matches!(told, Effect::Event(Event::Conflict { .. }) | Effect::Event(Event::Lost { .. }))
+    };
     assert_eq!(group.told.iter().flatten().find(differing), None);
     group
 }
@@ -374,7 +376,8 @@ fn what_a_form_has_no_room_for_is_told_once() {
         }
         node.handle(at(10), nim("b2", 2).after(["b1"]).input()).expect("taken");
         let told = run(&mut node, 100_000);
-        let incomplete = |told: &&Effect| matches!(told, Effect::FormIncomplete { .. });
+        let incomplete =
+            |told: &&Effect| matches!(told, Effect::Event(Event::FormIncomplete { .. }));
         let count = told.iter().filter(incomplete).count();
         assert_eq!(count, usize::from(!form.is_complete()), "{form}");
         let status = status(&node);
@@ -397,8 +400,9 @@ fn filters_of_unknown_senders_count_as_one() {
             node.handle(at(20 + n), said.input()).expect("taken");
         }
         let told = drain(&mut node);
-        let is_acked = told.iter().any(|told| matches!(told, Effect::Acked { .. }));
-        let is_possible = told.iter().any(|told| matches!(told, Effect::PossiblyAcked { .. }));
+        let is_acked = told.iter().any(|told| matches!(told, Effect::Event(Event::Acked { .. })));
+        let is_possible =
+            told.iter().any(|told| matches!(told, Effect::Event(Event::PossiblyAcked { .. })));
         (is_possible, is_acked)
     };
     assert_eq!(acks(NimForm::V04), (true, true));
@@ -412,10 +416,16 @@ fn copies_without_their_sender_are_no_conflict() {
         node.handle(at(10), nim("b1", 1).in_form(form).input()).expect("taken");
     }
     let told = drain(&mut node);
-    assert!(!told.iter().any(|told| matches!(told, Effect::Conflict { .. })), "{told:?}");
+    assert!(
+        !told.iter().any(|told| matches!(told, Effect::Event(Event::Conflict { .. }))),
+        "{told:?}"
+    );
     node.handle(at(10), nim("b1", 1).by("carol").input()).expect("taken");
     let told = drain(&mut node);
-    assert!(told.iter().any(|told| matches!(told, Effect::Conflict { .. })), "another sender");
+    assert!(
+        told.iter().any(|told| matches!(told, Effect::Event(Event::Conflict { .. }))),
+        "another sender"
+    );
 }
 
 #[test]
@@ -466,7 +476,7 @@ fn who_cannot_ask_is_offered_what_its_filter_lacks() {
 fn who_publishes_nothing_is_told_when_it_would_ask() {
     let mut node = node("alice", with_form(NimForm::V033));
     node.handle(at(10), nim("b2", 2).after(["b1"]).input()).expect("taken");
-    let incomplete = |told: &&Effect| matches!(told, Effect::FormIncomplete { .. });
+    let incomplete = |told: &&Effect| matches!(told, Effect::Event(Event::FormIncomplete { .. }));
     assert_eq!(drain(&mut node).iter().filter(incomplete).count(), 0);
     assert_eq!(run(&mut node, 1_000_000).iter().filter(incomplete).count(), 1);
 }

@@ -6,7 +6,7 @@ mod common;
 use core::time::Duration;
 
 use common::{Faults, Group, publish};
-use sds_proto::{Config, ConfigBuilder, Dialect, Effect, Input};
+use sds_proto::{Config, ConfigBuilder, Dialect, Effect, Event, Input};
 
 fn quick(index: usize, seed: u64) -> ConfigBuilder {
     let millis = Duration::from_millis;
@@ -95,7 +95,7 @@ fn acknowledged(group: &mut Group, count: u64, gap_ms: u64) -> usize {
         group.run_until((n + 1) * gap_ms, |_| false);
     }
     group.check();
-    group.told[0].iter().filter(|told| matches!(told, Effect::Acked { .. })).count()
+    group.told[0].iter().filter(|told| matches!(told, Effect::Event(Event::Acked { .. }))).count()
 }
 
 /// A talker and listeners who never publish, on a network that loses nothing. The filters of a few
@@ -119,7 +119,7 @@ fn who_never_publishes_acknowledges_a_steady_talker() {
         let resends = group.sends.get("Resend").copied().unwrap_or_default();
         assert!(resends <= 60, "{nodes} nodes: {:?}", group.sends);
         assert!(group.sends["Sync"] <= 40, "{nodes} nodes: {:?}", group.sends);
-        let unconfirmed = |told: &Effect| matches!(told, Effect::Unconfirmed { .. });
+        let unconfirmed = |told: &Effect| matches!(told, Effect::Event(Event::Unconfirmed { .. }));
         assert!(!group.told[0].iter().any(unconfirmed));
     }
 }
@@ -158,7 +158,10 @@ fn everything_is_acknowledged_and_then_only_syncs_are_sent() {
     // Answers that were asked for before are still given, within T_max.
     let end = group.now / 1_000 + 1_000;
     group.run_until(end, |_| false);
-    let acked = group.told[0].iter().filter(|told| matches!(told, Effect::Acked { .. })).count();
+    let acked = group.told[0]
+        .iter()
+        .filter(|told| matches!(told, Effect::Event(Event::Acked { .. })))
+        .count();
     assert_eq!(acked, 10);
     group.sends.clear();
     let end = group.now / 1_000 + 60_000;

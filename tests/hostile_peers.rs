@@ -18,8 +18,8 @@ use proptest::prelude::*;
 use sds_proto::bloom::Geometry;
 use sds_proto::wire::{self, Limits, WireDialect};
 use sds_proto::{
-    Config, ConfigBuilder, Dialect, Effect, Input, Instant, Limit, LogEntry, MessageId, Node, Now,
-    PublishKind, RejectReason, SendReason, Status,
+    Config, ConfigBuilder, Dialect, Effect, Event, Input, Instant, Limit, LogEntry, MessageId,
+    Node, Now, PublishKind, RejectReason, SendReason, Status,
 };
 
 fn alice() -> ConfigBuilder {
@@ -111,7 +111,13 @@ fn filters_with_impossible_numbers_are_ignored_while_messages_are_unacknowledged
         let said = nim(&format!("b{n}"), n as u64).filter(claim);
         node.handle(at(20), said.input()).expect("the message counts");
         let effects = drain(&mut node);
-        assert!(matches!(effects[..], [Effect::FilterIgnored { .. }, Effect::Deliver(_)]), "{n}");
+        assert!(
+            matches!(
+                effects[..],
+                [Effect::Event(Event::FilterIgnored { .. }), Effect::Event(Event::Deliver(_))]
+            ),
+            "{n}"
+        );
     }
     assert_eq!(status(&node).outgoing, 1);
 }
@@ -129,7 +135,7 @@ fn a_filter_of_all_ones_acknowledges_nothing() {
         node.handle(at(100), said.input()).expect("taken");
     }
     for effect in drain(&mut node) {
-        assert!(matches!(effect, Effect::Deliver(_)), "{effect:?}");
+        assert!(matches!(effect, Effect::Event(Event::Deliver(_))), "{effect:?}");
     }
     assert_eq!(status(&node).outgoing, 1);
 }
@@ -144,8 +150,10 @@ fn invented_dependencies_are_bounded_and_the_bound_is_told() {
         node.handle(at(300), said.input()).expect("taken");
         for effect in drain(&mut node) {
             match effect {
-                Effect::LimitReached { limit: Limit::Missing, .. } => bounded[0] += 1,
-                Effect::LimitReached { limit: Limit::Incoming, .. } => bounded[1] += 1,
+                Effect::Event(Event::LimitReached { limit: Limit::Missing, .. }) => bounded[0] += 1,
+                Effect::Event(Event::LimitReached { limit: Limit::Incoming, .. }) => {
+                    bounded[1] += 1
+                }
                 _ => {}
             }
         }
@@ -223,7 +231,10 @@ fn one_id_with_many_contents_keeps_the_first_and_is_told() {
         let said = lip109("b1", 1).content(&format!("version {n}"));
         node.handle(at(5), said.input()).expect("taken");
         let effects = drain(&mut node);
-        conflicts += effects.iter().filter(|told| matches!(told, Effect::Conflict { .. })).count();
+        conflicts += effects
+            .iter()
+            .filter(|told| matches!(told, Effect::Event(Event::Conflict { .. })))
+            .count();
     }
     assert_eq!(conflicts, 99);
     let log = node.log(&channel()).expect("open");
@@ -389,7 +400,7 @@ fn a_nim_sync_that_names_what_is_not_text_is_heard() {
     sync.message.causal_history.push(learnt);
     node.handle(at(5), sync.input()).expect("taken");
     let effects = run(&mut node, 200_000);
-    let acked = |effect: &Effect| matches!(effect, Effect::Acked { message_id, .. } if message_id.as_str() == Some("m1"));
+    let acked = |effect: &Effect| matches!(effect, Effect::Event(Event::Acked { message_id, .. }) if message_id.as_str() == Some("m1"));
     assert!(effects.iter().any(acked));
     assert_eq!(status(&node).missing, 1, "b1 is wanted, and what cannot be asked for is not");
     let asked = sent(&effects).iter().any(|bytes| {

@@ -8,7 +8,7 @@ mod common;
 use common::peer::{entry, lip109};
 use common::{Faults, Group, at, drain, node, publish, run, sends, sent, status};
 use sds_proto::wire::{self, Limits};
-use sds_proto::{Config, ConfigBuilder, Effect, Input, Limit, SendReason};
+use sds_proto::{Config, ConfigBuilder, Effect, Event, Input, Limit, SendReason};
 
 fn alice() -> ConfigBuilder {
     Config::builder().bloom_capacity(100)
@@ -26,7 +26,11 @@ fn invented_dependencies_of_syncs_are_bounded_too() {
     assert_eq!(status(&node).missing, 1_000);
     // All are given up in the end, and nothing is left of them.
     let effects = run(&mut node, 3 * 3_600 * 1_000);
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Synced { lost: 1_000, .. })));
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Event(Event::Synced { lost: 1_000, .. })))
+    );
     assert_eq!(status(&node).missing, 0);
 }
 
@@ -69,9 +73,9 @@ fn requests_for_everything_are_bounded() {
     });
     node.handle(at(300), said.input()).expect("taken");
     let effects = run(&mut node, 120_000);
-    let bounded = effects
-        .iter()
-        .filter(|effect| matches!(effect, Effect::LimitReached { limit: Limit::Answers, .. }));
+    let bounded = effects.iter().filter(|effect| {
+        matches!(effect, Effect::Event(Event::LimitReached { limit: Limit::Answers, .. }))
+    });
     assert_eq!(bounded.count(), 150);
     assert_eq!(sends(&effects, SendReason::Repair), 50);
 }
@@ -130,7 +134,9 @@ fn more_heads_than_fit_into_a_message_cause_no_storm_of_syncs() {
 /// Returns the delivered ids, and whether each has a gap.
 fn gaps(effects: &[Effect]) -> Vec<(String, bool)> {
     let told = effects.iter().filter_map(|effect| match effect {
-        Effect::Deliver(told) => Some((told.entry.message_id().to_string(), told.gap)),
+        Effect::Event(Event::Deliver(told)) => {
+            Some((told.entry.message_id().to_string(), told.gap))
+        }
         _ => None,
     });
     told.collect()

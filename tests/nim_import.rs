@@ -14,7 +14,9 @@ use sds_proto::wire::nim_snapshot::{
     ChannelData, IncomingMessage, IncomingRepair, OutgoingRepair, UnacknowledgedMessage,
 };
 use sds_proto::wire::{HistoryEntry, Limits, Message, NimForm};
-use sds_proto::{ConfigBuilder, Dialect, Effect, Input, MessageId, Node, RejectReason, SendReason};
+use sds_proto::{
+    ConfigBuilder, Dialect, Effect, Event, Input, MessageId, Node, RejectReason, SendReason,
+};
 
 fn config() -> ConfigBuilder {
     strict().dialect(Dialect::NimSds)
@@ -158,7 +160,10 @@ fn unacknowledged_messages_are_resent_even_those_of_a_participant_without_an_id(
         assert_eq!((times("m0"), times("m1")), (8, 8), "as if never resent");
         let named = nim("n2", 200).naming(entry("m1", sender)).naming(entry("m0", sender));
         let told = take(&mut node, &mut store, named.input());
-        let acked = told.iter().filter(|effect| matches!(effect, Effect::Acked { .. })).count();
+        let acked = told
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Event(Event::Acked { .. })))
+            .count();
         assert_eq!(acked, 2);
     }
 }

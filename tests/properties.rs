@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use sds_proto::wire::HistoryEntry;
 use sds_proto::{
-    Config, ContentDigest, DeliverySeq, Durability, Effect, Input, Instant, LogDigest, MessageId,
-    Node, Now, OnLost,
+    Config, ContentDigest, DeliverySeq, Durability, Effect, Event, Input, Instant, LogDigest,
+    MessageId, Node, Now, OnLost,
 };
 
 /// One input, with ids by number: what it names may be here, on its way, or invented.
@@ -100,15 +100,15 @@ impl Told {
         match effect {
             Effect::Persist { changes, .. } => self.disk.write(&changes),
             Effect::Retrieve { .. }
-            | Effect::DeliverEphemeral { .. }
-            | Effect::LimitReached { .. }
-            | Effect::Conflict { .. }
-            | Effect::FilterIgnored { .. }
-            | Effect::ClockBehind { .. }
-            | Effect::TimeBehind { .. }
-            | Effect::WallClockOff { .. }
-            | Effect::ParticipantIdInUse { .. }
-            | Effect::FormIncomplete { .. } => self.at_once.push(effect),
+            | Effect::Event(Event::DeliverEphemeral { .. })
+            | Effect::Event(Event::LimitReached { .. })
+            | Effect::Event(Event::Conflict { .. })
+            | Effect::Event(Event::FilterIgnored { .. })
+            | Effect::Event(Event::ClockBehind { .. })
+            | Effect::Event(Event::TimeBehind { .. })
+            | Effect::Event(Event::WallClockOff { .. })
+            | Effect::Event(Event::ParticipantIdInUse { .. })
+            | Effect::Event(Event::FormIncomplete { .. }) => self.at_once.push(effect),
             other => self.ordered.push(other),
         }
     }
@@ -182,7 +182,7 @@ fn digests(node: &Node) -> (LogDigest, ContentDigest) {
 fn check_causal(effects: &[Effect]) {
     let mut seen: BTreeSet<MessageId> = BTreeSet::new();
     for effect in effects {
-        let Effect::Deliver(delivery) = effect else { continue };
+        let Effect::Event(Event::Deliver(delivery)) = effect else { continue };
         assert!(seen.insert(delivery.entry.message_id().into()), "a repeat: {delivery:?}");
         let mut named = delivery.entry.causal_history();
         let all_seen = named.all(|named| seen.contains(named.message_id.as_bytes()));
@@ -228,7 +228,7 @@ proptest! {
         }
         let effects = drain(&mut shuffled);
         check_causal(&effects);
-        let conflict = effects.iter().find(|effect| matches!(effect, Effect::Conflict { .. }));
+        let conflict = effects.iter().find(|effect| matches!(effect, Effect::Event(Event::Conflict { .. })));
         prop_assert_eq!(conflict, None);
         prop_assert_eq!(digests(&shuffled), digests(&straight));
         let status = shuffled.status(&channel()).expect("open");
@@ -289,7 +289,7 @@ proptest! {
             node.handle(at(100), Input::Datagram(datagram)).expect("taken");
         }
         for effect in drain(&mut node) {
-            let Effect::Deliver(delivery) = effect else { continue };
+            let Effect::Event(Event::Deliver(delivery)) = effect else { continue };
             let place = delivery.follows.map_or(0, |follows| {
                 list.iter().position(|id| follows.message_id() == *id).expect("told before") + 1
             });
@@ -390,7 +390,7 @@ proptest! {
                 let _refused = node.handle(Now { mono, ..at(now) }, input(step));
                 effects.extend(drain(&mut node));
             }
-            effects.retain(|effect| !matches!(effect, Effect::TimeBehind { .. }));
+            effects.retain(|effect| !matches!(effect, Effect::Event(Event::TimeBehind { .. })));
             (effects, node.clock_regressions())
         };
         let ((expected, none), (effects, counted)) = (run(None), run(Some(&back)));

@@ -16,8 +16,9 @@ use sds_proto::bloom::Geometry;
 use sds_proto::snapshot::{Change, ChangeKind};
 use sds_proto::wire::{self, HistoryEntry, Limits, WireDialect};
 use sds_proto::{
-    ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Input, Instant, LoadId, LogDigest,
-    MessageId, Node, Now, PersistId, RejectReason, SendReason, Status, StoreError, UnixMillis,
+    ConfigBuilder, ContentDigest, DeliverySeq, Dialect, Effect, Event, Input, Instant, LoadId,
+    LogDigest, MessageId, Node, Now, PersistId, RejectReason, SendReason, Status, StoreError,
+    UnixMillis,
 };
 
 /// Ids of the messages that `effects` acknowledge, and of those that they possibly do.
@@ -25,8 +26,10 @@ fn acks(effects: &[Effect]) -> [Vec<&str>; 2] {
     let (mut acked, mut possibly) = (Vec::new(), Vec::new());
     for effect in effects {
         match effect {
-            Effect::Acked { message_id, .. } => acked.push(message_id.as_str().expect("text")),
-            Effect::PossiblyAcked { message_id, .. } => {
+            Effect::Event(Event::Acked { message_id, .. }) => {
+                acked.push(message_id.as_str().expect("text"))
+            }
+            Effect::Event(Event::PossiblyAcked { message_id, .. }) => {
                 possibly.push(message_id.as_str().expect("text"));
             }
             _ => {}
@@ -137,7 +140,7 @@ fn what_was_consumed_is_not_delivered_again_and_the_rest_is_in_order_and_marked(
     assert_eq!(delivered(&told), ids(&["b5", "b3", "b4", "b1", "b2"]));
     assert_eq!(delivered(&again), ids(&["b4", "b1", "b2"]));
     for effect in &again {
-        let Effect::Deliver(delivery) = effect else { panic!("{effect:?}") };
+        let Effect::Event(Event::Deliver(delivery)) = effect else { panic!("{effect:?}") };
         assert!(delivery.redelivery);
     }
 }
@@ -184,7 +187,10 @@ fn a_message_dropped_for_want_of_room_is_as_new_after_a_restart() {
     node.handle(at(1), lip109("b2", 2).after(["b1"]).input()).expect("taken");
     node.handle(at(1), furthest.input()).expect("taken");
     let effects = store.serve(&mut node, at(1));
-    assert!(effects.iter().any(|told| matches!(told, Effect::LimitReached { .. })), "{effects:?}");
+    assert!(
+        effects.iter().any(|told| matches!(told, Effect::Event(Event::LimitReached { .. }))),
+        "{effects:?}"
+    );
 
     let (mut node, _) = start(config(), &mut store, 2);
     node.handle(at(3), lip109("b8", 8).input()).expect("taken");
@@ -286,7 +292,9 @@ fn an_unconfirmed_message_is_acknowledged_after_a_restart_too_and_only_once() {
     let (mut node, _) = start(config(), &mut store, 0);
     take(&mut node, &mut store, 1, publish("m1"));
     let told = run(&mut node, &mut store, 60_000);
-    assert!(told.iter().any(|(_, effect)| matches!(effect, Effect::Unconfirmed { .. })));
+    assert!(
+        told.iter().any(|(_, effect)| matches!(effect, Effect::Event(Event::Unconfirmed { .. })))
+    );
 
     let (mut node, _) = start(config(), &mut store, 61_000);
     let told = run(&mut node, &mut store, 200_000);
@@ -318,7 +326,8 @@ fn an_unconfirmed_message_can_be_sent_again_after_a_restart() {
     let (mut node, _) = start(config(), &mut store, 62_000);
     let told = run(&mut node, &mut store, 200_000);
     assert_eq!(sends(&told, SendReason::Resend).len(), 1);
-    let unconfirmed = told.iter().filter(|(_, told)| matches!(told, Effect::Unconfirmed { .. }));
+    let unconfirmed =
+        told.iter().filter(|(_, told)| matches!(told, Effect::Event(Event::Unconfirmed { .. })));
     assert_eq!(unconfirmed.count(), 1);
 
     take(&mut node, &mut store, 200_000, resend.clone());
@@ -664,7 +673,10 @@ fn an_adopted_store_is_kept_under_the_new_id() {
     let as_bob = || strict().participant_id("bob".into());
     let (mut node, told) = start(as_bob().adopt_store(true), &mut store, 5);
     assert_eq!(delivered(&told), ids(&["m1"]));
-    assert!(told.iter().all(|effect| !matches!(effect, Effect::ParticipantIdInUse { .. })));
+    assert!(
+        told.iter()
+            .all(|effect| !matches!(effect, Effect::Event(Event::ParticipantIdInUse { .. })))
+    );
     take(&mut node, &mut store, 6, publish("m2"));
     let log = node.log(&channel()).expect("open");
     let senders: Vec<_> = log.iter().map(|entry| entry.sender_id().to_string()).collect();

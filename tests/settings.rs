@@ -17,8 +17,8 @@ use sds_proto::snapshot::Snapshot;
 use sds_proto::wire::nim_snapshot::ChannelData;
 use sds_proto::wire::{HistoryEntry, WireDialect};
 use sds_proto::{
-    ChannelId, Config, ConfigBuilder, Dialect, Durability, Effect, FilterPolicy, Input, MessageId,
-    NimFilterSize, Node, PublishKind, RejectReason,
+    ChannelId, Config, ConfigBuilder, Dialect, Durability, Effect, Event, FilterPolicy, Input,
+    MessageId, NimFilterSize, Node, PublishKind, RejectReason,
 };
 
 /// Settings of which each length and count may be at odds with another.
@@ -104,7 +104,10 @@ impl Pair {
             let config = self.receiver.config().clone();
             assert!(taken.is_ok(), "{reason:?} in {dialect}: {taken:?} under {config:?}");
             for effect in drain(&mut self.receiver) {
-                assert!(!matches!(effect, Effect::FilterIgnored { .. }), "{effect:?} {config:?}");
+                assert!(
+                    !matches!(effect, Effect::Event(Event::FilterIgnored { .. })),
+                    "{effect:?} {config:?}"
+                );
             }
         }
     }

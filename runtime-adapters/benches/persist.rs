@@ -13,11 +13,11 @@ use std::time::Instant;
 
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
-use sds_proto::{Config, ConfigError, Dialect, Durability, Effect};
+use sds_proto::{Config, ConfigError, Dialect, Durability, Event};
 use sds_runtime::event_loop::EventLoop;
 use sds_runtime::store::Sqlite;
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, Options, Wait};
+use sds_runtime::{DriverEvent, Options, Wait};
 use tempfile::TempDir;
 
 const CHANNEL: &str = "bench";
@@ -155,7 +155,7 @@ fn run(kind: Kind, messages: u32, dir: &Path) -> Result<Outcome, Box<dyn Error>>
     let start = Instant::now();
     let listener = thread::spawn(move || {
         let deliveries = events.iter().filter(
-            |event| matches!(event, Event::Node(Effect::Deliver(delivery)) if delivery.own),
+            |event| matches!(event, DriverEvent::Node(Event::Deliver(delivery)) if delivery.own),
         );
         for _ in deliveries.take(messages as usize) {
             // Once all is published nobody hears of the last ones.

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::StreamExt;
 use futures_lite::future::try_zip;
-use sds_proto::{Config, Effect};
+use sds_proto::{Config, Event};
 use sds_runtime::transport::Udp;
-use sds_runtime::{Event, Events, Handle};
+use sds_runtime::{DriverEvent, Events, Handle};
 use smol::Timer;
 
 const CHANNEL: &str = "example";
@@ -92,13 +92,13 @@ async fn publish(
 async fn show(handle: &Handle, mut events: Events) -> Result<(), Box<dyn Error>> {
     while let Some(event) = events.next().await {
         match event {
-            Event::Node(Effect::Deliver(delivery)) => {
+            DriverEvent::Node(Event::Deliver(delivery)) => {
                 let text = String::from_utf8_lossy(delivery.entry.content());
                 println!("{}: {text}", delivery.entry.sender_id());
                 let log = handle.log(CHANNEL).await?;
                 println!("log of {}: {}", log.entries.len(), log.digest);
             }
-            Event::DatagramRejected { reason, .. } => println!("refused: {reason}"),
+            DriverEvent::DatagramRejected { reason, .. } => println!("refused: {reason}"),
             _ => {}
         }
     }

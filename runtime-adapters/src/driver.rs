@@ -8,12 +8,14 @@ use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
-use sds_proto::{ChannelId, Config, Effect, Input, Node, PublishKind, RejectReason, Rejected};
+use sds_proto::{
+    ChannelId, Config, Effect, Event, Input, Node, PublishKind, RejectReason, Rejected,
+};
 
 use crate::clock::Clock;
 use crate::command::{Command, LogSnapshot};
 use crate::error::HandleError;
-use crate::event::{Event, EventSink};
+use crate::event::{DriverEvent, EventSink};
 use crate::keeper::{Answer, Keeper};
 use crate::metrics::Metrics;
 use crate::opening::{Opening, Verdict};
@@ -112,7 +114,7 @@ impl Driver {
                 if len > limit {
                     self.metrics.too_large += 1;
                     event!(warn, %channel, %message_id, len, limit, "message too large to send");
-                    self.report(Event::TooLarge { channel, message_id, reason, len, limit });
+                    self.report(DriverEvent::TooLarge { channel, message_id, reason, len, limit });
                 } else {
                     self.metrics.count_sent(reason, len);
                     self.sends.push_back(bytes);
@@ -120,38 +122,44 @@ impl Driver {
             }
             (Effect::Persist { id, changes }, Some(keeper)) => keeper.persist(id, &changes),
             (Effect::Load { id, channel }, Some(keeper)) => keeper.load(id, channel),
-            (effect, _) => {
-                self.note(&effect);
-                self.metrics.count_told(&effect);
-                self.report(Event::Node(effect));
+            (Effect::Retrieve { id, channel, missing }, _) => {
+                self.metrics.retrievals += 1;
+                self.report(DriverEvent::Retrieve { id, channel, missing });
             }
+            (Effect::Event(event), _) => {
+                self.note(&event);
+                self.metrics.count(&event);
+                self.report(DriverEvent::Node(event));
+            }
+            // A node that persists has a store: the driver does not start without.
+            (Effect::Persist { .. } | Effect::Load { .. }, None) => {}
         }
         true
     }
 
-    /// Takes note of what the application is told.
+    /// Updates the state of the driver for an event.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is for the application alone")]
-    fn note(&mut self, effect: &Effect) {
-        match effect {
-            Effect::Degraded { retry_at, .. } => {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Degraded { retry_at, .. } => {
                 self.retry_at = Some(*retry_at);
-                event!(warn, ?effect, "a write failed");
+                event!(warn, ?event, "a write failed");
             }
-            Effect::Recovered => {
+            Event::Recovered => {
                 self.retry_at = None;
                 event!(info, "recovered");
             }
-            Effect::Acked { channel, .. } | Effect::Unconfirmed { channel, .. } => {
+            Event::Acked { channel, .. } | Event::Unconfirmed { channel, .. } => {
                 self.waiting.make_ready(channel);
             }
-            Effect::WallClockOff { .. } => {
-                event!(warn, ?effect, "the wall clock seems to be off");
+            Event::WallClockOff { .. } => {
+                event!(warn, ?event, "the wall clock seems to be off");
             }
-            Effect::TimeBehind { .. } => {
-                event!(warn, ?effect, "the monotonic clock fell back");
+            Event::TimeBehind { .. } => {
+                event!(warn, ?event, "the monotonic clock fell back");
             }
-            Effect::ParticipantIdInUse { .. } => {
-                event!(warn, ?effect, "somebody else has the participant id");
+            Event::ParticipantIdInUse { .. } => {
+                event!(warn, ?event, "somebody else has the participant id");
             }
             _ => {}
         }
@@ -168,7 +176,7 @@ impl Driver {
         if let Err(error) = result {
             self.metrics.send_failures += 1;
             event!(debug, %error, "not sent");
-            self.report(Event::SendFailed(error));
+            self.report(DriverEvent::SendFailed(error));
         }
     }
 
@@ -216,14 +224,14 @@ impl Driver {
             let reason = rejected.reason;
             self.metrics.rejected += 1;
             event!(debug, %source, len, %reason, "datagram rejected");
-            self.report(Event::DatagramRejected { reason, source, len });
+            self.report(DriverEvent::DatagramRejected { reason, source, len });
         }
     }
 
     pub(crate) fn receive_failed(&mut self, error: io::Error) {
         self.metrics.receive_failures += 1;
         event!(warn, %error, "nothing could be received");
-        self.report(Event::ReceiveFailed(error));
+        self.report(DriverEvent::ReceiveFailed(error));
     }
 
     pub(crate) fn carry_out(&mut self, command: Command) {
@@ -415,7 +423,7 @@ impl Driver {
                 let close = Input::Close { channel: channel.clone() };
                 // Never refused: the channel waits for its state.
                 drop(self.node.handle(self.clock.now(), close));
-                self.report(Event::LoadFailed { channel: channel.clone(), error });
+                self.report(DriverEvent::LoadFailed { channel: channel.clone(), error });
             }
             // The channel was closed or emptied since it was asked for.
             Err(_) => return,
@@ -474,7 +482,7 @@ impl Driver {
         self.node.next_deadline().and_then(|deadline| self.clock.to_std(deadline.at))
     }
 
-    fn report(&mut self, event: Event) {
+    fn report(&mut self, event: DriverEvent) {
         if !self.events.push(event) {
             self.metrics.skipped_events += 1;
         }

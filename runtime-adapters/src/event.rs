@@ -7,18 +7,28 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_core::Stream;
-use sds_proto::{ChannelId, Effect, MessageId, RejectReason, SendReason, StoreError};
+use sds_proto::wire::HistoryEntry;
+use sds_proto::{ChannelId, Event, MessageId, RejectReason, RetrievalId, SendReason, StoreError};
 
 use crate::transport::{Peer, SendError};
 use crate::wait::Wait;
 
-/// Something that happened.
+/// An event of a driver or its node.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event {
-    /// An effect of the node that is for the application: every one but those the driver
-    /// carries out itself.
-    Node(Effect),
+pub enum DriverEvent {
+    /// An event of the node.
+    Node(Event),
+    /// The node asks the application to fetch messages from an archive, if there is one, and to
+    /// answer with [`Handle::retrieved`](crate::Handle::retrieved).
+    Retrieve {
+        /// Number of the request.
+        id: RetrievalId,
+        /// The channel.
+        channel: ChannelId,
+        /// The missing messages, with hints where known.
+        missing: Vec<HistoryEntry>,
+    },
     /// The node refused a datagram.
     DatagramRejected {
         /// Why.
@@ -64,10 +74,10 @@ pub enum Event {
     /// So many events were unread that some were left out here. Only such are that repeat by
     /// themselves while their cause lasts: [`TooLarge`](Self::TooLarge),
     /// [`SendFailed`](Self::SendFailed), [`ReceiveFailed`](Self::ReceiveFailed),
-    /// [`LoadFailed`](Self::LoadFailed) and [`Effect::Retrieve`]; and those that any stranger can
+    /// [`LoadFailed`](Self::LoadFailed) and [`Retrieve`](Self::Retrieve); and those that any stranger can
     /// have told without end, which take half of the room at most:
-    /// [`DatagramRejected`](Self::DatagramRejected), [`Effect::FilterIgnored`],
-    /// [`Effect::Conflict`] and [`Effect::LimitReached`]. The [`Metrics`](crate::Metrics) count
+    /// [`DatagramRejected`](Self::DatagramRejected), [`Event::FilterIgnored`],
+    /// [`Event::Conflict`] and [`Event::LimitReached`]. The [`Metrics`](crate::Metrics) count
     /// them all.
     Skipped {
         /// Their number.
@@ -75,7 +85,7 @@ pub enum Event {
     },
 }
 
-impl Event {
+impl DriverEvent {
     /// Unread events with which this one is skipped; `None` if it never is.
     #[expect(clippy::wildcard_enum_match_arm, reason = "no other event is ever lost")]
     const fn skipped_at(&self, capacity: usize) -> Option<usize> {
@@ -84,13 +94,11 @@ impl Event {
             | Self::SendFailed(_)
             | Self::ReceiveFailed(_)
             | Self::LoadFailed { .. }
-            | Self::Node(Effect::Retrieve { .. }) => Some(capacity),
+            | Self::Retrieve { .. } => Some(capacity),
             // A sender that floods the node keeps nobody else's datagrams out.
             Self::DatagramRejected { .. }
             | Self::Node(
-                Effect::FilterIgnored { .. }
-                | Effect::Conflict { .. }
-                | Effect::LimitReached { .. },
+                Event::FilterIgnored { .. } | Event::Conflict { .. } | Event::LimitReached { .. },
             ) => Some(capacity.div_ceil(2)),
             _ => None,
         }
@@ -109,17 +117,17 @@ impl Events {
     /// The next event; `None` once the driver has stopped and everything has been read.
     ///
     /// Dropping the future loses no event.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<DriverEvent> {
         core::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
     /// The events as they come, for a thread that has nothing else to do: it sleeps until the
     /// next, and ends with the driver.
-    pub fn iter(&mut self) -> impl Iterator<Item = Event> {
+    pub fn iter(&mut self) -> impl Iterator<Item = DriverEvent> {
         core::iter::from_fn(|| self.next().wait())
     }
 
-    fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+    fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<DriverEvent>> {
         let mut reader = Some(cx.waker().clone());
         let mut state = self.0.lock();
         if let Some(event) = state.events.pop_front() {
@@ -139,9 +147,9 @@ impl Events {
 }
 
 impl Stream for Events {
-    type Item = Event;
+    type Item = DriverEvent;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DriverEvent>> {
         self.poll_event(cx)
     }
 }
@@ -198,7 +206,7 @@ impl EventSink {
     }
 
     /// Queues an event, beyond the capacity if need be. Returns `false` if it was skipped.
-    pub(crate) fn push(&self, event: Event) -> bool {
+    pub(crate) fn push(&self, event: DriverEvent) -> bool {
         let mut state = self.queue.lock();
         if state.abandoned {
             return true;
@@ -210,7 +218,7 @@ impl EventSink {
         }
         if unread < capacity && state.skipped > 0 {
             let count = core::mem::take(&mut state.skipped);
-            state.events.push_back(Event::Skipped { count });
+            state.events.push_back(DriverEvent::Skipped { count });
         }
         state.events.push_back(event);
         let reader = state.reader.take();
@@ -246,7 +254,7 @@ impl Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    events: VecDeque<Event>,
+    events: VecDeque<DriverEvent>,
     read: u64,
     skipped: u64,
     reader: Option<Waker>,
@@ -267,12 +275,12 @@ mod tests {
     use super::*;
     use crate::wait::watched_waker;
 
-    fn failure() -> Event {
-        Event::ReceiveFailed(io::ErrorKind::Other.into())
+    fn failure() -> DriverEvent {
+        DriverEvent::ReceiveFailed(io::ErrorKind::Other.into())
     }
 
-    fn synced() -> Event {
-        Event::Node(Effect::Synced { channel: "c".into(), lost: 0 })
+    fn synced() -> DriverEvent {
+        DriverEvent::Node(Event::Synced { channel: "c".into(), lost: 0 })
     }
 
     #[test]
@@ -286,13 +294,13 @@ mod tests {
         assert!(!sink.push(failure()));
         assert!(sink.push(synced()));
         let mut read = || smol::block_on(events.next()).unwrap();
-        assert!(matches!(read(), Event::ReceiveFailed(_)));
-        assert!(matches!(read(), Event::ReceiveFailed(_)));
+        assert!(matches!(read(), DriverEvent::ReceiveFailed(_)));
+        assert!(matches!(read(), DriverEvent::ReceiveFailed(_)));
         assert!(sink.push(failure()));
         drop(sink);
-        assert!(matches!(read(), Event::Node(_)));
-        assert!(matches!(read(), Event::Skipped { count: 1 }));
-        assert!(matches!(read(), Event::ReceiveFailed(_)));
+        assert!(matches!(read(), DriverEvent::Node(_)));
+        assert!(matches!(read(), DriverEvent::Skipped { count: 1 }));
+        assert!(matches!(read(), DriverEvent::ReceiveFailed(_)));
         assert!(smol::block_on(events.next()).is_none());
     }
 

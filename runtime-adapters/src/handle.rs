@@ -106,7 +106,7 @@ impl Handle {
     ///
     /// [`Rejected`](HandleError::Rejected) by the node, for example because the channel is not open
     /// or is closed meanwhile, the id is known, [`Degraded`](RejectReason::Degraded) until
-    /// [`Effect::Recovered`](sds_proto::Effect::Recovered) says that the store works again, or
+    /// [`Event::Recovered`](sds_proto::Event::Recovered) says that the store works again, or
     /// [`StoreTooSlow`](RejectReason::StoreTooSlow). [`OutgoingFull`](RejectReason::OutgoingFull)
     /// or [`Full`](HandleError::Full) if it has waited for room while so many events were unread
     /// that no acknowledgement is heard, and nobody read one for
@@ -332,7 +332,7 @@ impl Handle {
     }
 
     /// The dependencies that are missing, in no particular order: also after a restart, when
-    /// [`Effect::Missing`](sds_proto::Effect::Missing) does not tell of them again.
+    /// [`Event::Missing`](sds_proto::Event::Missing) does not tell of them again.
     ///
     /// # Errors
     ///

@@ -11,8 +11,8 @@
 //!
 #![cfg_attr(feature = "smol", doc = "```")]
 #![cfg_attr(not(feature = "smol"), doc = "```ignore")]
-//! use sds_proto::{Config, Effect};
-//! use sds_runtime::{Event, transport::MemoryGroup};
+//! use sds_proto::{Config, Effect, Event};
+//! use sds_runtime::{DriverEvent, transport::MemoryGroup};
 //!
 //! # smol::block_on(async {
 //! let group = MemoryGroup::new(64);
@@ -24,7 +24,7 @@
 //!
 //! alice.publish("greetings", "m1", "hello").await?;
 //! while let Some(event) = events.next().await {
-//!     if let Event::Node(Effect::Deliver(delivery)) = event {
+//!     if let DriverEvent::Node(Event::Deliver(delivery)) = event {
 //!         assert_eq!(delivery.entry.content(), b"hello");
 //!         break;
 //!     }
@@ -72,7 +72,7 @@
 //!   leave; what they have to report is queued beyond the bound: that is at most a few events for
 //!   each message the node holds. Once twice as many wait, messages to publish wait as well, for
 //!   at most [`Options::max_stall`] without one being read. No other call of a [`Handle`] depends on
-//!   the events. Events that repeat by themselves are [skipped](Event::Skipped) beyond the bound,
+//!   the events. Events that repeat by themselves are [skipped](DriverEvent::Skipped) beyond the bound,
 //!   and those that a stranger can repeat beyond half of it; no other event is ever lost.
 //! * *Messages nobody has acknowledged*: [`max_outgoing`](sds_proto::Config::max_outgoing); beyond,
 //!   [`publish`](Handle::publish) waits, in each channel in the order of the calls, and
@@ -134,7 +134,7 @@ mod waiting;
 pub use clock::{Clock, Jumps};
 pub use command::LogSnapshot;
 pub use error::{HandleError, PublishError, StartError};
-pub use event::{Event, Events};
+pub use event::{DriverEvent, Events};
 pub use handle::{Handle, Publication};
 pub use metrics::{Metric, MetricKind, Metrics};
 pub use options::Options;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use sds_proto::{Effect, SendReason, Status, StoreError};
+use sds_proto::{Event, SendReason, Status, StoreError};
 
 /// Defines [`Metrics`], and its fields once more as data.
 macro_rules! metrics {
@@ -193,38 +193,37 @@ impl Metrics {
         }
     }
 
-    /// Adds where a channel stands to the gauges.
+    /// Adds the status of a channel to the gauges.
     pub(crate) const fn add(&mut self, status: &Status) {
         self.logged += status.logged as u64;
         self.logged_bytes += status.logged_bytes as u64;
         self.outgoing += status.outgoing as u64;
         self.incoming += status.incoming as u64;
-        self.references_missing += status.missing as u64;
+        self.missing += status.missing as u64;
     }
 
-    /// Counts what the application is told.
+    /// Counts an event.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not counted")]
-    pub(crate) fn count_told(&mut self, effect: &Effect) {
-        match effect {
-            Effect::Deliver(delivery) => {
+    pub(crate) fn count(&mut self, event: &Event) {
+        match event {
+            Event::Deliver(delivery) => {
                 self.delivered += u64::from(!delivery.redelivery);
                 self.delivered_own += u64::from(delivery.own && !delivery.redelivery);
                 self.redelivered += u64::from(delivery.redelivery);
                 self.delivered_with_gap += u64::from(delivery.gap && !delivery.redelivery);
             }
-            Effect::DeliverEphemeral { .. } => self.delivered_ephemeral += 1,
-            Effect::Acked { .. } => self.acked += 1,
-            Effect::Unconfirmed { .. } => self.unconfirmed += 1,
-            Effect::Missing { missing, .. } => self.references_missing += missing.len() as u64,
-            Effect::Lost { message_ids, .. } => self.lost += message_ids.len() as u64,
-            Effect::Retrieve { .. } => self.retrievals += 1,
-            Effect::Conflict { .. } => self.conflicts += 1,
-            Effect::LimitReached { .. } => self.limits_reached += 1,
-            Effect::FilterIgnored { .. } => self.filters_ignored += 1,
-            Effect::WallClockOff { .. } => self.wall_clock_off += 1,
-            Effect::ParticipantIdInUse { .. } => self.participant_id_in_use += 1,
-            Effect::Degraded { .. } => self.degraded = 1,
-            Effect::Recovered => self.degraded = 0,
+            Event::DeliverEphemeral { .. } => self.delivered_ephemeral += 1,
+            Event::Acked { .. } => self.acked += 1,
+            Event::Unconfirmed { .. } => self.unconfirmed += 1,
+            Event::Missing { missing, .. } => self.references_missing += missing.len() as u64,
+            Event::Lost { message_ids, .. } => self.lost += message_ids.len() as u64,
+            Event::Conflict { .. } => self.conflicts += 1,
+            Event::LimitReached { .. } => self.limits_reached += 1,
+            Event::FilterIgnored { .. } => self.filters_ignored += 1,
+            Event::WallClockOff { .. } => self.wall_clock_off += 1,
+            Event::ParticipantIdInUse { .. } => self.participant_id_in_use += 1,
+            Event::Degraded { .. } => self.degraded = 1,
+            Event::Recovered => self.degraded = 0,
             _ => {}
         }
     }

@@ -10,11 +10,11 @@ use common::rig::{Rig, Turns, delivered, poll};
 use common::{CHANNEL, config};
 use sds_proto::wire::{self, Limits};
 use sds_proto::{
-    Config, DeliverySeq, Durability, Effect, Input, Instant, MessageId, Node, Now, PublishKind,
-    UnixMillis,
+    Config, DeliverySeq, Durability, Effect, Event, Input, Instant, MessageId, Node, Now,
+    PublishKind, UnixMillis,
 };
 use sds_runtime::store::{Faults, Faulty, Memory};
-use sds_runtime::{Event, Options};
+use sds_runtime::{DriverEvent, Options};
 
 fn durable(durability: Durability) -> Config {
     config("alice").to_builder().durability(durability).build().unwrap()
@@ -89,7 +89,7 @@ struct Left {
 fn left(rig: &mut Rig) -> Left {
     let mut delivered = BTreeSet::new();
     for event in rig.unread() {
-        if let Event::Node(Effect::Deliver(delivery)) = event {
+        if let DriverEvent::Node(Event::Deliver(delivery)) = event {
             delivered.insert(delivery.entry.message_id().into());
         }
     }
@@ -134,7 +134,7 @@ fn dropped_at_any_turn_a_strict_driver_has_stored_what_it_reported_and_sent() {
 
             let events = rig.unread();
             for event in &events {
-                if let Event::Node(Effect::Deliver(delivery)) = event {
+                if let DriverEvent::Node(Event::Deliver(delivery)) = event {
                     let id = delivery.entry.message_id();
                     assert!(
                         delivery.redelivery || !before.delivered.contains(id.as_bytes()),

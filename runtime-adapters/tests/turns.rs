@@ -15,7 +15,7 @@ use futures_lite::future;
 use sds_proto::Durability;
 use sds_proto::wire::{FilterField, Outgoing, WireDialect};
 use sds_runtime::store::{Faults, Faulty, Memory};
-use sds_runtime::{Clock, Event, HandleError, Jumps, Options};
+use sds_runtime::{Clock, DriverEvent, HandleError, Jumps, Options};
 
 #[test]
 fn a_publish_dropped_before_it_was_taken_was_never_made() {
@@ -143,8 +143,14 @@ fn transport_errors_are_reported_and_survived() {
     assert!(!rig.until_idle(), "a broken socket keeps the driver neither busy nor dead");
     assert_eq!(poll(&mut publish), Poll::Ready(Ok(())));
     let unread = rig.unread();
-    assert_eq!(unread.iter().filter(|event| matches!(event, Event::SendFailed(_))).count(), 1);
-    assert_eq!(unread.iter().filter(|event| matches!(event, Event::ReceiveFailed(_))).count(), 1);
+    assert_eq!(
+        unread.iter().filter(|event| matches!(event, DriverEvent::SendFailed(_))).count(),
+        1
+    );
+    assert_eq!(
+        unread.iter().filter(|event| matches!(event, DriverEvent::ReceiveFailed(_))).count(),
+        1
+    );
 }
 
 #[test]
@@ -154,14 +160,14 @@ fn receiving_is_tried_again_after_an_error() {
     let handle = rig.handle();
     assert!(poll(&mut Box::pin(handle.channels())).is_pending());
     rig.until_idle();
-    assert!(matches!(rig.unread()[..], [Event::ReceiveFailed(_)]));
+    assert!(matches!(rig.unread()[..], [DriverEvent::ReceiveFailed(_)]));
 
     rig.strings(|strings| {
         strings.receive_error = false;
         strings.inbox.push(Bytes::from_static(b"junk"));
     });
     let received = async {
-        let refused = |event| matches!(event, Event::DatagramRejected { .. }).then_some(());
+        let refused = |event| matches!(event, DriverEvent::DatagramRejected { .. }).then_some(());
         common::next(&mut rig.events, refused).await;
     };
     common::run(future::or(received, &mut rig.run));
@@ -174,8 +180,11 @@ fn a_peer_that_is_not_there_delays_no_datagram() {
     rig.until_idle();
     let told = rig.unread();
     assert_eq!(rig.strings(|strings| strings.inbox.len()), 0);
-    assert_eq!(told.iter().filter(|event| matches!(event, Event::ReceiveFailed(_))).count(), 3);
-    assert!(matches!(told.last(), Some(Event::DatagramRejected { .. })), "{told:?}");
+    assert_eq!(
+        told.iter().filter(|event| matches!(event, DriverEvent::ReceiveFailed(_))).count(),
+        3
+    );
+    assert!(matches!(told.last(), Some(DriverEvent::DatagramRejected { .. })), "{told:?}");
 }
 
 #[test]
@@ -269,7 +278,10 @@ fn a_flood_fills_no_queue_that_others_need() {
         let unread = rig.unread();
         assert_eq!(delivered(&unread), wanted, "{unread:?}");
         assert!(unread.len() <= 8, "{unread:?}");
-        assert!(unread.iter().any(|event| matches!(event, Event::Skipped { .. })), "{unread:?}");
+        assert!(
+            unread.iter().any(|event| matches!(event, DriverEvent::Skipped { .. })),
+            "{unread:?}"
+        );
     }
 }
 

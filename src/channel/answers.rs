@@ -13,7 +13,7 @@ use super::{Channel, Cx, Timer};
 use crate::bloom::ReceivedFilter;
 use crate::broken::{self, Break};
 use crate::config::Dialect;
-use crate::effect::{Effect, Limit, SendReason};
+use crate::effect::{Event, Limit, SendReason};
 use crate::entry::DeliverySeq;
 use crate::id::{IdRef, MessageId, ParticipantId};
 use crate::snapshot::{ChangeKind, StoredAnswer};
@@ -165,7 +165,7 @@ impl Channel {
         if self.answers.answers.len() >= self.config.max_answers {
             let channel = self.id.clone();
             let (limit, sender_id) = (Limit::Answers, ParticipantId::default());
-            cx.outbox.emit_now(Effect::LimitReached { channel, limit, message_id, sender_id });
+            cx.outbox.emit_now(Event::LimitReached { channel, limit, message_id, sender_id });
             return;
         }
         let at = cx.now.mono + delay;

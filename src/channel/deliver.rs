@@ -12,7 +12,7 @@ use super::slots::Slot;
 use super::{Channel, Cx, Joining};
 use crate::broken::{self, Break};
 use crate::config::{Dialect, OnJoin};
-use crate::effect::{Delivery, Effect, Limit};
+use crate::effect::{Delivery, Event, Limit};
 use crate::entry::LogEntry;
 use crate::id::IdRef;
 use crate::snapshot::{ChangeKind, StoredEntry, StoredIncoming};
@@ -168,7 +168,7 @@ impl Channel {
             }
         }
         let channel = self.id.clone();
-        cx.outbox.emit_now(Effect::LimitReached { channel, limit, message_id, sender_id });
+        cx.outbox.emit_now(Event::LimitReached { channel, limit, message_id, sender_id });
     }
 
     /// Has what a waiting message waits for stay wanted without it, if it was wanted itself.
@@ -278,7 +278,7 @@ impl Channel {
             lamport: self.clock.current(),
             digest: self.log.digest(),
         });
-        cx.outbox.emit_after_write(Effect::Deliver(Delivery {
+        cx.outbox.emit_after_write(Event::Deliver(Delivery {
             channel: self.id.clone(),
             seq,
             entry: entry.clone(),

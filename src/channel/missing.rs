@@ -12,7 +12,7 @@ use super::slots::Slot;
 use super::wanted::MissingDependency;
 use super::{Channel, Cx, Timer};
 use crate::config::OnLost;
-use crate::effect::{Effect, Limit};
+use crate::effect::{Effect, Event, Limit};
 use crate::id::{IdRef, MessageId, ParticipantId};
 use crate::time::Instant;
 use crate::timer::TimerKey;
@@ -49,7 +49,7 @@ impl Channel {
         }
         self.was_missing = true;
         let (channel, message_id) = (self.id.clone(), message_id.into());
-        cx.outbox.emit_after_write(Effect::Missing { channel, message_id, missing });
+        cx.outbox.emit_after_write(Event::Missing { channel, message_id, missing });
         self.arm_retrieval(cx);
     }
 
@@ -105,7 +105,7 @@ impl Channel {
                         let (channel, limit) = (self.id.clone(), Limit::Missing);
                         let message_id = named.message_id.into();
                         let sender_id = message.sender_id.into();
-                        cx.outbox.emit_now(Effect::LimitReached {
+                        cx.outbox.emit_now(Event::LimitReached {
                             channel,
                             limit,
                             message_id,
@@ -168,7 +168,7 @@ impl Channel {
             let (channel, limit) = (self.id.clone(), Limit::Missing);
             let message_id = MessageId::from(dependency.entry.message_id.as_bytes());
             let sender_id = ParticipantId::from(dependency.entry.sender_id.as_bytes());
-            cx.outbox.emit_now(Effect::LimitReached { channel, limit, message_id, sender_id });
+            cx.outbox.emit_now(Event::LimitReached { channel, limit, message_id, sender_id });
         }
     }
 
@@ -270,7 +270,7 @@ impl Channel {
 
     fn tell_lost(&mut self, cx: &mut Cx<'_>, message_ids: Vec<MessageId>) {
         self.lost += message_ids.len() as u64;
-        cx.outbox.emit_after_write(Effect::Lost { channel: self.id.clone(), message_ids });
+        cx.outbox.emit_after_write(Event::Lost { channel: self.id.clone(), message_ids });
     }
 
     /// When a dependency of one of the messages that wait for `slot` last arrived, directly or

@@ -55,7 +55,7 @@ use self::slots::Slot;
 use self::sync::SyncState;
 use self::wanted::MissingDependencies;
 use crate::config::{Config, Dialect};
-use crate::effect::Effect;
+use crate::effect::Event;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
 use crate::id::{ChannelId, IdRef, MessageId, ParticipantId};
@@ -260,8 +260,7 @@ impl Channel {
     fn settle(&mut self, cx: &mut Cx<'_>) {
         let missing = !self.missing.is_empty();
         if self.was_missing && !missing {
-            cx.outbox
-                .emit_after_write(Effect::Synced { channel: self.id.clone(), lost: self.lost });
+            cx.outbox.emit_after_write(Event::Synced { channel: self.id.clone(), lost: self.lost });
         }
         self.was_missing = missing;
     }
@@ -413,7 +412,7 @@ impl Channel {
             return;
         }
         self.reported_incomplete = true;
-        cx.outbox.emit_now(Effect::FormIncomplete { channel: self.id.clone(), form });
+        cx.outbox.emit_now(Event::FormIncomplete { channel: self.id.clone(), form });
     }
 
     /// Whether `sender` is us. An empty id never is.

@@ -14,7 +14,7 @@ use super::slots::Slot;
 use super::{Channel, Cx, Timer};
 use crate::broken::{self, Break};
 use crate::config::Config;
-use crate::effect::{Effect, SendReason};
+use crate::effect::{Effect, Event, SendReason};
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
 use crate::id::MessageId;
@@ -325,7 +325,7 @@ impl Channel {
             cx.outbox.change(&self.id, || ChangeKind::OutgoingRemoved(seq));
         }
         let message_id = unacked.entry.message_id().into();
-        cx.outbox.emit_after_write(Effect::Unconfirmed { channel: self.id.clone(), message_id });
+        cx.outbox.emit_after_write(Event::Unconfirmed { channel: self.id.clone(), message_id });
     }
 
     /// A received causal history names this id: if it is an own message, somebody has it, and it
@@ -365,7 +365,7 @@ impl Channel {
         let message_id = unacked.entry.message_id().into();
         self.schedule_resend(cx, seq);
         self.persist_outgoing(cx, seq);
-        cx.outbox.emit_after_write(Effect::PossiblyAcked { channel: self.id.clone(), message_id });
+        cx.outbox.emit_after_write(Event::PossiblyAcked { channel: self.id.clone(), message_id });
     }
 
     /// Takes a message out of the outgoing buffer, and says where it is if it is logged.
@@ -398,7 +398,7 @@ impl Channel {
     ) {
         if !self.can_tell(dialect, entry) {
             let (channel, message_id) = (self.id.clone(), entry.message_id().into());
-            cx.outbox.emit_now(Effect::NotForwarded { channel, message_id });
+            cx.outbox.emit_now(Event::NotForwarded { channel, message_id });
             return;
         }
         let send = self.encode(cx, dialect, entry, FilterField::Absent, &[], reason);

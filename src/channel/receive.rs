@@ -11,7 +11,7 @@ use super::{Channel, Cx, Joining, RECENT_EPHEMERALS};
 use crate::bloom::{MAX_K, ReceivedFilter};
 use crate::broken::{self, Break};
 use crate::config::{Config, OnLost};
-use crate::effect::Effect;
+use crate::effect::Event;
 use crate::entry::{DeliverySeq, LogEntry};
 use crate::error::RejectReason;
 use crate::id::{IdRef, MessageId};
@@ -87,7 +87,7 @@ impl Channel {
             self.ephemerals.pop_front();
         }
         self.ephemerals.push_back(digest);
-        cx.outbox.emit_now(Effect::DeliverEphemeral {
+        cx.outbox.emit_now(Event::DeliverEphemeral {
             channel: self.id.clone(),
             message_id: message.message_id.into(),
             sender_id: message.sender_id.into(),
@@ -313,7 +313,7 @@ impl Channel {
         // In the order of sending, whatever told of them.
         acked.sort_unstable_by_key(|(seq, _)| *seq);
         for (_, message_id) in acked {
-            cx.outbox.emit_after_write(Effect::Acked { channel: self.id.clone(), message_id });
+            cx.outbox.emit_after_write(Event::Acked { channel: self.id.clone(), message_id });
         }
     }
 
@@ -351,7 +351,7 @@ impl Channel {
         };
         filter
             .map_err(|error| {
-                cx.outbox.emit_now(Effect::FilterIgnored {
+                cx.outbox.emit_now(Event::FilterIgnored {
                     channel: self.id.clone(),
                     sender_id: message.sender_id.into(),
                     error,
@@ -388,7 +388,7 @@ impl Channel {
                 || Some(known.content()) != message.content
         });
         if differs {
-            cx.outbox.emit_now(Effect::Conflict {
+            cx.outbox.emit_now(Event::Conflict {
                 channel: self.id.clone(),
                 message_id: message.message_id.into(),
                 sender_id: message.sender_id.into(),
@@ -403,7 +403,7 @@ impl Channel {
         if behind && !self.reported_clock_behind {
             self.reported_clock_behind = true;
             let (channel, sender_id) = (self.id.clone(), sender.into());
-            cx.outbox.emit_now(Effect::ClockBehind { channel, sender_id, lamport });
+            cx.outbox.emit_now(Event::ClockBehind { channel, sender_id, lamport });
         }
     }
 
@@ -412,7 +412,7 @@ impl Channel {
         if !self.reported_id_in_use {
             self.reported_id_in_use = true;
             let (channel, message_id) = (self.id.clone(), message.message_id.into());
-            cx.outbox.emit_now(Effect::ParticipantIdInUse { channel, message_id, lamport });
+            cx.outbox.emit_now(Event::ParticipantIdInUse { channel, message_id, lamport });
         }
     }
 

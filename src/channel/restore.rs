@@ -12,7 +12,7 @@ use super::record::{IdDigest, IdState};
 use super::repair::native;
 use super::{Channel, Cx, Joining};
 use crate::config::{Config, Dialect};
-use crate::effect::{Delivery, Effect};
+use crate::effect::{Delivery, Event};
 use crate::entry::LogEntry;
 use crate::id::ChannelId;
 use crate::snapshot::{ChangeKind, Snapshot, StoredEntry, StoredIncoming, StoredOutgoing};
@@ -130,7 +130,7 @@ impl Channel {
         }
         for logged in self.log.delivered_after(self.consumed) {
             let (_, deps) = self.digests(&logged.entry);
-            cx.outbox.emit_after_write(Effect::Deliver(Delivery {
+            cx.outbox.emit_after_write(Event::Deliver(Delivery {
                 channel: self.id.clone(),
                 seq: logged.seq,
                 entry: logged.entry.clone(),

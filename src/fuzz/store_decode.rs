@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::Source;
 use super::story::{entry, id, named, story};
 use crate::config::{Config, Dialect, Durability};
-use crate::effect::{Effect, RetrievalId};
+use crate::effect::{Effect, Event, RetrievalId};
 use crate::entry::DeliverySeq;
 use crate::error::StoreError;
 use crate::id::{ChannelId, MessageId};
@@ -200,8 +200,8 @@ impl Run {
                     let answer = Input::Persisted { id, result };
                     self.node.handle(self.now(), answer).expect("asked for");
                 }
-                Effect::Degraded { .. } => self.degraded = true,
-                Effect::Recovered => self.degraded = false,
+                Effect::Event(Event::Degraded { .. }) => self.degraded = true,
+                Effect::Event(Event::Recovered) => self.degraded = false,
                 _ => {}
             }
         }

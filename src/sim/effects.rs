@@ -6,8 +6,8 @@ use alloc::format;
 use bytes::{Bytes, BytesMut};
 
 use super::Simulation;
-use super::queue::Event;
-use crate::effect::{Delivery, Effect, RetrievalId, SendReason};
+use super::queue::Occurrence;
+use crate::effect::{Delivery, Effect, Event, RetrievalId, SendReason};
 use crate::id::MessageId;
 use crate::input::RetrievalOutcome;
 use crate::time::Instant;
@@ -40,7 +40,7 @@ impl Simulation {
                 }
                 self.sent(index, bytes, message_id, *dialect, *reason);
             }
-            Effect::Deliver(delivery) if delivery.channel == self.channel => {
+            Effect::Event(Event::Deliver(delivery)) if delivery.channel == self.channel => {
                 self.delivered(index, delivery);
             }
             Effect::Persist { id, changes } => {
@@ -48,19 +48,19 @@ impl Simulation {
                 member.store.write(*id, changes.clone());
                 let takes = member.store.slow.unwrap_or(self.plan.store_ms) * 1_000;
                 let (member, boot) = (index, member.boot);
-                self.queue.schedule(self.now + takes, Event::Written { member, boot });
+                self.queue.schedule(self.now + takes, Occurrence::Written { member, boot });
             }
             Effect::Load { id, .. } => {
                 let boot = self.members[index].boot;
                 let at = self.now + self.plan.store_ms * 1_000;
-                self.queue.schedule(at, Event::Loaded { member: index, boot, id: *id });
+                self.queue.schedule(at, Occurrence::Loaded { member: index, boot, id: *id });
             }
             Effect::Retrieve { id, missing, .. } => self.ask_archive(index, *id, missing),
-            Effect::Acked { channel, message_id } if *channel == self.channel => {
+            Effect::Event(Event::Acked { channel, message_id }) if *channel == self.channel => {
                 self.acknowledged(index, message_id)
             }
-            Effect::Unconfirmed { .. } => self.report.unconfirmed += 1,
-            Effect::Lost { channel, message_ids } if *channel == self.channel => {
+            Effect::Event(Event::Unconfirmed { .. }) => self.report.unconfirmed += 1,
+            Effect::Event(Event::Lost { channel, message_ids }) if *channel == self.channel => {
                 self.report.lost += message_ids.len() as u64;
                 for id in message_ids {
                     self.check_asked(index, id);
@@ -69,15 +69,19 @@ impl Simulation {
                     self.members[index].judge.loses(number, in_reach);
                 }
             }
-            Effect::LimitReached { .. } => self.report.bounded += 1,
-            Effect::Conflict { channel, message_id, .. } if *channel == self.channel => {
+            Effect::Event(Event::LimitReached { .. }) => self.report.bounded += 1,
+            Effect::Event(Event::Conflict { channel, message_id, .. })
+                if *channel == self.channel =>
+            {
                 let number = self.registry.number(message_id);
                 if !number.is_some_and(|number| self.registry.get(number).is_ambiguous()) {
                     let what = format!("{message_id} is said to be two messages");
                     self.fail(Some(index), (17, what));
                 }
             }
-            Effect::ParticipantIdInUse { channel, message_id, .. } if *channel == self.channel => {
+            Effect::Event(Event::ParticipantIdInUse { channel, message_id, .. })
+                if *channel == self.channel =>
+            {
                 let number = self.registry.number(message_id);
                 let judge = &self.members[index].judge;
                 if number.is_some_and(|number| judge.has_delivered(number)) {
@@ -127,7 +131,7 @@ impl Simulation {
         left: u64,
     ) {
         for at in self.network.arrivals(&self.plan, &mut self.rng, from, to, left) {
-            self.queue.schedule(at, Event::Arrive { to, message, bytes: bytes.clone() });
+            self.queue.schedule(at, Occurrence::Arrive { to, message, bytes: bytes.clone() });
         }
     }
 
@@ -245,7 +249,7 @@ impl Simulation {
                 None => RetrievalOutcome::NotFound,
             };
             let answer = Box::new((id, outcome));
-            let event = Event::RetrievalOutcome { member: index, boot, answer };
+            let event = Occurrence::RetrievalOutcome { member: index, boot, answer };
             self.queue.schedule(self.now + ARCHIVE_MICROS, event);
         }
     }

@@ -5,7 +5,7 @@ use alloc::format;
 use super::fault::Fault;
 use super::member::Presence;
 use super::plan::Plan;
-use super::queue::Event;
+use super::queue::Occurrence;
 use super::store::Safe;
 use super::value::Keep;
 use super::{RETRY_MICROS, Simulation};
@@ -25,14 +25,14 @@ impl Simulation {
                 Fault::Join { node, at } => {
                     let member = node as usize;
                     late[member] = true;
-                    self.queue.schedule(at * 1_000, Event::Start { member });
+                    self.queue.schedule(at * 1_000, Occurrence::Start { member });
                 }
                 Fault::Skew { .. } | Fault::Drift { .. } => {}
-                _ => self.queue.schedule(begin * 1_000, Event::Begin(fault)),
+                _ => self.queue.schedule(begin * 1_000, Occurrence::Begin(fault)),
             }
         }
         for member in (0..self.members.len()).filter(|member| !late[*member]) {
-            self.queue.schedule(0, Event::Start { member });
+            self.queue.schedule(0, Occurrence::Start { member });
         }
         let Plan { messages, gap_ms, nodes, together, .. } = self.plan;
         let mut at = 0;
@@ -41,7 +41,7 @@ impl Simulation {
                 at += self.rng.below(2 * gap_ms * 1_000 + 1);
             }
             let member = self.rng.below(nodes) as usize;
-            self.queue.schedule(at, Event::Publish { number, member });
+            self.queue.schedule(at, Occurrence::Publish { number, member });
         }
         self.unpublished = messages;
         self.troubled_until = self.troubled_until.max(at);
@@ -95,7 +95,7 @@ impl Simulation {
             }
             Fault::Skew { .. } | Fault::Drift { .. } | Fault::Join { .. } => return,
         }
-        self.queue.schedule(self.now + (end - begin) * 1_000, Event::End(fault));
+        self.queue.schedule(self.now + (end - begin) * 1_000, Occurrence::End(fault));
     }
 
     pub(super) fn end(&mut self, fault: Fault) {
@@ -129,7 +129,7 @@ impl Simulation {
         if keep == Keep::Nothing || *member.config.durability() == Durability::None {
             member.judge = super::judge::Judge::default();
         }
-        self.queue.schedule(self.now + down * 1_000, Event::Start { member: index });
+        self.queue.schedule(self.now + down * 1_000, Occurrence::Start { member: index });
     }
 
     fn stop(&mut self, index: usize) {
@@ -175,7 +175,7 @@ impl Simulation {
             return;
         }
         if member.store.failing > 0 {
-            let again = Event::Loaded { member: index, boot, id };
+            let again = Occurrence::Loaded { member: index, boot, id };
             self.queue.schedule(self.now + RETRY_MICROS, again);
             return;
         }

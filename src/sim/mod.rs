@@ -19,7 +19,7 @@
 //! [`Simulation::poll_effect`].
 //!
 //! ```
-//! use sds_proto::Effect;
+//! use sds_proto::{Effect, Event};
 //! use sds_proto::sim::{Plan, Simulation};
 //!
 //! let mut simulation = Simulation::new(7, &"nodes 3\nmessages 0\nloss 50".parse()?)?;
@@ -28,7 +28,7 @@
 //! let mut heard = vec![];
 //! while heard.len() < 3 && simulation.step()? {
 //!     while let Some((member, effect)) = simulation.poll_effect() {
-//!         if let Effect::Deliver(_) = effect {
+//!         if let Effect::Event(Event::Deliver(_)) = effect {
 //!             heard.push(member); // an application would answer here
 //!         }
 //!     }

@@ -13,7 +13,7 @@ use crate::input::RetrievalOutcome;
 /// Something that happens to a member. `boot` numbers its starts: what was meant for an earlier one
 /// does not happen.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum Occurrence {
     /// A datagram arrives. `message`: the number of the content message in it.
     Arrive { to: usize, message: Option<usize>, bytes: Bytes },
     /// A member's deadline comes.
@@ -38,7 +38,7 @@ pub(super) enum Event {
 struct Scheduled {
     at: u64,
     number: u64,
-    event: Event,
+    event: Occurrence,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// `at`: microseconds since the beginning.
-    pub(super) fn schedule(&mut self, at: u64, event: Event) {
+    pub(super) fn schedule(&mut self, at: u64, event: Occurrence) {
         self.scheduled += 1;
         self.heap.push(Reverse(Scheduled { at, number: self.scheduled, event }));
     }
@@ -58,7 +58,7 @@ impl Queue {
         self.heap.peek().map(|Reverse(next)| next.at)
     }
 
-    pub(super) fn pop(&mut self) -> Option<(u64, Event)> {
+    pub(super) fn pop(&mut self) -> Option<(u64, Occurrence)> {
         self.heap.pop().map(|Reverse(next)| (next.at, next.event))
     }
 }

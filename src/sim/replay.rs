@@ -9,7 +9,7 @@ use siphasher::sip::SipHasher13;
 
 use super::judge::Broken;
 use crate::config::Config;
-use crate::effect::Effect;
+use crate::effect::{Effect, Event};
 use crate::input::Input;
 use crate::node::Node;
 use crate::rng::Rng;
@@ -37,7 +37,7 @@ impl EffectHasher {
                 self.0.write_u8(*reason as u8);
                 self.0.write(bytes);
             }
-            Effect::Deliver(delivery) => {
+            Effect::Event(Event::Deliver(delivery)) => {
                 self.0.write_u64(delivery.seq.0);
                 self.0.write(delivery.entry.message_id().as_bytes());
                 self.0.write(

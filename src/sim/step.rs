@@ -5,7 +5,7 @@ use alloc::format;
 use bytes::Bytes;
 
 use super::member::Presence;
-use super::queue::Event;
+use super::queue::Occurrence;
 use super::{RETRY_MICROS, Simulation};
 use crate::entry::LogEntry;
 use crate::error::{RejectReason, Rejected};
@@ -15,38 +15,38 @@ use crate::rng::Rng;
 use crate::wire;
 
 impl Simulation {
-    pub(super) fn happen(&mut self, event: Event) {
+    pub(super) fn happen(&mut self, event: Occurrence) {
         let Some(event) = self.unless_asleep(event) else { return };
         match event {
-            Event::Arrive { to, message, bytes } => {
+            Occurrence::Arrive { to, message, bytes } => {
                 if self.members[to].is_here() {
                     self.hear(to, message, Input::Datagram(bytes));
                 }
             }
-            Event::Wake { member } => self.wake(member),
-            Event::Publish { number, member } => self.publish_planned(number, member),
-            Event::Written { member, boot } => self.written(member, boot),
-            Event::Loaded { member, boot, id } => self.loaded(member, boot, id),
-            Event::RetrievalOutcome { member, boot, answer } => {
+            Occurrence::Wake { member } => self.wake(member),
+            Occurrence::Publish { number, member } => self.publish_planned(number, member),
+            Occurrence::Written { member, boot } => self.written(member, boot),
+            Occurrence::Loaded { member, boot, id } => self.loaded(member, boot, id),
+            Occurrence::RetrievalOutcome { member, boot, answer } => {
                 self.retrieved(member, boot, *answer)
             }
-            Event::Start { member } => self.start(member),
-            Event::Begin(fault) => self.begin(fault),
-            Event::End(fault) => self.end(fault),
+            Occurrence::Start { member } => self.start(member),
+            Occurrence::Begin(fault) => self.begin(fault),
+            Occurrence::End(fault) => self.end(fault),
         }
     }
 
     /// An event of a member whose device sleeps waits, or is lost.
-    fn unless_asleep(&mut self, event: Event) -> Option<Event> {
+    fn unless_asleep(&mut self, event: Occurrence) -> Option<Occurrence> {
         let (member, waits) = match &event {
-            Event::Arrive { to, .. } => (*to, false),
-            Event::Wake { member } => (*member, false),
-            Event::Publish { member, .. }
-            | Event::Written { member, .. }
-            | Event::Loaded { member, .. }
-            | Event::RetrievalOutcome { member, .. }
-            | Event::Start { member } => (*member, true),
-            Event::Begin(_) | Event::End(_) => return Some(event),
+            Occurrence::Arrive { to, .. } => (*to, false),
+            Occurrence::Wake { member } => (*member, false),
+            Occurrence::Publish { member, .. }
+            | Occurrence::Written { member, .. }
+            | Occurrence::Loaded { member, .. }
+            | Occurrence::RetrievalOutcome { member, .. }
+            | Occurrence::Start { member } => (*member, true),
+            Occurrence::Begin(_) | Occurrence::End(_) => return Some(event),
         };
         let until = self.members[member].asleep_until;
         if self.now >= until {
@@ -54,7 +54,7 @@ impl Simulation {
         }
         if waits {
             self.queue.schedule(until, event);
-        } else if matches!(event, Event::Wake { .. }) {
+        } else if matches!(event, Occurrence::Wake { .. }) {
             self.members[member].wake_at = None;
         }
         None
@@ -127,7 +127,7 @@ impl Simulation {
                 | RejectReason::StoreTooSlow { .. },
             ) => {
                 let again = self.now + RETRY_MICROS;
-                self.queue.schedule(again, Event::Publish { number, member: index });
+                self.queue.schedule(again, Occurrence::Publish { number, member: index });
             }
             Err(reason) => self.fail(Some(index), (4, format!("publishing was refused: {reason}"))),
         }
@@ -203,7 +203,7 @@ impl Simulation {
         let at = member.clock.when(deadline.at).max(self.now);
         if member.wake_at.is_none_or(|wake_at| at < wake_at) {
             member.wake_at = Some(at);
-            self.queue.schedule(at, Event::Wake { member: index });
+            self.queue.schedule(at, Occurrence::Wake { member: index });
         }
     }
 

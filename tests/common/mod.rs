@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sds_proto::{
-    ChannelId, Config, Effect, Input, Instant, LogEntry, MessageId, Node, Now, PublishKind,
+    ChannelId, Config, Effect, Event, Input, Instant, LogEntry, MessageId, Node, Now, PublishKind,
     Rejected, SendReason, Status, UnixMillis,
 };
 use store::Store;
@@ -71,7 +71,7 @@ pub fn ids(names: &[&str]) -> Vec<MessageId> {
 /// Ids of all deliveries in `effects`, in order.
 pub fn delivered(effects: &[Effect]) -> Vec<MessageId> {
     let ids = effects.iter().filter_map(|effect| match effect {
-        Effect::Deliver(delivery) => Some(delivery.entry.message_id().into()),
+        Effect::Event(Event::Deliver(delivery)) => Some(delivery.entry.message_id().into()),
         _ => None,
     });
     ids.collect()
@@ -299,7 +299,7 @@ impl Group {
         for (index, told) in self.told.iter().enumerate() {
             let mut seen: BTreeSet<MessageId> = BTreeSet::new();
             for effect in told {
-                let Effect::Deliver(delivery) = effect else { continue };
+                let Effect::Event(Event::Deliver(delivery)) = effect else { continue };
                 for named in delivery.entry.causal_history() {
                     assert!(
                         delivery.gap || seen.contains(named.message_id.as_bytes()),

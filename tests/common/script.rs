@@ -24,9 +24,10 @@ use sds_proto::hash::HashKind;
 use sds_proto::snapshot::{Change, ChangeKind};
 use sds_proto::wire::{self, HistoryEntry, HistoryEntryRef, Limits, NimForm, WireDialect};
 use sds_proto::{
-    Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, FilterPolicy, Input,
-    Instant, MessageId, MissingEntry, Node, Now, OnJoin, OnLost, OutgoingEntry, OutgoingState,
-    PersistId, PublishKind, RetrievalId, RetrievalOutcome, SendReason, StoreError, UnixMillis,
+    Config, ConfigBuilder, Delivery, DeliverySeq, Dialect, Durability, Effect, Event, FilterPolicy,
+    Input, Instant, MessageId, MissingEntry, Node, Now, OnJoin, OnLost, OutgoingEntry,
+    OutgoingState, PersistId, PublishKind, RetrievalId, RetrievalOutcome, SendReason, StoreError,
+    UnixMillis,
 };
 
 use super::peer::Said;
@@ -311,8 +312,8 @@ impl Script {
     fn effect(&self, effect: &Effect) -> String {
         match effect {
             Effect::Send { bytes, reason, .. } => self.sent(bytes, *reason),
-            Effect::Deliver(delivery) => delivered(delivery),
-            Effect::DeliverEphemeral { message_id, sender_id, content, .. } => {
+            Effect::Event(Event::Deliver(delivery)) => delivered(delivery),
+            Effect::Event(Event::DeliverEphemeral { message_id, sender_id, content, .. }) => {
                 format!("ephemeral {message_id}@{sender_id} {}", String::from_utf8_lossy(content))
             }
             Effect::Persist { changes, .. } => {
@@ -322,45 +323,53 @@ impl Script {
             Effect::Retrieve { id, missing, .. } => {
                 format!("fetch {} {}", id.0, entries(missing.iter().map(HistoryEntry::borrowed)))
             }
-            Effect::PossiblyAcked { message_id, .. } => format!("possibly acked {message_id}"),
-            Effect::Acked { message_id, .. } => format!("acked {message_id}"),
-            Effect::Unconfirmed { message_id, .. } => format!("unconfirmed {message_id}"),
-            Effect::Missing { message_id, missing, .. } => {
+            Effect::Event(Event::PossiblyAcked { message_id, .. }) => {
+                format!("possibly acked {message_id}")
+            }
+            Effect::Event(Event::Acked { message_id, .. }) => format!("acked {message_id}"),
+            Effect::Event(Event::Unconfirmed { message_id, .. }) => {
+                format!("unconfirmed {message_id}")
+            }
+            Effect::Event(Event::Missing { message_id, missing, .. }) => {
                 format!(
                     "missing for {message_id}: {}",
                     entries(missing.iter().map(HistoryEntry::borrowed))
                 )
             }
-            Effect::Lost { message_ids, .. } => format!("lost {}", ids(message_ids)),
-            Effect::Synced { lost, .. } => format!("synced, {lost} lost"),
-            Effect::Degraded { error, retry_at } => {
+            Effect::Event(Event::Lost { message_ids, .. }) => format!("lost {}", ids(message_ids)),
+            Effect::Event(Event::Synced { lost, .. }) => format!("synced, {lost} lost"),
+            Effect::Event(Event::Degraded { error, retry_at }) => {
                 format!("degraded: {error}, retry at {}us", retry_at.as_micros())
             }
-            Effect::Recovered => "recovered".into(),
-            Effect::LimitReached { limit, message_id, .. } => {
+            Effect::Event(Event::Recovered) => "recovered".into(),
+            Effect::Event(Event::LimitReached { limit, message_id, .. }) => {
                 format!("limit reached {limit:?} {message_id}")
             }
-            Effect::Conflict { message_id, sender_id, .. } => {
+            Effect::Event(Event::Conflict { message_id, sender_id, .. }) => {
                 format!("conflict {message_id}@{sender_id}")
             }
-            Effect::FilterIgnored { sender_id, error, .. } => {
+            Effect::Event(Event::FilterIgnored { sender_id, error, .. }) => {
                 format!("filter of {sender_id} ignored: {error}")
             }
-            Effect::ClockBehind { sender_id, lamport, .. } => {
+            Effect::Event(Event::ClockBehind { sender_id, lamport, .. }) => {
                 format!("clock of {sender_id} behind: {lamport}")
             }
-            Effect::FormIncomplete { form, .. } => format!("form {form} is incomplete"),
-            Effect::TimeBehind { told, newest } => {
+            Effect::Event(Event::FormIncomplete { form, .. }) => {
+                format!("form {form} is incomplete")
+            }
+            Effect::Event(Event::TimeBehind { told, newest }) => {
                 let millis = |at: &Instant| at.as_micros() / 1_000;
                 format!("time {} ms behind {} ms", millis(told), millis(newest))
             }
-            Effect::WallClockOff { ours, theirs } => {
+            Effect::Event(Event::WallClockOff { ours, theirs }) => {
                 format!("own wall clock off: {}, others {}", ours.0, theirs.0)
             }
-            Effect::ParticipantIdInUse { message_id, lamport, .. } => {
+            Effect::Event(Event::ParticipantIdInUse { message_id, lamport, .. }) => {
                 format!("own id in use by another: {message_id} at={lamport}")
             }
-            Effect::NotForwarded { message_id, .. } => format!("not text {message_id}"),
+            Effect::Event(Event::NotForwarded { message_id, .. }) => {
+                format!("not text {message_id}")
+            }
             other => format!("{other:?}"),
         }
     }

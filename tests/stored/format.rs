@@ -14,7 +14,8 @@ use sds_proto::snapshot::{
 use sds_proto::stored::Op;
 use sds_proto::wire::{HistoryEntry, WireDialect};
 use sds_proto::{
-    Config, DeliverySeq, Durability, Effect, LogDigest, LogEntry, MessageId, Node, UnixMillis,
+    Config, DeliverySeq, Durability, Effect, Event, LogDigest, LogEntry, MessageId, Node,
+    UnixMillis,
 };
 use smallvec::SmallVec;
 
@@ -224,7 +225,7 @@ fn own_messages_and_what_others_said_read_back_as_they_were() {
     node.handle(at(1), crate::common::publish("m1")).expect("published");
     let told = store.serve(&mut node, at(1));
     let own = told.iter().find_map(|effect| match effect {
-        Effect::Deliver(delivery) => Some(&delivery.entry),
+        Effect::Event(Event::Deliver(delivery)) => Some(&delivery.entry),
         _ => None,
     });
     let state = store.disk.load(&channel()).expect("created");

@@ -1,11 +1,11 @@
 //! Effects for JavaScript: objects with a `kind`.
 
-use sds_proto::Effect as Core;
+use sds_proto::{Effect as Core, Event};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 use tsify::Tsify;
 
-/// Something to do, or to know.
+/// An action to carry out, or an event.
 #[derive(Serialize, Tsify)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Effect {
@@ -51,11 +51,17 @@ impl Effect {
     /// `None` for what JavaScript is not told.
     pub(crate) fn from_core(effect: Core) -> Option<Self> {
         let bytes = |bytes: &[u8]| ByteBuf::from(bytes.to_vec());
-        Some(match effect {
+        let event = match effect {
+            Core::Event(event) => event,
             Core::Send { channel, bytes: message, .. } => {
-                Self::Send { channel: channel.to_string(), bytes: bytes(&message) }
+                let channel = channel.to_string();
+                return Some(Self::Send { channel, bytes: bytes(&message) });
             }
-            Core::Deliver(delivery) => Self::Deliver {
+            // This node keeps nothing and has no archive.
+            Core::Persist { .. } | Core::Load { .. } | Core::Retrieve { .. } => return None,
+        };
+        Some(match event {
+            Event::Deliver(delivery) => Self::Deliver {
                 channel: delivery.channel.to_string(),
                 message_id: delivery.entry.message_id().to_string(),
                 sender_id: delivery.entry.sender_id().to_string(),
@@ -65,7 +71,7 @@ impl Effect {
                 gap: delivery.gap,
                 own: delivery.own,
             },
-            Core::DeliverEphemeral { channel, message_id, sender_id, content } => {
+            Event::DeliverEphemeral { channel, message_id, sender_id, content } => {
                 Self::DeliverEphemeral {
                     channel: channel.to_string(),
                     message_id: message_id.to_string(),
@@ -73,18 +79,18 @@ impl Effect {
                     content: bytes(&content),
                 }
             }
-            Core::Acked { channel, message_id } => {
+            Event::Acked { channel, message_id } => {
                 Self::Acked { channel: channel.to_string(), message_id: message_id.to_string() }
             }
-            Core::Unconfirmed { channel, message_id } => Self::Unconfirmed {
+            Event::Unconfirmed { channel, message_id } => Self::Unconfirmed {
                 channel: channel.to_string(),
                 message_id: message_id.to_string(),
             },
-            Core::Missing { channel, missing, .. } => Self::Missing {
+            Event::Missing { channel, missing, .. } => Self::Missing {
                 channel: channel.to_string(),
                 message_ids: missing.iter().map(|entry| entry.message_id.to_string()).collect(),
             },
-            Core::Lost { channel, message_ids } => Self::Lost {
+            Event::Lost { channel, message_ids } => Self::Lost {
                 channel: channel.to_string(),
                 message_ids: message_ids.iter().map(ToString::to_string).collect(),
             },

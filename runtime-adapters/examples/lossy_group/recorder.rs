@@ -8,8 +8,8 @@ use std::io;
 use std::path::Path;
 
 use futures_lite::future;
-use sds_proto::{DeliverySeq, Effect};
-use sds_runtime::{Event, Events};
+use sds_proto::{DeliverySeq, Event};
+use sds_runtime::{DriverEvent, Events};
 
 use crate::pipe::Progress;
 use crate::record::{DELIVERED, Delivered};
@@ -71,8 +71,8 @@ impl<'a> Recorder<'a> {
         self.file.seal()
     }
 
-    fn record(&mut self, event: &Event) -> io::Result<()> {
-        if let Event::Node(Effect::Deliver(delivery)) = event {
+    fn record(&mut self, event: &DriverEvent) -> io::Result<()> {
+        if let DriverEvent::Node(Event::Deliver(delivery)) = event {
             self.file.line(Delivered::new(delivery))?;
             // Deliveries are numbered without a gap; those that come again have smaller numbers.
             let DeliverySeq(seq) = delivery.seq;

@@ -32,10 +32,11 @@
 // callback returns. It must not call the context it is called for: such a call is refused.
 typedef void (*SdsCallBack)(int callerRet, const char *msg, size_t len, void *userData);
 
-// Is asked where a message can be fetched from. It sets `hint` to memory allocated by malloc, which
-// the library frees, and `hintLen` to its length, at most 4096; or leaves them NULL and 0. A hint
-// stays until there is another, also when the provider is removed or has none any more. Hints that
-// received messages have are passed on as well. It is not asked for an id that has a NUL byte.
+// Is asked where a message can be fetched from. It sets `hint` to memory allocated by malloc,
+// which the library frees, and `hintLen` to its length, at most 4096; or leaves them NULL and 0. A
+// hint stays until there is another, also when the provider is removed or has none any more. Hints
+// that received messages have are passed on as well. It is not asked for an id that has a NUL
+// byte.
 typedef void (*SdsRetrievalHintProvider)(const char *messageId,
                                          char **hint,
                                          size_t *hintLen,
@@ -44,7 +45,7 @@ typedef void (*SdsRetrievalHintProvider)(const char *messageId,
 // Gets a message to be sent, valid until it returns, and the reason: 0 a wrapped message, for the
 // other dialect or because the store failed when it was wrapped; 1 a resend, 2 a sync, 3 a repair,
 // 4 somebody's message in the other dialect.
-typedef void (*SdsOutgoingCallBack)(int why,
+typedef void (*SdsOutgoingCallBack)(int reason,
                                     const char *channelId,
                                     const uint8_t *bytes,
                                     size_t len,
@@ -74,14 +75,14 @@ void *SdsNewReliabilityManager(SdsCallBack callback, void *userData);
 // "repairTMaxMs" (300000, LIP-109: 120000), "numResponseGroups" (1), "maxRepairRequests" (3),
 // "dialect" ("nim"; "lip109", "mirror", "bridge"), "nimForm" ("0.3.3"; "0.2", "0.3.0", "0.4": what
 // is sent in the nim dialect, by the version of nim-sds), "filter" ("sized"; "full": how large
-// filters are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0: only
-// syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
-// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, or
-// three times "repairTMaxMs" if that is more; at least that), "spinMicros" (50, at most 1000: how
-// long the thread and its callers stay awake before they sleep; 0 is off), "store" (the path of a
-// file; none), and only with it "durability" ("strict": a call returns when what it changed is on the disk; "relaxed") and
-// "adoptStore" (false: channels that were stored under another participant id are not opened; true:
-// they go on under this one).
+// filters are in the nim dialect), "filterEvery" (1: each message carries one; n: each n-th, 0:
+// only syncs), "keepLip109Filters" (true: a LIP-109 filter of 18.7 KB a channel is kept, else set
+// anew for each message), "sync" (true), "maxOutgoing" (1000), "lostAfterMs" (3600000, or three
+// times "repairTMaxMs" if that is more; at least that), "spinMicros" (50, at most 1000: how long
+// the thread and its callers stay awake before they sleep; 0 is off), "store" (the path of a file;
+// none), and only with it "durability" ("strict": a call returns when what it changed is on the
+// disk; "relaxed") and "adoptStore" (false: channels that were stored under another participant id
+// are not opened; true: they go on under this one).
 //
 // Texts end in a NUL.
 void *SdsNewReliabilityManagerWithConfig(const char *participantId,
@@ -95,31 +96,29 @@ void *SdsNewReliabilityManagerWithConfig(const char *participantId,
 // - "message_ready": a message of somebody else and all that it depends on are here. With a
 //   configuration it has more keys: "seq", the number of the delivery, for SdsConsumed; "gap",
 //   whether something that it depends on is missing for good; "senderId"; "lamport", its Lamport
-//   time; "follows", the id of the message right before it in the log, null if it is the first; and
-//   "message", its content in base64, but where the answer to the call has it, because it is the
-//   message that is being unwrapped. After a restart what was not consumed is told again.
+//   time; "follows", the id of the message right before it in the log, null if it is the first;
+//   and "message", its content in base64, but where the answer to the call has it, because it is
+//   the message that is being unwrapped. After a restart what was not consumed is told again.
 // - "message_sent": somebody has a message that was wrapped here. Those of one call come in the
 //   order of sending.
 // - "missing_dependencies": a message that was unwrapped waits for those in "missingDeps".
 // - "periodic_sync": see SdsStartPeriodicTasks.
 // - "ephemeral": a message of SdsWrapEphemeralMessage was unwrapped.
-// - "unconfirmed" (with a configuration only): nobody acknowledged a message that was wrapped here,
-//   and it is not sent again. message_sent may still follow.
+// - "unconfirmed" (with a configuration only): nobody acknowledged a message that was wrapped
+//   here, and it is not sent again. message_sent may still follow.
 // - "lost" (with a configuration only): a message is missing and was given up.
-// - "participant_id_in_use" (with a configuration only): the message came under our own participant
-//   id, and this context did not make it: another participant has the same id, and neither
-//   acknowledges the other, or it was made before our state was lost. "lamport" is its Lamport time.
-//   Told once a channel.
-// - "wall_clock_off" (with a configuration only): the clock of this machine, "ours", seems wrong by
-//   what others say, "theirs", in milliseconds since 1970. Then others refuse what is wrapped here, or
-//   it refuses theirs. Told once a context.
-// - "open_failed" (with a store only): a stored channel cannot be opened; "reason" says why. Without
-//   "channelId": it is not known which channels are stored.
+// - "participant_id_in_use" (with a configuration only): the message came under our own
+//   participant id, and this context did not make it: another participant has the same id, and
+//   neither acknowledges the other, or it was made before our state was lost. "lamport" is its
+//   Lamport time. Told once a channel.
+// - "wall_clock_off" (with a configuration only): the clock of this machine, "ours", seems wrong
+//   by what others say, "theirs", in milliseconds since 1970. Then others refuse what is wrapped
+//   here, or it refuses theirs. Told once a context.
+// - "open_failed" (with a store only): a stored channel cannot be opened; "reason" says why.
+//   Without "channelId": it is not known which channels are stored.
 //
 // The callback may be called until the context is cleaned up.
-void SdsSetEventCallback(void *ctx,
-                         SdsCallBack callback,
-                         void *userData);
+void SdsSetEventCallback(void *ctx, SdsCallBack callback, void *userData);
 
 // Sets who is asked, during a wrap and on the library's thread, where messages can be fetched
 // from; NULL is nobody. A hint is allocated by malloc and freed by the library.
@@ -149,8 +148,8 @@ int SdsResetReliabilityManager(void *ctx, SdsCallBack callback, void *userData);
 // between commas.
 //
 // The same content under an id that is in the log gives the same message again, whether it was
-// acknowledged or not, also after a restart; other content is refused. An id that was never wrapped
-// here and that others name can be wrapped.
+// acknowledged or not, also after a restart; other content is refused. An id that was never
+// wrapped here and that others name can be wrapped.
 //
 // `message` has `messageLen` bytes, texts end in a NUL.
 int SdsWrapOutgoingMessage(void *ctx,
@@ -186,8 +185,8 @@ int SdsWrapEphemeralMessage(void *ctx,
                             void *userData);
 
 // Takes in what somebody else wrapped, of at most 33554432 bytes. What is no message is read up to
-// where that shows, and not to its end. The callback gets JSON: the content as numbers, the channel,
-// and what must come before the message is ready.
+// where that shows, and not to its end. The callback gets JSON: the content as numbers, the
+// channel, and what must come before the message is ready.
 //
 // `message` has `messageLen` bytes.
 int SdsUnwrapReceivedMessage(void *ctx,
@@ -246,9 +245,10 @@ int SdsConsumed(void *ctx,
                 SdsCallBack callback,
                 void *userData);
 
-// Where a channel stands. The callback gets JSON: "lamport", "logged", "loggedBytes", "heads",
-// "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost", "nimForm",
-// "neverAsks" (whether repairs are asked for in no message: those of some forms have no room).
+// Returns the status of a channel. The callback gets JSON: "lamport", "logged", "loggedBytes",
+// "heads", "delivered", "outgoing" (unacknowledged), "incoming" (waiting), "missing", "lost",
+// "nimForm", "neverAsks" (whether repairs are asked for in no message: those of some forms have no
+// room).
 //
 // The text ends in a NUL.
 int SdsChannelStatus(void *ctx, const char *channelId, SdsCallBack callback, void *userData);
@@ -261,10 +261,10 @@ int SdsChannelStatus(void *ctx, const char *channelId, SdsCallBack callback, voi
 int SdsChannels(void *ctx, const char *afterChannelId, SdsCallBack callback, void *userData);
 
 // The log of a channel, in its order: by Lamport time and id. The callback gets JSON: "channelId";
-// "entries", each with "messageId", "senderId", "lamport" and "message", its content in base64; and
-// "next" if there are more. A page has at most `max` entries, no more than 1000 (0: 1000), and none
-// behind the one with which it reaches 1 MiB. `after` is NULL for the first page, or the "next"
-// of the page before.
+// "entries", each with "messageId", "senderId", "lamport" and "message", its content in base64;
+// and "next" if there are more. A page has at most `max` entries, no more than 1000 (0: 1000), and
+// none behind the one with which it reaches 1 MiB. `after` is NULL for the first page, or the
+// "next" of the page before.
 //
 // The texts end in a NUL.
 int SdsChannelLog(void *ctx,
@@ -274,7 +274,7 @@ int SdsChannelLog(void *ctx,
                   SdsCallBack callback,
                   void *userData);
 
-// What the context has counted. The callback gets JSON: "wrapped", "unwrapped", "refused",
+// Returns the counters of the context. The callback gets JSON: "wrapped", "unwrapped", "refused",
 // "refusedNul" (refused for a NUL byte in the channel id), "delivered", "acked", "sentResends",
 // "sentSyncs", "sentRepairs", "sentBridged".
 //

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sds_proto::snapshot::Change;
 use sds_proto::wire::{self, HistoryEntry, Kind, Limits};
 use sds_proto::{
-    ChannelId, Config, Delivery, Effect, Input, Instant, Limit, LoadId, MessageId, Node, Now,
-    PersistId, PublishKind, RejectReason, Rejected, SendReason, UnixMillis,
+    ChannelId, Config, Delivery, Effect, Event, Input, Instant, Limit, LoadId, MessageId, Node,
+    Now, PersistId, PublishKind, RejectReason, Rejected, SendReason, UnixMillis,
 };
 use serde::Serialize;
 
@@ -511,42 +511,44 @@ impl Worker {
                     let not_loaded = self.load(now, id, channel);
                     wanted.not_loaded = not_loaded.or(wanted.not_loaded);
                 }
-                Effect::Deliver(delivery) if !delivery.own => {
+                Effect::Event(Event::Deliver(delivery)) if !delivery.own => {
                     self.counts.delivered += 1;
                     let answered = wanted.unwrapping.is_some_and(|unwrapping| {
                         unwrapping.as_bytes() == delivery.entry.message_id().as_bytes()
                     });
                     host.event(self.message_ready(&delivery, answered && !delivery.redelivery));
                 }
-                Effect::DeliverEphemeral { channel, message_id, .. } => {
+                Effect::Event(Event::DeliverEphemeral { channel, message_id, .. }) => {
                     host.event(about(&channel, &message_id, "ephemeral"));
                 }
-                Effect::Acked { channel, message_id } => {
+                Effect::Event(Event::Acked { channel, message_id }) => {
                     self.counts.acked += 1;
                     host.event(about(&channel, &message_id, "message_sent"));
                 }
-                Effect::Missing { channel, message_id, missing }
+                Effect::Event(Event::Missing { channel, message_id, missing })
                     if wanted.unwrapping != Some(&message_id) =>
                 {
                     host.event(missing_dependencies(&channel, &message_id, &missing));
                 }
-                Effect::LimitReached {
+                Effect::Event(Event::LimitReached {
                     limit: Limit::Incoming | Limit::Missing,
                     message_id,
                     ..
-                } if wanted.unwrapping == Some(&message_id) => {
+                }) if wanted.unwrapping == Some(&message_id) => {
                     wanted.dropped = true;
                 }
-                Effect::Unconfirmed { channel, message_id } if self.detailed => {
+                Effect::Event(Event::Unconfirmed { channel, message_id }) if self.detailed => {
                     host.event(about(&channel, &message_id, "unconfirmed"));
                 }
-                Effect::ParticipantIdInUse { channel, message_id, lamport } if self.detailed => {
+                Effect::Event(Event::ParticipantIdInUse { channel, message_id, lamport })
+                    if self.detailed =>
+                {
                     host.event(in_use(&channel, &message_id, lamport));
                 }
-                Effect::WallClockOff { ours, theirs } if self.detailed => {
+                Effect::Event(Event::WallClockOff { ours, theirs }) if self.detailed => {
                     host.event(wall_clock_off(ours, theirs));
                 }
-                Effect::Lost { channel, message_ids } if self.detailed => {
+                Effect::Event(Event::Lost { channel, message_ids }) if self.detailed => {
                     for message_id in message_ids {
                         host.event(about(&channel, &message_id, "lost"));
                     }

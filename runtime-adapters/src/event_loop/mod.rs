@@ -12,8 +12,8 @@
 //! looked at.
 //!
 //! ```
-//! use sds_proto::{Config, Effect};
-//! use sds_runtime::{Event, Wait, event_loop, transport::MemoryGroup};
+//! use sds_proto::{Config, Effect, Event};
+//! use sds_runtime::{DriverEvent, Wait, event_loop, transport::MemoryGroup};
 //!
 //! let group = MemoryGroup::new(64);
 //! let config = |name: &str| Config::builder().participant_id(name.into()).build();
@@ -24,7 +24,7 @@
 //!
 //! let publishing = std::thread::spawn(move || alice.publish("greetings", "m1", "hello").wait());
 //! let delivery = events.iter().find_map(|event| match event {
-//!     Event::Node(Effect::Deliver(delivery)) => Some(delivery),
+//!     DriverEvent::Node(Event::Deliver(delivery)) => Some(delivery),
 //!     _ => None,
 //! });
 //! assert_eq!(delivery.unwrap().entry.content(), b"hello");

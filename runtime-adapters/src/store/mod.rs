@@ -35,8 +35,8 @@
 //! becomes one write after that, so that a slow store is asked less often for more. A write that
 //! failed is made again together with all that came after it; nothing overtakes it. Until it
 //! succeeds publishing is refused, and
-//! [`Effect::Degraded`](sds_proto::Effect::Degraded) and
-//! [`Effect::Recovered`](sds_proto::Effect::Recovered) tell the application.
+//! [`Event::Degraded`](sds_proto::Event::Degraded) and
+//! [`Event::Recovered`](sds_proto::Event::Recovered) tell the application.
 
 use core::future::Future;
 use core::pin::Pin;

@@ -6,8 +6,8 @@
 //! does not pause the node's.
 //!
 //! ```
-//! use sds_proto::{Config, Effect};
-//! use sds_runtime::{Event, tokio, transport::MemoryGroup};
+//! use sds_proto::{Config, Effect, Event};
+//! use sds_runtime::{DriverEvent, tokio, transport::MemoryGroup};
 //!
 //! # let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
@@ -20,7 +20,7 @@
 //!
 //! alice.publish("greetings", "m1", "hello").await?;
 //! while let Some(event) = events.next().await {
-//!     if let Event::Node(Effect::Deliver(delivery)) = event {
+//!     if let DriverEvent::Node(Event::Deliver(delivery)) = event {
 //!         assert_eq!(delivery.entry.content(), b"hello");
 //!         break;
 //!     }

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use futures_lite::future;
-use sds_proto::{Config, Delivery, Effect};
-use sds_runtime::{Event, Events};
+use sds_proto::{Config, Delivery, Event};
+use sds_runtime::{DriverEvent, Events};
 
 #[cfg(feature = "smol")]
 pub(crate) mod rig;
@@ -42,7 +42,7 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// The next event that `pick` wants.
-pub(crate) async fn next<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) -> T {
+pub(crate) async fn next<T>(events: &mut Events, pick: impl Fn(DriverEvent) -> Option<T>) -> T {
     loop {
         let event = events.next().await.expect("the driver runs");
         if let Some(picked) = pick(event) {
@@ -53,7 +53,7 @@ pub(crate) async fn next<T>(events: &mut Events, pick: impl Fn(Event) -> Option<
 
 pub(crate) async fn next_delivery(events: &mut Events) -> Delivery {
     next(events, |event| match event {
-        Event::Node(Effect::Deliver(delivery)) => Some(delivery),
+        DriverEvent::Node(Event::Deliver(delivery)) => Some(delivery),
         _ => None,
     })
     .await

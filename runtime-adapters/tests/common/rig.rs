@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
 use bytes::Bytes;
-use sds_proto::{Config, Effect};
+use sds_proto::{Config, Event};
 use sds_runtime::smol::{Timer, new};
 use sds_runtime::transport::{Peer, Received, SendError, Transport};
-use sds_runtime::{Event, Events, Handle, Options, Run};
+use sds_runtime::{DriverEvent, Events, Handle, Options, Run};
 
 use super::CHANNEL;
 
@@ -150,7 +150,7 @@ impl Rig {
         Turns::Busy
     }
 
-    pub(crate) fn unread(&mut self) -> Vec<Event> {
+    pub(crate) fn unread(&mut self) -> Vec<DriverEvent> {
         let mut unread = Vec::new();
         while let Poll::Ready(Some(event)) = poll(&mut Box::pin(self.events.next())) {
             unread.push(event);
@@ -174,6 +174,6 @@ pub(crate) fn poll<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> Poll<T>
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
-pub(crate) fn delivered(events: &[Event]) -> usize {
-    events.iter().filter(|event| matches!(event, Event::Node(Effect::Deliver(_)))).count()
+pub(crate) fn delivered(events: &[DriverEvent]) -> usize {
+    events.iter().filter(|event| matches!(event, DriverEvent::Node(Event::Deliver(_)))).count()
 }

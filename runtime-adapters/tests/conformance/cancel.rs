@@ -6,9 +6,9 @@ use core::pin::pin;
 use core::task::Poll;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sds_proto::{DeliverySeq, Effect, RetrievalId, RetrievalOutcome};
+use sds_proto::{DeliverySeq, Event, RetrievalId, RetrievalOutcome};
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, Events, Handle, HandleError, Options, Publication};
+use sds_runtime::{DriverEvent, Events, Handle, HandleError, Options, Publication};
 
 use crate::common::{CHANNEL, config, next_delivery, run};
 use crate::drivers::{Driver, join};
@@ -211,10 +211,10 @@ pub(crate) fn an_ephemeral_message_cancelled_at_any_point_is_heard_once_or_never
         let mut heard = BTreeSet::new();
         loop {
             match rig.bob_events.next().await.unwrap() {
-                Event::Node(Effect::DeliverEphemeral { message_id, .. }) => {
+                DriverEvent::Node(Event::DeliverEphemeral { message_id, .. }) => {
                     assert!(heard.insert(message_id.to_string()), "{message_id} twice");
                 }
-                Event::Node(Effect::Deliver(last)) if last.entry.message_id() == *"last" => {
+                DriverEvent::Node(Event::Deliver(last)) if last.entry.message_id() == *"last" => {
                     break;
                 }
                 _ => {}
@@ -345,7 +345,7 @@ pub(crate) fn waiting_for_an_event_may_be_cancelled_at_any_point<D: Driver>() {
             alice.publish(CHANNEL, id, "content").await.unwrap();
             let late = poll_times(events.next(), polls, || {}).await;
             for event in [early, late].into_iter().flatten().flatten() {
-                if let Event::Node(Effect::Deliver(delivery)) = event {
+                if let DriverEvent::Node(Event::Deliver(delivery)) = event {
                     seq += 1;
                     assert_eq!(delivery.seq.0, seq);
                 }

@@ -1,8 +1,8 @@
 //! Clocks that jump, as they do when a user sets the time or a machine has slept.
 
-use sds_proto::{Effect, RejectReason};
+use sds_proto::{Event, RejectReason};
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Clock, Event, Events, Handle, Jumps, Options};
+use sds_runtime::{Clock, DriverEvent, Events, Handle, Jumps, Options};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join, join_with};
@@ -42,7 +42,7 @@ pub(crate) fn a_wall_clock_days_ahead_is_refused_by_others_and_says_so<D: Driver
         jumps.wall(48 * HOUR_MS);
         alice.publish(CHANNEL, "m1", "from the future").await.unwrap();
         let refused = |event| match event {
-            Event::DatagramRejected { reason, .. } => Some(reason),
+            DriverEvent::DatagramRejected { reason, .. } => Some(reason),
             _ => None,
         };
         let reason = next(&mut bob_events, refused).await;
@@ -68,7 +68,7 @@ pub(crate) fn a_wall_clock_that_is_off_is_told_and_counted_once<D: Driver>() {
             }
         }
         let off = |event| match event {
-            Event::Node(Effect::WallClockOff { ours, theirs }) => Some((ours, theirs)),
+            DriverEvent::Node(Event::WallClockOff { ours, theirs }) => Some((ours, theirs)),
             _ => None,
         };
         let (ours, theirs) = next(&mut events, off).await;
@@ -91,7 +91,7 @@ pub(crate) fn another_node_with_the_same_id_is_told_and_counted_by_channel<D: Dr
                 other.publish(channel, format!("{channel} {id}"), "content").await.unwrap();
             }
             let in_use = |event| match event {
-                Event::Node(Effect::ParticipantIdInUse { message_id, .. }) => Some(message_id),
+                DriverEvent::Node(Event::ParticipantIdInUse { message_id, .. }) => Some(message_id),
                 _ => None,
             };
             assert_eq!(next(&mut events, in_use).await, format!("{channel} m1").into());

@@ -7,9 +7,9 @@ use std::thread;
 
 use bytes::Bytes;
 use futures_lite::StreamExt;
-use sds_proto::Effect;
+use sds_proto::Event;
 use sds_runtime::transport::{MemoryGroup, Received, SendError};
-use sds_runtime::{Event, Handle, HandleError, Options, Transport, Wait};
+use sds_runtime::{DriverEvent, Handle, HandleError, Options, Transport, Wait};
 
 use crate::common::{CHANNEL, config, next_delivery, run};
 use crate::drivers::{Driver, join};
@@ -124,8 +124,8 @@ fn publish_until_refused(handle: &Handle, name: usize) -> usize {
     accepted
 }
 
-fn is_delivery(event: &Event) -> bool {
-    matches!(event, Event::Node(Effect::Deliver(_)))
+fn is_delivery(event: &DriverEvent) -> bool {
+    matches!(event, DriverEvent::Node(Event::Deliver(_)))
 }
 
 pub(crate) fn a_panic_of_the_transport_stops_the_driver_and_hangs_nobody<D: Driver>() {

@@ -3,9 +3,9 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use sds_proto::{ChannelId, Effect};
+use sds_proto::{ChannelId, Event};
 use sds_runtime::transport::{Faults, Lossy, MemoryGroup, Peer};
-use sds_runtime::{Event, Options};
+use sds_runtime::{DriverEvent, Options};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join};
@@ -57,7 +57,7 @@ pub(crate) fn an_acknowledgement_is_reported<D: Driver>() {
         let (_bob, _events) = join::<D>(&group, "bob").await;
         alice.publish(CHANNEL, "m1", "hello").await.unwrap();
         let acked = |event| match event {
-            Event::Node(Effect::Acked { message_id, .. }) => Some(message_id),
+            DriverEvent::Node(Event::Acked { message_id, .. }) => Some(message_id),
             _ => None,
         };
         assert_eq!(next(&mut events, acked).await, "m1".into());
@@ -71,7 +71,7 @@ pub(crate) fn an_ephemeral_message_is_heard_and_not_logged<D: Driver>() {
         let (bob, mut events) = join::<D>(&group, "bob").await;
         alice.publish_ephemeral(CHANNEL, "e1", "typing").await.unwrap();
         let ephemeral = |event| match event {
-            Event::Node(Effect::DeliverEphemeral { content, .. }) => Some(content),
+            DriverEvent::Node(Event::DeliverEphemeral { content, .. }) => Some(content),
             _ => None,
         };
         assert_eq!(next(&mut events, ephemeral).await, "typing");
@@ -143,11 +143,11 @@ pub(crate) fn a_transport_that_fails_is_reported_and_survived<D: Driver>() {
         let (mut sends, mut receives) = (0, 0);
         while sends == 0 || receives == 0 {
             match events.next().await.unwrap() {
-                Event::SendFailed(error) => {
+                DriverEvent::SendFailed(error) => {
                     assert_eq!(error.destination, Peer::Unknown);
                     sends += 1;
                 }
-                Event::ReceiveFailed(_) => receives += 1,
+                DriverEvent::ReceiveFailed(_) => receives += 1,
                 _ => {}
             }
         }
@@ -158,7 +158,7 @@ pub(crate) fn a_transport_that_fails_is_reported_and_survived<D: Driver>() {
         assert!(next_delivery(&mut bob_events).await.own);
         assert_eq!(next_delivery(&mut bob_events).await.entry.message_id(), *"m1");
         let delivered = |event| match event {
-            Event::Node(Effect::Deliver(delivery)) if !delivery.own => Some(delivery),
+            DriverEvent::Node(Event::Deliver(delivery)) if !delivery.own => Some(delivery),
             _ => None,
         };
         assert_eq!(next(&mut events, delivered).await.entry.message_id(), *"m2");

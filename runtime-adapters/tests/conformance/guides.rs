@@ -9,10 +9,10 @@
 use core::error::Error;
 use std::thread;
 
-use sds_proto::{Config, Durability, Effect};
+use sds_proto::{Config, Durability, Event};
 use sds_runtime::store::Memory;
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, Events, Handle, Options, Wait};
+use sds_runtime::{DriverEvent, Events, Handle, Options, Wait};
 
 use crate::common::{next_delivery, run};
 use crate::drivers::Driver;
@@ -27,14 +27,14 @@ async fn of_runtimes_md(handle: Handle, mut events: Events) -> Done {
     // loop: docs/runtimes.md
     while let Some(event) = events.next().await {
         match event {
-            Event::Node(Effect::Deliver(delivery)) => {
+            DriverEvent::Node(Event::Deliver(delivery)) => {
                 println!("{}", delivery.entry.content().escape_ascii());
                 handle.consumed("news", delivery.seq).await?; // not told again after a restart
                 if !delivery.own {
                     break;
                 }
             }
-            Event::DatagramRejected { reason, source, .. } => eprintln!("{source}: {reason}"),
+            DriverEvent::DatagramRejected { reason, source, .. } => eprintln!("{source}: {reason}"),
             _ => {}
         }
     }
@@ -48,7 +48,7 @@ fn of_runtimes_md_on_a_thread(handle: Handle, mut events: Events) -> Done {
     // loop: docs/runtimes.md
     let reader = std::thread::spawn(move || {
         for event in events.iter() { // ends with the driver
-            if let Event::Node(Effect::Deliver(delivery)) = event {
+            if let DriverEvent::Node(Event::Deliver(delivery)) = event {
                 println!("{}", delivery.entry.content().escape_ascii());
             }
         }
@@ -65,7 +65,7 @@ fn of_runtimes_md_on_a_thread(handle: Handle, mut events: Events) -> Done {
 async fn of_run_md(mut events: Events) -> Done {
     // loop: docs/run.md
     while let Some(event) = events.next().await {
-        if let Event::Node(Effect::Deliver(delivery)) = event {
+        if let DriverEvent::Node(Event::Deliver(delivery)) = event {
             println!("{}", String::from_utf8_lossy(delivery.entry.content()));
         }
     }

@@ -5,7 +5,7 @@ use sds_proto::stored::Write;
 use sds_proto::{ChannelId, Durability, RejectReason, StoreError};
 use sds_runtime::store::{Faults, Faulty, Memory, Record, Store, StoreFuture};
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, HandleError, Options, StartError};
+use sds_runtime::{DriverEvent, HandleError, Options, StartError};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join_with};
@@ -111,7 +111,7 @@ pub(crate) fn a_channel_is_open_when_it_has_been_loaded<D: Driver>() {
         let failed = RejectReason::LoadFailed(StoreError::Unavailable);
         assert_eq!(alice.open(CHANNEL).await, rejected(failed));
         let told = |event| match event {
-            Event::LoadFailed { channel, error } => Some((channel, error)),
+            DriverEvent::LoadFailed { channel, error } => Some((channel, error)),
             _ => None,
         };
         assert_eq!(next(&mut events, told).await, (CHANNEL.into(), StoreError::Unavailable));
@@ -256,7 +256,7 @@ pub(crate) fn a_store_of_another_participant_is_refused<D: Driver>() {
         assert_eq!(refused, Err(HandleError::Rejected(other)));
         assert!(refused.unwrap_err().to_string().contains("adopt_store"));
         let told = |event| match event {
-            Event::LoadFailed { error, .. } => Some(error),
+            DriverEvent::LoadFailed { error, .. } => Some(error),
             _ => None,
         };
         assert_eq!(next(&mut events, told).await, StoreError::OtherParticipant);

@@ -4,9 +4,9 @@ use core::time::Duration;
 use std::thread;
 
 use futures_lite::future::{or, poll_once, zip};
-use sds_proto::{Config, DeliverySeq, Effect, RejectReason, RetrievalId, RetrievalOutcome};
+use sds_proto::{Config, DeliverySeq, Event, RejectReason, RetrievalId, RetrievalOutcome};
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, Events, Handle, HandleError, Options, Wait};
+use sds_runtime::{DriverEvent, Events, Handle, HandleError, Options, Wait};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join, join_with};
@@ -196,12 +196,12 @@ pub(crate) fn unread_events_that_repeat_are_skipped_and_counted<D: Driver>() {
             thread::yield_now();
         }
         let delivered = |event| match event {
-            Event::Node(Effect::Deliver(delivery)) => Some(delivery),
+            DriverEvent::Node(Event::Deliver(delivery)) => Some(delivery),
             _ => None,
         };
         assert!(next(&mut events, delivered).await.own);
         let skipped = |event| match event {
-            Event::Skipped { count } => Some(count),
+            DriverEvent::Skipped { count } => Some(count),
             _ => None,
         };
         let skipped = next(&mut events, skipped).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sds_proto::{RejectReason, SendReason};
 use sds_runtime::transport::{Memory, MemoryGroup, Peer, Received, SendError};
-use sds_runtime::{Event, HandleError, LogSnapshot, Options, Transport};
+use sds_runtime::{DriverEvent, HandleError, LogSnapshot, Options, Transport};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join};
@@ -89,7 +89,7 @@ pub(crate) fn a_message_of_others_too_large_to_pass_on_is_reported<D: Driver>() 
         let (_carol, _carol_events) = join::<D>(&group, "carol").await;
         alice.publish(CHANNEL, "m1", "content").await.unwrap();
         let too_large = |event| match event {
-            Event::TooLarge { message_id, reason, len, limit, .. } => {
+            DriverEvent::TooLarge { message_id, reason, len, limit, .. } => {
                 Some((message_id, reason, len, limit))
             }
             _ => None,
@@ -126,7 +126,7 @@ pub(crate) fn a_refused_datagram_is_reported_with_its_source<D: Driver>() {
         let junk = Bytes::from_static(b"\xff\xff\xff");
         core::future::poll_fn(|cx| stranger.poll_send(cx, &junk)).await.unwrap();
         let refused = |event| match event {
-            Event::DatagramRejected { reason, source, len } => Some((reason, source, len)),
+            DriverEvent::DatagramRejected { reason, source, len } => Some((reason, source, len)),
             _ => None,
         };
         let (reason, source, len) = next(&mut events, refused).await;

@@ -6,12 +6,12 @@ use core::time::Duration;
 use bytes::BytesMut;
 use sds_proto::wire::{HistoryEntryRef, Outgoing, WireDialect};
 use sds_proto::{
-    Config, ConfigBuilder, DeliverySeq, Durability, Effect, MessageId, OutgoingState, RejectReason,
+    Config, ConfigBuilder, DeliverySeq, Durability, Event, MessageId, OutgoingState, RejectReason,
     StoreError,
 };
 use sds_runtime::store::{self, Faulty, Memory, Switch};
 use sds_runtime::transport::{Faults, Lossy, MemoryGroup};
-use sds_runtime::{Event, Events, Handle, HandleError, Options, Transport};
+use sds_runtime::{DriverEvent, Events, Handle, HandleError, Options, Transport};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::{Driver, join, join_with};
@@ -33,7 +33,7 @@ pub(crate) fn switched(records: &Memory) -> (Options, Switch) {
 }
 
 /// The event that is there already, if any.
-async fn unread(events: &mut Events) -> Option<Event> {
+async fn unread(events: &mut Events) -> Option<DriverEvent> {
     futures_lite::future::poll_once(events.next()).await.flatten()
 }
 
@@ -42,9 +42,9 @@ pub(crate) async fn logged(handle: &Handle) -> Vec<MessageId> {
     log.entries.iter().map(|entry| entry.message_id().into()).collect()
 }
 
-async fn next_effect<T>(events: &mut Events, pick: impl Fn(Effect) -> Option<T>) -> T {
+async fn next_of_node<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) -> T {
     let pick = |event| match event {
-        Event::Node(effect) => pick(effect),
+        DriverEvent::Node(event) => pick(event),
         _ => None,
     };
     next(events, pick).await
@@ -94,11 +94,11 @@ pub(crate) fn after_a_restart_all_is_as_it_was<D: Driver>() {
         let (mut heard, mut acked) = (false, false);
         while !(heard && acked) {
             match events.next().await.unwrap() {
-                Event::Node(Effect::Deliver(delivery)) => {
+                DriverEvent::Node(Event::Deliver(delivery)) => {
                     assert_eq!((delivery.seq, delivery.redelivery), (DeliverySeq(12), false));
                     heard = true;
                 }
-                Event::Node(Effect::Acked { message_id, .. }) => {
+                DriverEvent::Node(Event::Acked { message_id, .. }) => {
                     acked |= message_id == "last".into();
                 }
                 _ => {}
@@ -188,23 +188,23 @@ pub(crate) fn a_failing_store_refuses_and_then_lets_everything_go_in_order<D: Dr
         switch.fail(Some(StoreError::Full));
         switch.release();
         let degraded = |effect| match effect {
-            Effect::Degraded { error, .. } => Some(error),
+            Event::Degraded { error, .. } => Some(error),
             _ => None,
         };
-        assert_eq!(next_effect(&mut events, degraded).await, StoreError::Full);
+        assert_eq!(next_of_node(&mut events, degraded).await, StoreError::Full);
         let refused = alice.publish(CHANNEL, "m5", "content").await.unwrap_err();
         assert_eq!(refused.reason, HandleError::Rejected(RejectReason::Degraded));
         // It is tried again, and fails again.
-        assert_eq!(next_effect(&mut events, degraded).await, StoreError::Full);
+        assert_eq!(next_of_node(&mut events, degraded).await, StoreError::Full);
         assert!(!alice.log(CHANNEL).await.unwrap().entries.is_empty());
 
         switch.fail(None);
         let told = |effect| match effect {
-            Effect::Deliver(_) => Some(false),
-            Effect::Recovered => Some(true),
+            Event::Deliver(_) => Some(false),
+            Event::Recovered => Some(true),
             _ => None,
         };
-        assert!(next_effect(&mut events, told).await, "nothing is told before it has recovered");
+        assert!(next_of_node(&mut events, told).await, "nothing is told before it has recovered");
         alice.publish(CHANNEL, "m5", refused.content).await.unwrap();
         for number in 0..6 {
             let id = MessageId::from(format!("m{number}"));
@@ -258,8 +258,8 @@ pub(crate) fn a_shutdown_stores_and_sends_what_is_in_flight<D: Driver>() {
             // The first attempt in the shutdown fails; there is time for another.
             switch.fail(Some(StoreError::Unavailable));
             switch.release();
-            let degraded = |effect| matches!(effect, Effect::Degraded { .. }).then_some(());
-            next_effect(&mut events, degraded).await;
+            let degraded = |event| matches!(event, Event::Degraded { .. }).then_some(());
+            next_of_node(&mut events, degraded).await;
             switch.fail(None);
         };
         futures_lite::future::zip(shutdown, release).await;
@@ -267,7 +267,7 @@ pub(crate) fn a_shutdown_stores_and_sends_what_is_in_flight<D: Driver>() {
         assert!(gate.sent() >= 10, "{} sent", gate.sent());
         let mut told = 0;
         while let Some(event) = events.next().await {
-            told += usize::from(matches!(event, Event::Node(Effect::Deliver(_))));
+            told += usize::from(matches!(event, DriverEvent::Node(Event::Deliver(_))));
         }
         assert_eq!(told, 10);
         let options = Options::default().store(records);
@@ -294,7 +294,7 @@ pub(crate) fn a_store_that_never_answers_delays_a_shutdown_no_longer_than_allowe
         assert_eq!(opened, Err(HandleError::Stopped));
         let mut told: Vec<MessageId> = Vec::new();
         while let Some(event) = events.next().await {
-            if let Event::Node(Effect::Deliver(delivery)) = event {
+            if let DriverEvent::Node(Event::Deliver(delivery)) = event {
                 told.push(delivery.entry.message_id().into());
             }
         }
@@ -394,12 +394,12 @@ pub(crate) fn after_a_restart_it_is_told_which_messages_are_acknowledged<D: Driv
         alice.publish(CHANNEL, "m1", "content").await.unwrap();
         next_delivery(&mut bob_events).await;
         bob.publish(CHANNEL, "b1", "content").await.unwrap();
-        let acked = |effect| matches!(effect, Effect::Acked { .. }).then_some(());
-        next_effect(&mut events, acked).await;
+        let acked = |event| matches!(event, Event::Acked { .. }).then_some(());
+        next_of_node(&mut events, acked).await;
         bob.shutdown().await;
         alice.publish(CHANNEL, "m2", "content").await.unwrap();
-        let unconfirmed = |effect| matches!(effect, Effect::Unconfirmed { .. }).then_some(());
-        next_effect(&mut events, unconfirmed).await;
+        let unconfirmed = |event| matches!(event, Event::Unconfirmed { .. }).then_some(());
+        next_of_node(&mut events, unconfirmed).await;
         assert_eq!(ids(&alice).await, [("m2".into(), OutgoingState::Unconfirmed)]);
         alice.shutdown().await;
 
@@ -434,9 +434,9 @@ pub(crate) fn after_a_restart_it_is_told_which_messages_are_acknowledged<D: Driv
             heard.push(MessageId::from(next_delivery(&mut carol_events).await.entry.message_id()));
         }
         carol.publish(CHANNEL, "c1", "content").await.unwrap();
-        next_effect(&mut events, acked).await;
+        next_of_node(&mut events, acked).await;
         while !ids(&alice).await.is_empty() {
-            next_effect(&mut events, acked).await;
+            next_of_node(&mut events, acked).await;
         }
     });
 }
@@ -463,8 +463,8 @@ pub(crate) fn after_a_restart_it_is_told_what_is_missing_and_who_waits<D: Driver
         message.encode(WireDialect::Lip109, &mut bytes);
         let (bytes, mut bob) = (bytes.freeze(), group.join());
         core::future::poll_fn(|cx| bob.poll_send(cx, &bytes)).await.unwrap();
-        let told = |effect| matches!(effect, Effect::Missing { .. }).then_some(());
-        next_effect(&mut events, told).await;
+        let told = |event| matches!(event, Event::Missing { .. }).then_some(());
+        next_of_node(&mut events, told).await;
         alice.shutdown().await;
 
         let (alice, mut events) = life().await;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use sds_proto::{Config, Effect};
+use sds_proto::{Config, Event};
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, Handle, HandleError, Wait};
+use sds_runtime::{DriverEvent, Handle, HandleError, Wait};
 
 use crate::common::{CHANNEL, config};
 use crate::drivers::Driver;
@@ -65,7 +65,9 @@ pub(crate) fn many_threads_publish_and_nothing_is_lost_or_overtaken<D: Driver>()
 
     let mut next = BTreeMap::new();
     let delivered = events.iter().filter_map(|event| match event {
-        Event::Node(Effect::Deliver(delivery)) => Some(delivery.entry.message_id().to_string()),
+        DriverEvent::Node(Event::Deliver(delivery)) => {
+            Some(delivery.entry.message_id().to_string())
+        }
         _ => None,
     });
     for id in delivered.take(THREADS * EACH) {

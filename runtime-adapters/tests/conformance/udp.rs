@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sds_proto::RejectReason;
 use sds_proto::wire::{self, Limits};
 use sds_runtime::transport::{Multicast, Peer, Transport, UdpBuilder};
-use sds_runtime::{Event, HandleError, Options, PublishError};
+use sds_runtime::{DriverEvent, HandleError, Options, PublishError};
 
 use crate::common::{CHANNEL, config, next, next_delivery, run};
 use crate::drivers::Driver;
@@ -171,7 +171,7 @@ async fn received_from_stranger<D: Driver>(stranger: &UdpSocket, len: usize) -> 
         driver.spawn_with(config("alice"), socket, Options::default()).unwrap();
     assert_eq!(stranger.send_to(&vec![0xff; len], address).unwrap(), len);
     let refused = |event| match event {
-        Event::DatagramRejected { source, len, .. } => Some((source, len)),
+        DriverEvent::DatagramRejected { source, len, .. } => Some((source, len)),
         _ => None,
     };
     next(&mut events, refused).await

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use std::thread;
 
 use fastrand::Rng;
-use sds_proto::{DeliverySeq, Durability, Effect, RejectReason, Status};
+use sds_proto::{DeliverySeq, Durability, Event, RejectReason, Status};
 use sds_runtime::event_loop::EventLoop;
 use sds_runtime::store::{OpenError, Sqlite, Store};
 use sds_runtime::transport::UdpBuilder;
-use sds_runtime::{Event, Events, Handle, HandleError, Options, Wait};
+use sds_runtime::{DriverEvent, Events, Handle, HandleError, Options, Wait};
 
 use crate::args::{Driver, Member};
 use crate::group::{self, CHANNEL};
@@ -127,7 +127,7 @@ fn start(member: &Member) -> Result<(Handle, Events), Failure> {
 fn tell(events: &mut Events, told: &AtomicU64) -> io::Result<()> {
     for event in events.iter() {
         match event {
-            Event::Node(Effect::Deliver(delivery)) => {
+            DriverEvent::Node(Event::Deliver(delivery)) => {
                 let message = Message::new(&delivery.entry);
                 let redelivery = delivery.redelivery;
                 say(&Report::Delivered(Delivered { message, redelivery }))?;
@@ -136,25 +136,25 @@ fn tell(events: &mut Events, told: &AtomicU64) -> io::Result<()> {
                 }
                 told.store(delivery.seq.0, Ordering::SeqCst);
             }
-            Event::Node(Effect::Acked { message_id, .. }) => {
+            DriverEvent::Node(Event::Acked { message_id, .. }) => {
                 say(&Report::Acked(message_id.to_string()))?;
             }
-            Event::Node(
-                effect @ (Effect::Unconfirmed { .. }
-                | Effect::Lost { .. }
-                | Effect::Degraded { .. }
-                | Effect::LimitReached { .. }
-                | Effect::Conflict { .. }
-                | Effect::FilterIgnored { .. }),
+            DriverEvent::Node(
+                effect @ (Event::Unconfirmed { .. }
+                | Event::Lost { .. }
+                | Event::Degraded { .. }
+                | Event::LimitReached { .. }
+                | Event::Conflict { .. }
+                | Event::FilterIgnored { .. }),
             ) => say(&Report::Trouble(format!("{effect:?}")))?,
-            Event::Node(_) => {}
+            DriverEvent::Node(_) | DriverEvent::Retrieve { .. } => {}
             // Others talk before the channel is loaded, and sockets complain while one is away.
-            Event::DatagramRejected {
+            DriverEvent::DatagramRejected {
                 reason: RejectReason::ChannelNotOpen | RejectReason::ChannelLoading,
                 ..
             }
-            | Event::SendFailed(_)
-            | Event::ReceiveFailed(_) => {}
+            | DriverEvent::SendFailed(_)
+            | DriverEvent::ReceiveFailed(_) => {}
             trouble => say(&Report::Trouble(format!("{trouble:?}")))?,
         }
     }

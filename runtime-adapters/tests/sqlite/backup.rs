@@ -5,11 +5,11 @@ use std::sync::mpsc;
 use std::thread;
 
 use rusqlite::Connection;
-use sds_proto::{Config, Durability, Effect};
+use sds_proto::{Config, Durability, Event};
 use sds_runtime::event_loop::EventLoop;
 use sds_runtime::store::{BackupError, OpenReason, Record, Sqlite, SqliteBuilder, Store};
 use sds_runtime::transport::MemoryGroup;
-use sds_runtime::{Event, Options, Wait};
+use sds_runtime::{DriverEvent, Options, Wait};
 
 use super::{Place, changes, load, write};
 
@@ -58,7 +58,9 @@ fn a_backup_of_a_running_node_is_a_prefix_of_its_log() {
     let (delivered_one, deliveries) = mpsc::channel();
     let reader = thread::spawn(move || {
         let delivered = |event| match event {
-            Event::Node(Effect::Deliver(delivery)) => Some(delivery.entry.message_id().to_string()),
+            DriverEvent::Node(Event::Deliver(delivery)) => {
+                Some(delivery.entry.message_id().to_string())
+            }
             _ => None,
         };
         let ids = events.iter().filter_map(delivered);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sds_proto::hash::farm_hash64;
 use sds_proto::wire::{self, Kind, Limits, Message, WireDialect};
 use sds_proto::{
-    ChannelId, Config, Dialect, Effect, Input, Instant, MessageId, Node, Now, PublishKind,
+    ChannelId, Config, Dialect, Effect, Event, Input, Instant, MessageId, Node, Now, PublishKind,
     RejectReason, UnixMillis,
 };
 use serde_json::{Value, json};
@@ -269,7 +269,7 @@ impl Peer {
                     ensure(one_dialect, || format!("{}: {reason:?} in {dialect}", self.name))?;
                     turn.sent.push(bytes);
                 }
-                Effect::Deliver(delivery) => {
+                Effect::Event(Event::Deliver(delivery)) => {
                     let entry = &delivery.entry;
                     let id = entry.message_id();
                     ensure(delivered.insert(id.into()), || format!("{id} delivered twice"))?;
@@ -283,21 +283,23 @@ impl Peer {
                         turn.told.push(Told::Delivered(id.to_string()));
                     }
                 }
-                Effect::DeliverEphemeral { content, .. } => {
+                Effect::Event(Event::DeliverEphemeral { content, .. }) => {
                     turn.told.push(Told::Ephemeral(content));
                 }
-                Effect::PossiblyAcked { message_id, .. } => {
+                Effect::Event(Event::PossiblyAcked { message_id, .. }) => {
                     turn.told.push(Told::PossiblyAcked(message_id.to_string()));
                 }
-                Effect::Acked { message_id, .. } => {
+                Effect::Event(Event::Acked { message_id, .. }) => {
                     turn.told.push(Told::Acked(message_id.to_string()));
                 }
-                Effect::Missing { missing, .. } => {
+                Effect::Event(Event::Missing { missing, .. }) => {
                     let ids = missing.iter().map(|entry| entry.message_id.to_string());
                     turn.told.push(Told::Missing(ids.collect()));
                 }
-                Effect::FilterIgnored { error, .. } => return Err(error.to_string().into()),
-                Effect::Lost { message_ids, .. } => {
+                Effect::Event(Event::FilterIgnored { error, .. }) => {
+                    return Err(error.to_string().into());
+                }
+                Effect::Event(Event::Lost { message_ids, .. }) => {
                     return Err(format!("lost: {message_ids:?}").into());
                 }
                 _ => {}

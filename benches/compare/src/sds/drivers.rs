@@ -14,8 +14,8 @@ use anyhow::{Context as _, anyhow, bail};
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use sds_proto::{Config, Effect};
-use sds_runtime::{Event, Events, Handle, Options, Run, Timer, Transport};
+use sds_proto::{Config, Event};
+use sds_runtime::{DriverEvent, Events, Handle, Options, Run, Timer, Transport};
 use smol::future::{or, zip};
 
 use super::ours::{Publisher, Unmeasured, small_channel, uuid};
@@ -199,12 +199,12 @@ fn receive<D: Driver>(
         let mut tally = Tally::new(start)?;
         while tally.passed.latency.len() < messages {
             match events.next().await {
-                Some(Event::Node(Effect::Deliver(delivery))) => {
+                Some(DriverEvent::Node(Event::Deliver(delivery))) => {
                     tally.delivered(delivery.entry.content())?;
                     // Only those that are sent at full speed are counted.
                     _ = on_the_way.try_recv();
                 }
-                Some(Event::Node(_)) => {}
+                Some(DriverEvent::Node(_)) => {}
                 other => bail!("instead of a delivery: {other:?}"),
             }
         }

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use cpu_time::ThreadTime;
 use sds_proto::wire::{HistoryEntry, Outgoing, WireDialect};
 use sds_proto::{
-    ChannelId, Config, ConfigBuilder, Effect, Input, MessageId, NimFilterSize, Node, Now,
+    ChannelId, Config, ConfigBuilder, Effect, Event, Input, MessageId, NimFilterSize, Node, Now,
     PublishKind, Rejected, UnixMillis,
 };
 
@@ -287,7 +287,7 @@ pub(crate) fn uuid(rng: &mut fastrand::Rng) -> String {
 pub(crate) fn drain(node: &mut Node) -> usize {
     let mut delivered = 0;
     while let Some(effect) = node.poll_effect() {
-        delivered += usize::from(matches!(effect, Effect::Deliver(_)));
+        delivered += usize::from(matches!(effect, Effect::Event(Event::Deliver(_))));
         black_box(effect);
     }
     delivered
