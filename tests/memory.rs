@@ -61,14 +61,14 @@ impl Attack {
     /// An id as long as allowed.
     fn id(&mut self, prefix: &str) -> String {
         self.count += 1;
-        let len = *self.config.max_id_len() - prefix.len();
+        let len = self.config.max_id_len() - prefix.len();
         format!("{prefix}{:0len$}", self.count)
     }
 
     fn named(&mut self, prefix: &str) -> HistoryEntry {
         let (id, sender) = (self.id(prefix), self.id("s"));
         let mut named = entry(id.as_str(), &sender);
-        named.retrieval_hint = Some(vec![7; *self.config.max_hint_len()].into());
+        named.retrieval_hint = Some(vec![7; self.config.max_hint_len()].into());
         named
     }
 
@@ -80,10 +80,10 @@ impl Attack {
 
     /// A content that lets as many messages as there may be fill as many bytes as there may be.
     fn content(&mut self, bytes: usize, messages: usize) -> String {
-        let ids = 2 * *self.config.max_id_len();
+        let ids = 2 * self.config.max_id_len();
         let average = (bytes / messages).saturating_sub(ids).max(1) as u64;
         let len = 1 + self.rng.below(2 * average);
-        "x".repeat((len as usize).min(*self.config.max_content_len()))
+        "x".repeat((len as usize).min(self.config.max_content_len()))
     }
 
     fn hear(&mut self, said: &Said) -> bool {
@@ -101,11 +101,11 @@ impl Attack {
 
     /// A message that is logged at once, and tells where others can be fetched from.
     fn logged(&mut self) {
-        let content = self.content(*self.config.max_log_bytes(), *self.config.max_log_messages());
+        let content = self.content(self.config.max_log_bytes(), self.config.max_log_messages());
         let mut said = self.said("l").content(&content);
         for n in 0..self.rng.below(3) {
             let Some(mut named) = self.known.iter().rev().nth(n as usize).cloned() else { break };
-            named.retrieval_hint = Some(vec![9; *self.config.max_hint_len()].into());
+            named.retrieval_hint = Some(vec![9; self.config.max_hint_len()].into());
             said = said.naming(named);
         }
         if self.rng.percent(30) {
@@ -119,10 +119,10 @@ impl Attack {
     /// One that waits for the key.
     fn waiting(&mut self) {
         let (bytes, messages) =
-            (*self.config.max_incoming_bytes(), *self.config.max_incoming_messages());
+            (self.config.max_incoming_bytes(), self.config.max_incoming_messages());
         let content = self.content(bytes, messages);
         let mut said = self.said("w").content(&content);
-        let most = if self.rng.percent(2) { *self.config.max_history_entries() } else { 1 };
+        let most = if self.rng.percent(2) { self.config.max_history_entries() } else { 1 };
         for _ in 0..most {
             said = said.naming(entry(self.key.clone(), "key"));
         }
@@ -147,7 +147,7 @@ impl Attack {
 
     fn asking(&mut self) {
         let mut said = self.said("a").sync();
-        let most = (*self.config.max_request_entries()).min(16);
+        let most = (self.config.max_request_entries()).min(16);
         for named in self.known.iter().rev().take(most) {
             said = said.asking(named.clone());
         }
@@ -166,10 +166,8 @@ impl Attack {
     }
 
     fn crowded(&self, dialect: WireDialect) -> Bytes {
-        let geometry = Geometry::new(
-            u64::from(*self.config.bloom_capacity()),
-            *self.config.bloom_error_rate(),
-        );
+        let geometry =
+            Geometry::new(u64::from(self.config.bloom_capacity()), self.config.bloom_error_rate());
         let mut filter = Filter::new(geometry.expect("that of the node"));
         let kind = match dialect {
             WireDialect::Lip109 => HashKind::Lip109,
@@ -192,7 +190,7 @@ impl Attack {
     }
 
     fn publish(&mut self) {
-        let (bytes, messages) = (*self.config.max_log_bytes(), *self.config.max_outgoing());
+        let (bytes, messages) = (self.config.max_log_bytes(), self.config.max_outgoing());
         let (id, content) = (self.id("o"), self.content(bytes, messages));
         let input = || Input::Publish {
             channel: channel(),
@@ -203,7 +201,7 @@ impl Attack {
         if self.node.handle(at(self.millis), input).is_ok() {
             self.own.push(id.as_str().into());
             self.filters.clear();
-            if self.own.len() > *self.config.max_outgoing() {
+            if self.own.len() > self.config.max_outgoing() {
                 self.own.remove(0);
             }
         }
@@ -214,9 +212,9 @@ impl Attack {
         let said = self.said("n");
         let said = match self.rng.below(7) {
             0 => said.lamport(u64::MAX - self.rng.below(10)),
-            1 => (0..=*self.config.max_history_entries())
+            1 => (0..=self.config.max_history_entries())
                 .fold(said, |said, n| said.naming(entry(format!("{n}").as_str(), "bob"))),
-            2 => said.sync().filter(vec![0xff; *self.config.max_filter_len()]),
+            2 => said.sync().filter(vec![0xff; self.config.max_filter_len()]),
             3 => said.by(ME).content("in our name"),
             4 => said.by("bob").content("in one name"),
             5 => match self.known.back() {
@@ -230,7 +228,7 @@ impl Attack {
 
     /// A message of a channel that nobody opened, of few that come again or of many.
     fn elsewhere(&mut self) {
-        let content = self.content(*self.config.max_log_bytes(), *self.config.max_log_messages());
+        let content = self.content(self.config.max_log_bytes(), self.config.max_log_messages());
         let few = format!("few {}", self.rng.below(8));
         let channel = if self.rng.percent(80) { few } else { self.id("c") };
         let said = self.said("e").content(&content).in_channel(&channel);

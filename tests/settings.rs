@@ -141,7 +141,7 @@ impl Pair {
     /// Hears a message of somebody else who keeps to the same settings, as large as they allow.
     fn hear_the_largest(&mut self, n: usize, ids: usize) {
         let config = self.sender.config().clone();
-        let (id_len, hint_len) = (*config.max_id_len(), *config.max_hint_len());
+        let (id_len, hint_len) = (config.max_id_len(), config.max_hint_len());
         let named = |n: usize| {
             let mut entry = HistoryEntry::default();
             entry.message_id = longest('i', n % ids, id_len).as_str().into();
@@ -155,13 +155,13 @@ impl Pair {
         let mut said = Said::new(dialect, named(n).message_id, EPOCH_MS + self.now);
         said.message.channel_id = self.channel.clone();
         said.message.sender_id = named(n).sender_id;
-        said.message.content = Some(vec![b'c'; *config.max_content_len()].into());
+        said.message.content = Some(vec![b'c'; config.max_content_len()].into());
         // Some name nothing and are heads, some as much as there may be, half of it never seen.
         if n.is_multiple_of(4) {
-            let history = (0..*config.max_history_entries()).map(|back| named(n * 7 + back));
+            let history = (0..config.max_history_entries()).map(|back| named(n * 7 + back));
             said.message.causal_history.extend(history);
         }
-        let asked = (0..*config.max_request_entries()).map(|back| named(n.saturating_sub(back)));
+        let asked = (0..config.max_request_entries()).map(|back| named(n.saturating_sub(back)));
         said.message.repair_request.extend(asked.filter(|_| n.is_multiple_of(2)));
         self.now += 10;
         let taken = self.sender.handle(at(self.now), said.input());
@@ -172,8 +172,8 @@ impl Pair {
     /// Everything by which it comes to send the largest messages that it can.
     fn say_the_largest(&mut self) {
         let config = self.sender.config().clone();
-        let id_len = *config.max_id_len();
-        let content = Bytes::from(vec![b'c'; *config.max_content_len()]);
+        let id_len = config.max_id_len();
+        let content = Bytes::from(vec![b'c'; config.max_content_len()]);
         // As many as can be told apart.
         let ids = 16_usize.pow(id_len.saturating_sub(1).min(3) as u32).clamp(8, 300);
         for n in 0..ids.min(140) {
@@ -189,7 +189,7 @@ impl Pair {
                     content,
                     kind,
                 });
-                let hint = Bytes::from(vec![b'h'; *config.max_hint_len()]);
+                let hint = Bytes::from(vec![b'h'; config.max_hint_len()]);
                 let channel = self.channel.clone();
                 // Ids of a byte or two repeat, and a full log lets go.
                 let _may_be_gone =
@@ -199,7 +199,7 @@ impl Pair {
                 self.run(6_000);
             }
         }
-        if config.dialect() != &Dialect::NimSds {
+        if config.dialect() != Dialect::NimSds {
             let (channel, message_id) =
                 (self.channel.clone(), longest('e', 0, id_len).as_str().into());
             let kind = PublishKind::Ephemeral;
@@ -219,7 +219,7 @@ fn what_is_sent_under_settings_is_taken_in_under_them() {
     while built < 40 {
         let Ok(config) = any_settings(&mut rng).build() else { continue };
         built += 1;
-        let len = *config.max_id_len();
+        let len = config.max_id_len();
         let [sender, receiver] = ['a', 'b'].map(|letter| {
             named_longest(config.to_builder(), len, letter).build().expect("valid settings")
         });
@@ -238,7 +238,7 @@ fn what_a_desktop_sends_is_taken_in_by_its_board_and_back() {
     let (mut rng, mut built) = (Rng(2), 0);
     while built < 20 {
         let Ok(board) = any_settings(&mut rng).build() else { continue };
-        let len = *board.max_id_len();
+        let len = board.max_id_len();
         let board = named_longest(board.to_builder(), len, 'b').build().expect("valid settings");
         let mut larger = Config::chat().max_outgoing(60);
         if rng.percent(50) {
@@ -317,7 +317,7 @@ fn a_desktop_sends_no_longer_datagrams_than_its_board_can() {
     let desktop = |limit| Config::chat().max_datagram_len(limit).compatible_with(&board).build();
     for (limit, both) in [(usize::MAX, 600), (601, 600), (500, 500)] {
         let desktop = desktop(limit).expect("valid settings");
-        assert_eq!(*desktop.max_datagram_len(), both);
+        assert_eq!(desktop.max_datagram_len(), both);
     }
 }
 

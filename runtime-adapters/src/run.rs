@@ -83,7 +83,7 @@ impl<T: Transport, C: Timer> Run<T, C> {
         let (stopping, stopped) = async_channel::bounded(1);
         let (sink, events) = event::queue(options.events.max(1));
         let config = within(config, transport.max_datagram_len());
-        let limit = *config.max_datagram_len();
+        let limit = config.max_datagram_len();
         let span = span!(info_span, "driver", participant = %config.participant_id());
         span.within(|| {
             event!(info, durability = ?config.durability(), max_datagram_len = limit, "started");
@@ -116,7 +116,7 @@ impl<T: Transport, C: Timer> Run<T, C> {
 
 /// The configuration with a transport's limit.
 fn within(config: Config, limit: usize) -> Config {
-    if *config.max_datagram_len() <= limit {
+    if config.max_datagram_len() <= limit {
         return config;
     }
     config.to_builder().max_datagram_len(limit).build().expect("it was valid, and any limit is")
@@ -124,7 +124,7 @@ fn within(config: Config, limit: usize) -> Config {
 
 /// The store, told what is expected of it, if there is one and it is wanted.
 fn keeper(config: &Config, store: Option<Box<dyn Store>>) -> Result<Option<Keeper>, StartError> {
-    match (*config.durability(), store) {
+    match (config.durability(), store) {
         (Durability::None, None) => Ok(None),
         (Durability::None, Some(_)) => Err(StartError::UnusedStore),
         (durability, None) => Err(StartError::NeedsStore { durability }),

@@ -18,7 +18,7 @@ impl ConfigBuilder {
     /// let board = Config::firmware().participant_id("pump".into()).build()?;
     /// let desktop = Config::chat().participant_id("desk".into()).compatible_with(&board).build()?;
     /// assert_eq!(desktop.max_content_len(), board.max_content_len());
-    /// assert_eq!(*desktop.max_log_messages(), 10_000);
+    /// assert_eq!(desktop.max_log_messages(), 10_000);
     /// # Ok::<(), sds_proto::ConfigError>(())
     /// ```
     pub fn compatible_with(self, smallest: &Config) -> Self {

@@ -122,10 +122,14 @@ pub enum OnLost {
 }
 
 macro_rules! config {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
+    (
+        $(#[doc = $id_doc:literal])+ participant_id;
+        $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+
+    ) => {
         /// A valid configuration, built by [`Config::builder`] or one of the presets.
         #[derive(Clone, PartialEq, Debug)]
         pub struct Config {
+            pub(crate) participant_id: ParticipantId,
             $(pub(crate) $name: $type,)+
             /// The geometry that `bloom_capacity` and `bloom_error_rate` ask for.
             pub(crate) geometry: Geometry,
@@ -135,16 +139,23 @@ macro_rules! config {
         #[derive(Clone, PartialEq, Debug)]
         #[must_use = "a builder does nothing until `build`"]
         pub struct ConfigBuilder {
+            participant_id: ParticipantId,
             $($name: $type,)+
         }
 
         impl Default for ConfigBuilder {
             fn default() -> Self {
-                Self { $($name: $default,)+ }
+                Self { participant_id: ParticipantId::default(), $($name: $default,)+ }
             }
         }
 
         impl ConfigBuilder {
+            $(#[doc = $id_doc])+
+            pub fn participant_id(mut self, participant_id: ParticipantId) -> Self {
+                self.participant_id = participant_id;
+                self
+            }
+
             $($(#[doc = $doc])+
             pub fn $name(mut self, $name: $type) -> Self {
                 self.$name = $name;
@@ -152,20 +163,26 @@ macro_rules! config {
             })+
 
             fn into_config(self, geometry: Geometry) -> Config {
-                Config { $($name: self.$name,)+ geometry }
+                Config { participant_id: self.participant_id, $($name: self.$name,)+ geometry }
             }
         }
 
         impl Config {
+            $(#[doc = $id_doc])+
+            #[must_use]
+            pub const fn participant_id(&self) -> &ParticipantId {
+                &self.participant_id
+            }
+
             $($(#[doc = $doc])+
             #[must_use]
-            pub const fn $name(&self) -> &$type {
-                &self.$name
+            pub const fn $name(&self) -> $type {
+                self.$name
             })+
 
             /// A builder that starts from this configuration.
             pub fn to_builder(&self) -> ConfigBuilder {
-                ConfigBuilder { $($name: self.$name.clone(),)+ }
+                ConfigBuilder { participant_id: self.participant_id.clone(), $($name: self.$name,)+ }
             }
         }
     };
@@ -174,7 +191,7 @@ macro_rules! config {
 config! {
     /// Id of this participant. Default: empty, an anonymous participant. Memory: its bytes, once a
     /// node.
-    participant_id: ParticipantId = ParticipantId::default();
+    participant_id;
     /// Seed of all randomness (jitter, back-off) and of the keys of look-up tables. Default 0:
     /// **give every node its own**, or a peer can aim collisions at its tables and the back-offs of
     /// members coincide.
@@ -493,7 +510,7 @@ mod tests {
 
     #[test]
     fn large_group_divides_answering_by_128() {
-        let groups = |n| *Config::large_group(n).build().unwrap().response_groups();
+        let groups = |n| Config::large_group(n).build().unwrap().response_groups();
         assert_eq!((groups(5), groups(255), groups(256), groups(2_000)), (1, 1, 2, 15));
     }
 }

@@ -71,7 +71,7 @@ impl Simulation {
             Fault::FailingStore { node, .. } => self.members[node as usize].store.failing += 1,
             Fault::Crash { node, down, keep, mid_write, .. } => {
                 let index = node as usize;
-                let keeps = *self.members[index].config.durability() != Durability::None;
+                let keeps = self.members[index].config.durability() != Durability::None;
                 if mid_write > 0 && keeps {
                     self.members[index].crash = Some((keep, down));
                 } else {
@@ -126,7 +126,7 @@ impl Simulation {
         self.stop(index);
         let member = &mut self.members[index];
         member.store.crash(keep);
-        if keep == Keep::Nothing || *member.config.durability() == Durability::None {
+        if keep == Keep::Nothing || member.config.durability() == Durability::None {
             member.judge = super::judge::Judge::default();
         }
         self.queue.schedule(self.now + down * 1_000, Occurrence::Start { member: index });
@@ -186,7 +186,7 @@ impl Simulation {
                 return self.fail(Some(index), (9, what));
             }
         };
-        let durability = *member.config.durability();
+        let durability = member.config.durability();
         let verdict = member.judge.restarts(&self.registry, state.as_deref(), durability);
         member.store.safe = state.as_ref().map_or_else(Safe::default, |state| Safe {
             lamport: state.lamport,

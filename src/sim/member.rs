@@ -88,7 +88,7 @@ impl Member {
     }
 
     pub(super) fn is_strict(&self) -> bool {
-        *self.config.durability() == Durability::Strict
+        self.config.durability() == Durability::Strict
     }
 }
 

@@ -187,7 +187,7 @@ impl Simulation {
             violation: None,
             plan: plan.clone(),
         };
-        let kept_nowhere = |member: &&mut Member| *member.config.durability() == Durability::None;
+        let kept_nowhere = |member: &&mut Member| member.config.durability() == Durability::None;
         if plan.nodes <= MAX_REPLAYED
             && let Some(member) = simulation.members.iter_mut().find(kept_nowhere)
         {

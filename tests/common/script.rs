@@ -409,8 +409,8 @@ impl Script {
     }
 
     fn geometry(&self) -> Geometry {
-        let capacity = u64::from(*self.config.bloom_capacity());
-        Geometry::new(capacity, *self.config.bloom_error_rate()).expect("a geometry")
+        let capacity = u64::from(self.config.bloom_capacity());
+        Geometry::new(capacity, self.config.bloom_error_rate()).expect("a geometry")
     }
 
     /// The ids mentioned so far that a filter holds.

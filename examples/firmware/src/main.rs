@@ -133,7 +133,7 @@ impl App {
     fn publish(&mut self) {
         // Beyond this it would be refused; it waits for acknowledgements instead.
         let outgoing = self.node.status(&GROUP).map_or(0, |status| status.outgoing);
-        if outgoing >= *self.node.config().max_outgoing() {
+        if outgoing >= self.node.config().max_outgoing() {
             return;
         }
         // Unique for ever: the seed is another one at each start.

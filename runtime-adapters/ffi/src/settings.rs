@@ -352,9 +352,9 @@ mod tests {
     fn a_program_of_nim_sds_gets_what_it_had() {
         let settings = Settings::of_nim_sds().unwrap();
         let config = &settings.config;
-        assert_eq!((*config.dialect(), *config.nim_form()), (Dialect::NimSds, NimForm::V033));
-        assert_eq!((*config.bloom_capacity(), *config.bloom_error_rate()), (10_000, 0.001));
-        assert_eq!(*config.causal_history_len(), 10);
+        assert_eq!((config.dialect(), config.nim_form()), (Dialect::NimSds, NimForm::V033));
+        assert_eq!((config.bloom_capacity(), config.bloom_error_rate()), (10_000, 0.001));
+        assert_eq!(config.causal_history_len(), 10);
         assert!(config.participant_id().is_empty());
         assert!(!config.resend() && !config.sync() && !config.repair());
         assert_eq!(settings.period, Duration::from_secs(30));
@@ -373,15 +373,15 @@ mod tests {
         )
         .unwrap();
         let config = &settings.config;
-        assert_eq!((*config.bloom_capacity(), *config.max_ids()), (20_000, 24_000));
-        assert_eq!((*config.max_log_messages(), *config.max_outgoing()), (500, 9));
-        assert_eq!(*config.resend_after(), Duration::from_secs(1));
-        assert_eq!((*config.response_groups(), *config.max_repair_requests()), (4, 7));
-        assert_eq!(*config.dialect(), Dialect::Bridge);
-        assert_eq!(*config.nim_filter_size(), NimFilterSize::FullSize);
-        assert_eq!(*config.filter_policy(), FilterPolicy::EveryNth(4));
+        assert_eq!((config.bloom_capacity(), config.max_ids()), (20_000, 24_000));
+        assert_eq!((config.max_log_messages(), config.max_outgoing()), (500, 9));
+        assert_eq!(config.resend_after(), Duration::from_secs(1));
+        assert_eq!((config.response_groups(), config.max_repair_requests()), (4, 7));
+        assert_eq!(config.dialect(), Dialect::Bridge);
+        assert_eq!(config.nim_filter_size(), NimFilterSize::FullSize);
+        assert_eq!(config.filter_policy(), FilterPolicy::EveryNth(4));
         assert!(!config.keep_lip109_filters());
-        assert!(!config.sync() && *config.repair());
+        assert!(!config.sync() && config.repair());
         assert_eq!((settings.period, settings.spin), (Duration::from_millis(10), Duration::ZERO));
         assert!(from_json("").is_ok());
     }
@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn each_form_of_the_nim_dialect_has_a_name() {
-        let form = |json: &str| *from_json(json).unwrap().config.nim_form();
+        let form = |json: &str| from_json(json).unwrap().config.nim_form();
         assert_eq!(form("{}"), NimForm::V033);
         for nim_form in NimForm::ALL {
             assert_eq!(form(&format!(r#"{{"nimForm":"{nim_form}"}}"#)), nim_form);
@@ -449,7 +449,7 @@ mod tests {
 
     #[test]
     fn filters_are_in_none_in_each_or_in_one_of_so_many_messages() {
-        let policy = |json| *from_json(json).unwrap().config.filter_policy();
+        let policy = |json| from_json(json).unwrap().config.filter_policy();
         assert_eq!(policy(r#"{"filterEvery":0}"#), FilterPolicy::SyncOnly);
         assert_eq!(policy(r#"{"filterEvery":1}"#), FilterPolicy::EveryMessage);
         assert_eq!(policy(r#"{"filterEvery":2}"#), FilterPolicy::EveryNth(2));
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn giving_up_waits_for_the_longest_repair_unless_told_otherwise() {
-        let limit = |json| from_json(json).map(|settings| *settings.config.lost_after());
+        let limit = |json| from_json(json).map(|settings| settings.config.lost_after());
         assert_eq!(limit(r#"{"repairTMaxMs":60000}"#), Ok(HOUR));
         assert_eq!(limit(r#"{"repairTMaxMs":3600000}"#), Ok(3 * HOUR));
         assert_eq!(limit(r#"{"repairTMaxMs":1200000,"lostAfterMs":7200000}"#), Ok(2 * HOUR));
@@ -473,8 +473,8 @@ mod tests {
         let path = folder.path().join("alice.db");
         let json = serde_json::json!({"store": path, "durability": "relaxed", "adoptStore": true});
         let settings = from_json(&json.to_string()).unwrap();
-        assert_eq!(*settings.config.durability(), Durability::Relaxed);
-        assert!(*settings.config.adopt_store() && settings.storage.is_some());
+        assert_eq!(settings.config.durability(), Durability::Relaxed);
+        assert!(settings.config.adopt_store() && settings.storage.is_some());
     }
 
     #[test]

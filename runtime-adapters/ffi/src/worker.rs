@@ -99,12 +99,12 @@ const OPENING: Duration = Duration::from_secs(1);
 /// Returns the limits of a message that is unwrapped.
 pub(crate) fn limits(config: &Config) -> Limits {
     let mut limits = Limits::default();
-    limits.max_id_len = *config.max_id_len();
-    limits.max_hint_len = *config.max_hint_len();
-    limits.max_history = *config.max_history_entries();
-    limits.max_repair_requests = *config.max_request_entries();
-    limits.max_content_len = *config.max_content_len();
-    limits.max_filter_len = *config.max_filter_len();
+    limits.max_id_len = config.max_id_len();
+    limits.max_hint_len = config.max_hint_len();
+    limits.max_history = config.max_history_entries();
+    limits.max_repair_requests = config.max_request_entries();
+    limits.max_content_len = config.max_content_len();
+    limits.max_filter_len = config.max_filter_len();
     limits.empty_ids = true;
     limits
 }

@@ -94,7 +94,7 @@ fn start(member: &Member) -> Result<(Handle, Events), Failure> {
     let others = member.ports.iter().copied().filter(|port| *port != own).map(address).collect();
     let socket = UdpBuilder::new().receive_buffer(SOCKET_BUFFER).send_buffer(SOCKET_BUFFER);
     let (config, options) = (group::config(member)?, store(member)?);
-    assert_eq!(*config.durability(), Durability::Strict);
+    assert_eq!(config.durability(), Durability::Strict);
     match member.driver.of(member.index) {
         Driver::Smol | Driver::Mixed => {
             let socket = socket.unicast(address(own), others)?;

@@ -176,7 +176,7 @@ fn a_bridge_sends_the_copy_in_the_other_dialect_by_itself() {
     let datagram = wrap(&mut worker, "m1", &host).unwrap();
     assert_eq!(host.told(), ["New in ch"]);
     assert_ne!(datagram, host.sent.borrow()[0]);
-    assert_eq!(*worker.node.config().dialect(), Dialect::Bridge);
+    assert_eq!(worker.node.config().dialect(), Dialect::Bridge);
 }
 
 #[test]
