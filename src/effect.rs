@@ -28,8 +28,8 @@ pub struct LoadId(pub u64);
 #[expect(clippy::exhaustive_structs, reason = "a number, for embedders to pass back")]
 pub struct RetrievalId(pub u64);
 
-/// One output of [`Node::poll_effect`](crate::Node::poll_effect): an action to carry out, or an event
-/// for the application.
+/// One output of [`Node::poll_effect`](crate::Node::poll_effect): an action to carry out, or an
+/// event for the application.
 ///
 /// Match on it without a wildcard: a loop that drops a [`Persist`](Self::Persist) or a
 /// [`Load`](Self::Load) waits for ever.

@@ -252,11 +252,7 @@ impl fmt::Display for Rejected {
     }
 }
 
-impl core::error::Error for Rejected {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.reason)
-    }
-}
+impl core::error::Error for Rejected {}
 
 /// A configuration that cannot work, with the field, its value and the bound.
 #[derive(Clone, Copy, PartialEq, Debug)]

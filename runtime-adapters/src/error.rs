@@ -114,8 +114,4 @@ impl fmt::Display for PublishError {
     }
 }
 
-impl Error for PublishError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.reason)
-    }
-}
+impl Error for PublishError {}

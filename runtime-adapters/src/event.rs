@@ -74,11 +74,10 @@ pub enum DriverEvent {
     /// So many events were unread that some were left out here. Only such are that repeat by
     /// themselves while their cause lasts: [`TooLarge`](Self::TooLarge),
     /// [`SendFailed`](Self::SendFailed), [`ReceiveFailed`](Self::ReceiveFailed),
-    /// [`LoadFailed`](Self::LoadFailed) and [`Retrieve`](Self::Retrieve); and those that any stranger can
-    /// have told without end, which take half of the room at most:
-    /// [`DatagramRejected`](Self::DatagramRejected), [`Event::FilterIgnored`],
-    /// [`Event::Conflict`] and [`Event::LimitReached`]. The [`Metrics`](crate::Metrics) count
-    /// them all.
+    /// [`LoadFailed`](Self::LoadFailed) and [`Retrieve`](Self::Retrieve); and those that any
+    /// stranger can have told without end, which take half of the room at most:
+    /// [`DatagramRejected`](Self::DatagramRejected), [`Event::FilterIgnored`], [`Event::Conflict`]
+    /// and [`Event::LimitReached`]. The [`Metrics`](crate::Metrics) count them all.
     Skipped {
         /// Their number.
         count: u64,

@@ -220,11 +220,7 @@ impl fmt::Display for FilterError {
     }
 }
 
-impl core::error::Error for FilterError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        if let Self::Container(error) = self { Some(error) } else { None }
-    }
-}
+impl core::error::Error for FilterError {}
 
 #[derive(Clone, Copy, Debug)]
 enum ByteOrder {

@@ -100,8 +100,4 @@ impl fmt::Display for SendError {
     }
 }
 
-impl core::error::Error for SendError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+impl core::error::Error for SendError {}
