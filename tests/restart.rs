@@ -397,8 +397,8 @@ fn holding(sender: &str, millis: u64) -> Input {
 
 #[test]
 fn evidence_for_an_own_message_goes_on_where_it_stood() {
-    // One of these filters is wrong with a chance of about 1e-22.
-    let config = || strict().ack_confidence(1e-50).sync(false);
+    // One of these filters of 1,500 bits is wrong with a chance of 1 / 1,500².
+    let config = || strict().ack_confidence(1e-19).sync(false);
     for restarts in 0..8 {
         let mut store = Store::default();
         let (mut node, _) = start(config(), &mut store, 0);

@@ -280,8 +280,8 @@ mod tests {
 
     #[test]
     fn extreme_rates_stay_within_reason() {
-        let tiny = Geometry::new(1, 6e-20).unwrap();
-        assert_eq!((tiny.k(), tiny.m_bits()), (64, 93));
+        let tiny = Geometry::new(1, 4e-10).unwrap();
+        assert_eq!((tiny.k(), tiny.m_bits()), (32, 46));
         assert_eq!(Geometry::new(1, f64::from_bits(1)), Err(GeometryError::ErrorRate));
         let sure = Geometry::new(1, 1.0 - f64::EPSILON).unwrap();
         assert_eq!((sure.k(), sure.m_bits()), (1, 1));

@@ -1,15 +1,21 @@
 //! A peer's filter, read in place from the message that brought it.
 
-use core::fmt;
 use core::num::NonZeroU64;
+use core::{fmt, iter};
 
 use super::probe::Modulus;
 use super::{Geometry, Probe};
+use crate::rng::Rng;
 use crate::wire::{DecodeError, NimFilter};
 
-/// The most hash functions that a received filter should be allowed: six times what the defaults
-/// need. A look-up costs at most one step for each.
-pub const MAX_K: u32 = 64;
+/// Maximum number of hash functions of a filter: three times that of the defaults, and more than
+/// any rate of a millionth needs. A look-up takes at most one step for each.
+pub const MAX_K: u32 = 32;
+
+/// Random ids that are looked up to measure a filter's rate of false positives.
+const SAMPLES: usize = 512;
+/// Maximum number of them that a filter near its error rate contains by chance.
+const BY_CHANCE: usize = 2;
 
 /// A peer's filter: a view of its bytes.
 ///
@@ -110,6 +116,26 @@ impl<'a> ReceivedFilter<'a> {
     pub fn false_positive_ln(&self) -> f64 {
         let share = self.ones() as f64 / self.m_bits() as f64;
         f64::from(self.k) * libm::log(share)
+    }
+
+    /// Returns the natural logarithm of the probability that an id is found that was never added,
+    /// as evidence: the highest of three estimates.
+    ///
+    /// [`false_positive_ln`](Self::false_positive_ln) takes the positions of an id to be
+    /// independent. They are an arithmetic progression, determined by two of them, so that there
+    /// are only `m_bits`² sets of positions, and a filter with a pattern contains far more ids than
+    /// the share of its bits suggests. Therefore the rate is measured as well, with random ids from
+    /// `seed`, which peers must not be able to predict.
+    pub(crate) fn chance_ln(&self, seed: u64) -> f64 {
+        let pairs = 2.0 * libm::log(self.m_bits() as f64);
+        let mut random = Rng::new(seed);
+        let ids = iter::repeat_with(|| Probe::new(random.next_u64() >> 1, random.next_u64() >> 1));
+        let hits = ids.take(SAMPLES).filter(|probe| self.contains(*probe)).count();
+        let measured = match hits {
+            0..=BY_CHANCE => f64::NEG_INFINITY,
+            _ => libm::log(hits as f64 / SAMPLES as f64),
+        };
+        self.false_positive_ln().max(-pairs).max(measured)
     }
 
     /// The number of bits set. Counts them; those beyond [`m_bits`](Self::m_bits) do not count.
@@ -270,8 +296,8 @@ mod tests {
     fn refuses_each_impossible_claim() {
         assert!(ReceivedFilter::from_nim(&nim(&[0; 16], 5, 7, 50), MAX_K).is_ok());
         assert_eq!(refused(&nim(&[0; 16], 5, 7, 0)), FilterError::NoBits);
-        assert_eq!(refused(&nim(&[0; 16], 5, 0, 50)), FilterError::HashCount { k: 0, max: 64 });
-        assert_eq!(refused(&nim(&[0; 16], 5, 65, 50)), FilterError::HashCount { k: 65, max: 64 });
+        assert_eq!(refused(&nim(&[0; 16], 5, 0, 50)), FilterError::HashCount { k: 0, max: 32 });
+        assert_eq!(refused(&nim(&[0; 16], 5, 33, 50)), FilterError::HashCount { k: 33, max: 32 });
         assert_eq!(refused(&nim(&[0; 15], 5, 7, 50)), FilterError::PartialWord { len: 15 });
         let beyond = FilterError::BitsBeyondWords { m_bits: 65, available: 64 };
         assert_eq!(refused(&nim(&[0; 8], 5, 7, 65)), beyond);
@@ -286,7 +312,7 @@ mod tests {
         let huge = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         for (tag, error) in [
             (0x10, FilterError::Capacity { capacity: u64::MAX }),
-            (0x20, FilterError::HashCount { k: u64::MAX, max: 64 }),
+            (0x20, FilterError::HashCount { k: u64::MAX, max: 32 }),
             (0x28, FilterError::BitsBeyondWords { m_bits: u64::MAX, available: 128 }),
         ] {
             let mut bytes = nim(&[0; 16], 5, 7, 50);

@@ -23,8 +23,8 @@ use crate::wire::WireDialect;
 /// Senders remembered for one message, beyond which more filters add nothing.
 pub(super) const MAX_WITNESSES: usize = 64;
 
-/// A hit in a filter so full that it says next to nothing: one in two.
-const NO_EVIDENCE_LN: f64 = -core::f64::consts::LN_2;
+/// Logarithm of the false positive probability above which a filter is no evidence: one in eight.
+const NO_EVIDENCE_LN: f64 = -3.0 * core::f64::consts::LN_2;
 
 /// The hashes of one id for the filters of each dialect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -194,13 +194,16 @@ impl Outgoing {
                 else {
                     continue;
                 };
-                // Counting a filter's bits costs more than probing it, so it waits for a hit.
+                // Measuring a filter costs more than a look-up, so it waits for a hit.
                 let chance_ln = if believed {
                     -1e3
                 } else {
-                    *chance_ln.get_or_insert_with(|| filter.false_positive_ln())
+                    *chance_ln.get_or_insert_with(|| filter.chance_ln(witness))
                 };
-                if chance_ln > NO_EVIDENCE_LN || unacked.witnesses.len() >= MAX_WITNESSES {
+                if chance_ln > NO_EVIDENCE_LN {
+                    return verdicts;
+                }
+                if unacked.witnesses.len() >= MAX_WITNESSES {
                     continue;
                 }
                 unacked.witnesses.push(witness);
@@ -322,26 +325,26 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_more_than_half_full_is_no_evidence() {
+    fn a_filter_more_than_an_eighth_full_is_no_evidence_with_one_hash() {
         let outgoing = &mut outgoing();
         assert_eq!(review(outgoing, 64, 1, -9.0), []);
-        assert_eq!(review(outgoing, 33, 1, -9.0), []);
-        assert_eq!(review(outgoing, 32, 1, -9.0), [Verdict::Possibly(SEQ)]);
+        assert_eq!(review(outgoing, 9, 1, -9.0), []);
+        assert_eq!(review(outgoing, 8, 1, -9.0), [Verdict::Possibly(SEQ)]);
     }
 
     #[test]
     fn distinct_witnesses_add_up_until_their_doubt_is_as_small_as_asked_for() {
         let (outgoing, enough) = (&mut outgoing(), 3.0 * NO_EVIDENCE_LN);
-        assert_eq!(review(outgoing, 32, 1, enough), [Verdict::Possibly(SEQ)]);
-        assert_eq!(review(outgoing, 32, 1, enough), [], "it said so before");
-        assert_eq!(review(outgoing, 32, 2, enough), [Verdict::Likelier(SEQ)]);
-        assert_eq!(review(outgoing, 32, 3, enough), [Verdict::Acked(SEQ)]);
+        assert_eq!(review(outgoing, 8, 1, enough), [Verdict::Possibly(SEQ)]);
+        assert_eq!(review(outgoing, 8, 1, enough), [], "it said so before");
+        assert_eq!(review(outgoing, 8, 2, enough), [Verdict::Likelier(SEQ)]);
+        assert_eq!(review(outgoing, 8, 3, enough), [Verdict::Acked(SEQ)]);
     }
 
     #[test]
     fn no_more_witnesses_are_kept_than_a_store_is_told_of() {
         let outgoing = &mut outgoing();
-        let heard = |witness| review(outgoing, 32, witness, -1e9).len();
+        let heard = |witness| review(outgoing, 8, witness, -1e9).len();
         assert_eq!((0..100).map(heard).sum::<usize>(), MAX_WITNESSES);
         assert_eq!(outgoing.get(SEQ).map(|unacked| unacked.witnesses.len()), Some(MAX_WITNESSES));
     }
