@@ -172,7 +172,8 @@ pub enum Event {
         /// The sender that the message states; empty if it is not known.
         sender_id: ParticipantId,
     },
-    /// A message has the id of an earlier one and different content. The first one stays.
+    /// A message has the id of an earlier one and another content, sender, Lamport time or causal
+    /// history. The first one stays.
     Conflict {
         /// The channel.
         channel: ChannelId,

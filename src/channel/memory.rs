@@ -11,7 +11,7 @@ use super::record::{IdDigest, Known, Recorded};
 use super::slots::Slot;
 use super::sync::RECENT_SYNCS;
 use super::wanted::MissingDependency;
-use super::{Channel, RECENT_EPHEMERALS, Timer};
+use super::{Channel, Timer, recent_ephemerals};
 use crate::config::{Config, Dialect, NimHash};
 use crate::entry::DeliverySeq;
 use crate::id::ChannelId;
@@ -36,7 +36,7 @@ pub(crate) fn of_channel(config: &Config) -> usize {
         // The changes that are assembled when they are handed out.
         .each(1, node_of::<Key, ()>() + 64 * size_of::<usize>())
         .vec(RECENT_SYNCS, size_of::<IdDigest>())
-        .vec(RECENT_EPHEMERALS, size_of::<IdDigest>());
+        .vec(recent_ephemerals(config), size_of::<IdDigest>());
     let parts = [ids, log, incoming, outgoing, wanted, answers, filters, timers];
     parts.into_iter().fold(sum, |sum, part| part(config, sum)).bytes()
 }

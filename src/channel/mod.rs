@@ -67,8 +67,10 @@ use crate::time::{Instant, Now, UnixMillis};
 use crate::timer::{Deadline, DeadlineReason, Timers};
 use crate::wire::{HistoryEntryRef, NimForm, WireDialect};
 
-/// Ephemeral ids remembered, to tell a repeat of the transport from a new message.
-const RECENT_EPHEMERALS: usize = 64;
+/// Number of ephemeral ids remembered, to tell a repeat from a new message.
+fn recent_ephemerals(config: &Config) -> usize {
+    config.max_ids.min(1_024)
+}
 
 /// The parts of the node that a channel needs while it handles one input.
 pub(crate) struct Cx<'a> {

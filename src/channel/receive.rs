@@ -7,7 +7,7 @@ use super::incoming::{Arrived, Deps, Waiters, retain_waiters};
 use super::log::Dialects;
 use super::outgoing::{Probes, Verdict};
 use super::record::{IdDigest, IdState};
-use super::{Channel, Cx, Joining, RECENT_EPHEMERALS};
+use super::{Channel, Cx, Joining, recent_ephemerals};
 use crate::bloom::{MAX_K, ReceivedFilter};
 use crate::broken::{self, Break};
 use crate::config::{Config, OnLost};
@@ -83,7 +83,7 @@ impl Channel {
         if self.is_me(message.sender_id) || self.ephemerals.contains(&digest) {
             return;
         }
-        if self.ephemerals.len() == RECENT_EPHEMERALS {
+        if self.ephemerals.len() >= recent_ephemerals(&self.config) {
             self.ephemerals.pop_front();
         }
         self.ephemerals.push_back(digest);
@@ -386,6 +386,9 @@ impl Channel {
             known.lamport() != lamport
                 || sender != other && !sender.is_empty() && !other.is_empty()
                 || Some(known.content()) != message.content
+                // Hints and senders of entries may differ between dialects and forms.
+                || known.causal_history().len() != message.causal_history.len()
+                || !known.causal_history().zip(&message.causal_history).all(|(known, other)| known.message_id == other.message_id)
         });
         if differs {
             cx.outbox.emit_now(Event::Conflict {
