@@ -20,5 +20,6 @@ pub use filter::Filter;
 pub use geometry::{Geometry, GeometryError};
 pub use probe::{Indices, Probe};
 pub use recalled::ProbeFilter;
+pub(crate) use received::NO_EVIDENCE_LN;
 pub use received::{FilterError, MAX_K, ReceivedFilter};
 pub use rolling::{Rolling, RollingFilter};

@@ -13,9 +13,11 @@ use crate::wire::{DecodeError, NimFilter};
 pub const MAX_K: u32 = 32;
 
 /// Random ids that are looked up to measure a filter's rate of false positives.
-const SAMPLES: usize = 512;
+const SAMPLES: usize = 256;
+/// Logarithm of the false positive rate above which a filter is no evidence: one in eight.
+pub(crate) const NO_EVIDENCE_LN: f64 = -3.0 * core::f64::consts::LN_2;
 /// Maximum number of them that a filter near its error rate contains by chance.
-const BY_CHANCE: usize = 2;
+const BY_CHANCE: usize = 1;
 
 /// A peer's filter: a view of its bytes.
 ///
@@ -128,14 +130,22 @@ impl<'a> ReceivedFilter<'a> {
     /// `seed`, which peers must not be able to predict.
     pub(crate) fn chance_ln(&self, seed: u64) -> f64 {
         let pairs = 2.0 * libm::log(self.m_bits() as f64);
+        let computed = self.false_positive_ln().max(-pairs);
+        if computed > NO_EVIDENCE_LN {
+            return computed;
+        }
         let mut random = Rng::new(seed);
-        let ids = iter::repeat_with(|| Probe::new(random.next_u64() >> 1, random.next_u64() >> 1));
-        let hits = ids.take(SAMPLES).filter(|probe| self.contains(*probe)).count();
-        let measured = match hits {
-            0..=BY_CHANCE => f64::NEG_INFINITY,
-            _ => libm::log(hits as f64 / SAMPLES as f64),
-        };
-        self.false_positive_ln().max(-pairs).max(measured)
+        let ids = iter::repeat_with(|| {
+            let both = random.next_u64();
+            Probe::new(both >> 32, both & u64::from(u32::MAX))
+        });
+        // A filter with this many hits is no evidence, so that more need not be counted.
+        let enough = SAMPLES / 8 + 1;
+        let hits = ids.take(SAMPLES).filter(|probe| self.contains(*probe)).take(enough).count();
+        match hits {
+            0..=BY_CHANCE => computed,
+            _ => computed.max(libm::log(hits as f64 / SAMPLES as f64)),
+        }
     }
 
     /// The number of bits set. Counts them; those beyond [`m_bits`](Self::m_bits) do not count.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::record::{DigestMap, IdDigest};
 use super::slots::{Slot, Slots};
 use super::view::OutgoingState;
-use crate::bloom::{Probe, ReceivedFilter};
+use crate::bloom::{NO_EVIDENCE_LN, Probe, ReceivedFilter};
 use crate::broken::{self, Break};
 use crate::config::Config;
 use crate::entry::{DeliverySeq, LogEntry};
@@ -22,9 +22,6 @@ use crate::wire::WireDialect;
 
 /// Senders remembered for one message, beyond which more filters add nothing.
 pub(super) const MAX_WITNESSES: usize = 64;
-
-/// Logarithm of the false positive probability above which a filter is no evidence: one in eight.
-const NO_EVIDENCE_LN: f64 = -3.0 * core::f64::consts::LN_2;
 
 /// The hashes of one id for the filters of each dialect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -329,22 +326,23 @@ mod tests {
         let outgoing = &mut outgoing();
         assert_eq!(review(outgoing, 64, 1, -9.0), []);
         assert_eq!(review(outgoing, 9, 1, -9.0), []);
-        assert_eq!(review(outgoing, 8, 1, -9.0), [Verdict::Possibly(SEQ)]);
+        assert_eq!(review(outgoing, 4, 1, -9.0), [Verdict::Possibly(SEQ)]);
     }
 
     #[test]
     fn distinct_witnesses_add_up_until_their_doubt_is_as_small_as_asked_for() {
-        let (outgoing, enough) = (&mut outgoing(), 3.0 * NO_EVIDENCE_LN);
-        assert_eq!(review(outgoing, 8, 1, enough), [Verdict::Possibly(SEQ)]);
-        assert_eq!(review(outgoing, 8, 1, enough), [], "it said so before");
-        assert_eq!(review(outgoing, 8, 2, enough), [Verdict::Likelier(SEQ)]);
-        assert_eq!(review(outgoing, 8, 3, enough), [Verdict::Acked(SEQ)]);
+        // Of 64 bits 4 are set, as measured too: two witnesses do not reach so small a chance, three do.
+        let (outgoing, enough) = (&mut outgoing(), -6.0);
+        assert_eq!(review(outgoing, 4, 1, enough), [Verdict::Possibly(SEQ)]);
+        assert_eq!(review(outgoing, 4, 1, enough), [], "it said so before");
+        assert_eq!(review(outgoing, 4, 2, enough), [Verdict::Likelier(SEQ)]);
+        assert_eq!(review(outgoing, 4, 3, enough), [Verdict::Acked(SEQ)]);
     }
 
     #[test]
     fn no_more_witnesses_are_kept_than_a_store_is_told_of() {
         let outgoing = &mut outgoing();
-        let heard = |witness| review(outgoing, 8, witness, -1e9).len();
+        let heard = |witness| review(outgoing, 4, witness, -1e9).len();
         assert_eq!((0..100).map(heard).sum::<usize>(), MAX_WITNESSES);
         assert_eq!(outgoing.get(SEQ).map(|unacked| unacked.witnesses.len()), Some(MAX_WITNESSES));
     }
