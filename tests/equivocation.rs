@@ -1,5 +1,7 @@
 //! Copies of one message that differ, and repeats of ephemeral messages among many others.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
+
 mod common;
 
 use common::peer::{Said, lip109, nim};

@@ -35,8 +35,8 @@ pub(super) fn retain_waiters(waiters: &mut Waiters, mut keep: impl FnMut(Slot) -
 
 /// Takes one of the waiters out.
 pub(super) fn remove_waiter(waiters: &mut Waiters, slot: Slot) {
-    // Whole chunks are compared without a branch in between, several waiters an instruction, and the last
-    // one takes the place: in a full buffer thousands may wait for one message.
+    // Whole chunks are compared without a branch in between, several waiters an instruction, and
+    // the last one takes the place: in a full buffer thousands may wait for one message.
     const CHUNK: usize = 64;
     let has_slot =
         |chunk: &[Slot]| chunk.iter().fold(false, |found, other| found | (*other == slot));

@@ -331,7 +331,8 @@ mod tests {
 
     #[test]
     fn distinct_witnesses_add_up_until_their_doubt_is_as_small_as_asked_for() {
-        // Of 64 bits 4 are set, as measured too: two witnesses do not reach so small a chance, three do.
+        // Of 64 bits 4 are set, as measured too: two witnesses do not reach so small a chance,
+        // three do.
         let (outgoing, enough) = (&mut outgoing(), -6.0);
         assert_eq!(review(outgoing, 4, 1, enough), [Verdict::Possibly(SEQ)]);
         assert_eq!(review(outgoing, 4, 1, enough), [], "it said so before");

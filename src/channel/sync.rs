@@ -160,8 +160,8 @@ impl Channel {
         filter: Option<&ReceivedFilter<'_>>,
         deps: &[IdDigest],
     ) {
-        // Only a filter can contain more heads than fit into a message. One with fewer bytes than heads
-        // does not, and is not looked at for each of them.
+        // Only a filter can contain more heads than fit into a message. One with fewer bytes than
+        // heads does not, and is not looked at for each of them.
         let compared = self.log.head_count().min(MAX_HEADS_COMPARED) as u64;
         let filter = filter.filter(|filter| filter.m_bits() / 8 >= compared);
         let has = |head: &Logged| {
