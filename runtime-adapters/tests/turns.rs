@@ -7,9 +7,10 @@ use core::pin::Pin;
 use core::sync::atomic::Ordering;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use common::rig::{Rig, Turns, delivered, poll};
+use common::rig::{Rig, Strings, Turns, delivered, poll};
 use common::{CHANNEL, config};
 use futures_lite::future;
 use sds_proto::Durability;
@@ -192,6 +193,25 @@ fn a_socket_that_only_resets_keeps_the_driver_not_busy() {
     let mut rig = Rig::new(config("alice"), Options::default());
     rig.strings(|strings| strings.resets = usize::MAX);
     assert!(matches!(rig.until_idle_or(10), Turns::Idle(_)));
+}
+
+#[test]
+fn a_socket_that_only_fails_is_asked_ten_times_a_second_at_most() {
+    type Break = fn(&mut Strings);
+    let breaks: [Break; 2] = [|it| it.receive_error = true, |it| it.resets = usize::MAX];
+    for broken in breaks {
+        let mut rig = Rig::new(config("alice"), Options::default());
+        let begin = Instant::now();
+        rig.strings(broken);
+        let is_failure = |event: &DriverEvent| matches!(event, DriverEvent::ReceiveFailed(_));
+        let asked = (0..200).filter(|_| {
+            assert_eq!(rig.logged(), 0);
+            rig.unread().iter().any(is_failure)
+        });
+        let asked = asked.count() as u128;
+        assert!(asked >= 1);
+        assert!(asked <= 1 + begin.elapsed().as_millis() / 100, "{asked}");
+    }
 }
 
 #[test]

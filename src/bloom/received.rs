@@ -121,19 +121,21 @@ impl<'a> ReceivedFilter<'a> {
     }
 
     /// Returns the natural logarithm of the probability that an id is found that was never added,
-    /// as evidence: the highest of three estimates.
+    /// as evidence: [`false_positive_ln`](Self::false_positive_ln), but at least one in `m_bits`².
     ///
-    /// [`false_positive_ln`](Self::false_positive_ln) takes the positions of an id to be
-    /// independent. They are an arithmetic progression, determined by two of them, so that there
-    /// are only `m_bits`² sets of positions, and a filter with a pattern contains far more ids than
-    /// the share of its bits suggests. Therefore the rate is measured as well, with random ids from
-    /// `seed`, which peers must not be able to predict.
-    pub(crate) fn chance_ln(&self, seed: u64) -> f64 {
+    /// The positions of an id are an arithmetic progression, determined by two of them, so there
+    /// are only so many sets of positions.
+    pub(crate) fn computed_ln(&self) -> f64 {
         let pairs = 2.0 * libm::log(self.m_bits() as f64);
-        let computed = self.false_positive_ln().max(-pairs);
-        if computed > NO_EVIDENCE_LN {
-            return computed;
-        }
+        self.false_positive_ln().max(-pairs)
+    }
+
+    /// Returns the higher one of `computed` and the measured probability that an id is found that
+    /// was never added.
+    ///
+    /// A filter with a pattern contains far more ids than the share of its bits suggests. Random
+    /// ids show it; they come from `seed`, which peers must not be able to predict.
+    pub(crate) fn measured_ln(&self, seed: u64, computed: f64) -> f64 {
         let mut random = Rng::new(seed);
         let ids = iter::repeat_with(|| {
             let both = random.next_u64();

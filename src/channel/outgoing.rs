@@ -173,7 +173,7 @@ impl Outgoing {
         self.prepare_first_bits(dialect, filter);
         let believed = broken::is(Break::Evidence);
         let mut verdicts = Vec::new();
-        let mut chance_ln = None;
+        let (mut computed_ln, mut measured_ln) = (None, None);
         // Collected without a branch: one on the bits of a filter is often wrong, and waits for
         // memory.
         let mut candidates = [0; 64];
@@ -191,17 +191,26 @@ impl Outgoing {
                 else {
                     continue;
                 };
-                // Measuring a filter costs more than a look-up, so it waits for a hit.
-                let chance_ln = if believed {
+                if unacked.witnesses.len() >= MAX_WITNESSES {
+                    continue;
+                }
+                // Counting a filter's bits costs more than a look-up, so it waits for a hit.
+                // Measuring it costs more still, and waits until it would acknowledge something,
+                // but for filters so small that false positives would be many events.
+                let computed = if believed {
                     -1e3
                 } else {
-                    *chance_ln.get_or_insert_with(|| filter.chance_ln(witness))
+                    *computed_ln.get_or_insert_with(|| filter.computed_ln())
+                };
+                let measures =
+                    unacked.doubt_ln + computed <= confidence_ln || filter.m_bits() < 256;
+                let chance_ln = if believed || computed > NO_EVIDENCE_LN || !measures {
+                    computed
+                } else {
+                    *measured_ln.get_or_insert_with(|| filter.measured_ln(witness, computed))
                 };
                 if chance_ln > NO_EVIDENCE_LN {
                     return verdicts;
-                }
-                if unacked.witnesses.len() >= MAX_WITNESSES {
-                    continue;
                 }
                 unacked.witnesses.push(witness);
                 unacked.doubt_ln += chance_ln;

@@ -10,6 +10,7 @@ mod machine;
 mod open;
 mod power;
 mod records;
+mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
