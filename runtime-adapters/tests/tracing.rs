@@ -94,7 +94,7 @@ fn what_happens_is_told_within_the_span_of_the_driver() {
         "ok=true",
         "INFO driver{participant=alice}: sds_runtime: recovered",
         "DEBUG driver{participant=alice}: sds_runtime: datagram rejected",
-        "WARN driver{participant=alice}: sds_runtime: the monotonic clock fell back effect=TimeBehind",
+        "WARN driver{participant=alice}: sds_runtime: the monotonic clock fell back event=TimeBehind",
         "INFO driver{participant=alice}: sds_runtime: shutting down",
         "INFO driver{participant=alice}: sds_runtime: stopped",
     ] {
