@@ -11,7 +11,7 @@
 //!
 #![cfg_attr(feature = "smol", doc = "```")]
 #![cfg_attr(not(feature = "smol"), doc = "```ignore")]
-//! use sds_proto::{Config, Effect, Event};
+//! use sds_proto::{Config, Event};
 //! use sds_runtime::{DriverEvent, transport::MemoryGroup};
 //!
 //! # smol::block_on(async {

@@ -12,7 +12,7 @@
 //! looked at.
 //!
 //! ```
-//! use sds_proto::{Config, Effect, Event};
+//! use sds_proto::{Config, Event};
 //! use sds_runtime::{DriverEvent, Wait, event_loop, transport::MemoryGroup};
 //!
 //! let group = MemoryGroup::new(64);

@@ -6,7 +6,7 @@
 //! does not pause the node's.
 //!
 //! ```
-//! use sds_proto::{Config, Effect, Event};
+//! use sds_proto::{Config, Event};
 //! use sds_runtime::{DriverEvent, tokio, transport::MemoryGroup};
 //!
 //! # let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
