@@ -24,8 +24,8 @@ pub(super) type OrderKey = (u64, Slot);
 /// Deliveries that are compared to before an id is hashed.
 const NEWEST: usize = 2;
 
-/// Entries of others remembered as pending_acks, the newest ones: as many as a talker may have
-/// unacknowledged by default.
+/// Entries of others remembered as pending acknowledgements, the newest ones: as many as a talker
+/// may have unacknowledged by default.
 pub(super) const MAX_PENDING_ACKS: usize = 1_024;
 /// Most bytes that a message names beyond `max_heads` entries, so that it still fits into a
 /// datagram.

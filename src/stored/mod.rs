@@ -23,16 +23,16 @@
 //! | 02 | delivered | – | 1 number of the newest delivery, 2 [`LogDigest`](crate::LogDigest) |
 //! | 03 | consumed | – | 1 number of the newest delivery that the application is done with |
 //! | 04 | floor | – | 1 newest Lamport time whose id is forgotten |
-//! | 05 | unreported_up_to | – | 1 number in the table of ids, up to which evicted deliveries may never have been told |
+//! | 05 | unreported | – | 1 number in the table of ids, up to which evicted deliveries may not have been reported |
 //! | 06 | participant | – | 1 participant id whose state it is; no record if that is empty, or was not kept yet |
 //! | 10 | ids | number in order of arrival | 1 digest of the id, 2 Lamport time, 3? and 4? hashes for LIP-109 filters, 5? and 6? for nim-sds filters |
-//! | 11 | met | number in order of arrival | 1 digest of the id, 2? flag: given up |
+//! | 11 | resolved | number in order of arrival | 1 digest of the id, 2? flag: given up |
 //! | 20 | log | number of the delivery | 1 message id, 2? sender id, 3 Lamport time, 4* causal history, 5 content, 6? flag: has a gap, 7? flag: own |
 //! | 21 | hints | number of the delivery | 1 retrieval hint |
 //! | 22 | outgoing | number of the delivery | 1 times resent, 2* digest of a sender whose filter held it, 3? natural logarithm of the chance that all of these were wrong, as the bits of a 64-bit float, 4? flag: unconfirmed, 5? when resent next |
 //! | 23 | bridges | number of the delivery | 1 dialects heard in, 2? when it is sent on |
 //! | 30 | incoming | message id | 2? sender id, 3 Lamport time, 4* causal history, 5 content, 6 dialects heard in |
-//! | 31 | wanted | message id | 1? sender id, 2? retrieval hint, 3 times asked for, 4? when asked for next, 5? flag: in the background, 6? milliseconds awake that it was wanted without progress |
+//! | 31 | missing | message id | 1? sender id, 2? retrieval hint, 3 times asked for, 4? when asked for next, 5? flag: in the background, 6? milliseconds awake that it was missing without progress |
 //! | 32 | answers | message id | 1 dialects asked for in, 2? when due |
 //!
 //! An entry of a causal history is a message of its own: 1 message id, 2? retrieval hint, 3? sender

@@ -37,7 +37,7 @@ pub struct ChannelMeta {
     pub lamport: u64,
     /// Own messages that nobody has acknowledged.
     pub outgoing_buffer: Vec<UnacknowledgedMessage>,
-    /// Received messages with missing_dependencies dependencies.
+    /// Received messages that wait for dependencies.
     pub incoming_buffer: Vec<IncomingMessage>,
     /// Messages to ask others for.
     pub outgoing_repair_buffer: Vec<OutgoingRepair>,
@@ -57,7 +57,7 @@ pub struct UnacknowledgedMessage {
     pub resend_attempts: u64,
 }
 
-/// A received message with missing_dependencies dependencies.
+/// A received message that waits for dependencies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct IncomingMessage {
