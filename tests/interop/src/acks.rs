@@ -7,9 +7,10 @@ use crate::{Failure, Outcome, ensure};
 const FILTERS_NEVER: Settings =
     Settings { named: None, ack_threshold: 1_000, ack_confidence: 1e-300, ..TIMES };
 
-/// Two filters acknowledge, one does not. Histories name one message only.
+/// Two filters acknowledge, one does not: of 143,776 bits, each counts for one in 143,776² at most.
+/// Histories name one message only.
 const FILTERS_TWO: Settings =
-    Settings { named: Some(1), ack_threshold: 2, ack_confidence: 1e-60, ..TIMES };
+    Settings { named: Some(1), ack_threshold: 2, ack_confidence: 1e-20, ..TIMES };
 
 const TIMES: Settings = Settings {
     named: None,
